@@ -1,0 +1,32 @@
+//! Sockets: where clients come in, and the system calls that move their bytes.
+//!
+//! The master binds a [`ListenerSet`] while it is still root; the edge inherits the descriptors, turns each into an
+//! [`Acceptor`] per event-loop thread and gets [`Stream`]s with the [`PeerAddress`] of the client from it. Beside that stand
+//! the few calls tokio lacks: [`send_file`], descriptor passing and socket options.
+//!
+//! Left to others: what is read from a stream (`http`), which address to listen on (`conf`, `server`), when to stop
+//! accepting (`server`), when to remove a socket file (`master`). This crate parses no protocol and keeps no state.
+
+mod acceptor;
+mod address;
+mod error;
+mod holder;
+mod listener;
+mod listener_set;
+mod options;
+mod passing;
+mod socket_file;
+mod stream;
+mod transfer;
+
+pub use acceptor::Acceptor;
+pub use address::{ListenAddress, PeerAddress};
+pub use error::{BindError, SystemCause};
+pub use holder::{Holder, holder_of};
+pub use listener::{BindOptions, Listener};
+pub use listener_set::ListenerSet;
+pub use options::{Credentials, peer_credentials, set_cork, set_no_delay, set_quick_ack};
+pub use passing::{DESCRIPTORS_MAX, Received, receive_with_descriptors, send_with_descriptors};
+pub use socket_file::{SocketFile, refusal_on_path};
+pub use stream::Stream;
+pub use transfer::send_file;
