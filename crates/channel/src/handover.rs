@@ -1,0 +1,287 @@
+//! Everything that crosses from the edge's side to an application's zygote: one struct, one file.
+//!
+//! The master writes a [`Handover`] into an anonymous file, lets the zygote inherit the file and the
+//! descriptors it names, and says the file's descriptor number in the environment variable
+//! [`Handover::VARIABLE`].
+
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use rustix::fs::MemfdFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ChannelError, MessageError};
+use crate::layout::Layout;
+use crate::limits::HANDOVER_BYTES_MAX;
+use crate::wiring::WorkerEnd;
+
+/// What a zygote is told at its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Handover {
+    /// [`Handover::VERSION`] of the writer.
+    pub version: u32,
+    /// The size of the hop.
+    pub layout: Layout,
+    /// The hop's descriptors, by number.
+    pub descriptors: Descriptors,
+    /// What to load.
+    pub application: Application,
+    /// How to run it.
+    pub workers: Workers,
+}
+
+/// Numbers of the inherited descriptors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// The shared segment.
+    pub segment: RawFd,
+    /// One eventfd per seat: what the seat sleeps on.
+    pub seat_wakes: Vec<RawFd>,
+    /// One SEQPACKET socket per seat: passes request body and response file descriptors.
+    pub seat_sockets: Vec<RawFd>,
+    /// One eventfd per edge thread.
+    pub edge_wakes: Vec<RawFd>,
+    /// The control channel's zygote end.
+    pub control: RawFd,
+}
+
+/// What the interpreter loads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Application {
+    /// The pool's name in logs.
+    pub name: String,
+    /// Directory to change to before anything is imported.
+    pub chdir: Option<PathBuf>,
+    /// Directory to change to after the application is loaded.
+    pub chdir_after: Option<PathBuf>,
+    /// Folders put in front of `sys.path`, in order.
+    pub pythonpath: Vec<PathBuf>,
+    /// The virtualenv, for messages: the interpreter is the virtualenv's own.
+    pub virtualenv: Option<PathBuf>,
+    /// Environment variables to set, in order, before anything is imported.
+    pub env: Vec<(String, String)>,
+    /// `sys.argv` of the application after its first word.
+    pub argv: Vec<String>,
+    /// The applications, by the prefix they answer; mostly one, at the prefix "".
+    pub mounts: Vec<Mount>,
+    /// With several mounts: SCRIPT_NAME and PATH_INFO are rewritten by prefix.
+    pub manage_script_name: bool,
+    /// Further modules to import before the application.
+    pub import: Vec<String>,
+    /// End the zygote when the application cannot be loaded.
+    pub need_app: bool,
+    /// End the process when the application raises.
+    pub catch_exceptions: bool,
+    /// Standard error and output of the application get the request's id as prefix.
+    pub log_request_id: bool,
+}
+
+/// One application and the prefix it answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mount {
+    /// The prefix, "" or "/app".
+    pub script_name: String,
+    /// Dotted module, possibly with ":callable".
+    pub module: Option<String>,
+    /// A file that is executed instead of an import.
+    pub wsgi_file: Option<PathBuf>,
+    /// The callable's name; "application" if unset.
+    pub callable: Option<String>,
+}
+
+/// How workers are run and watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Workers {
+    /// A process of its own watches the workers; always so here, kept for what the application is told.
+    pub master: bool,
+    /// `threading` works in the application even with one thread per worker.
+    pub enable_threads: bool,
+    /// Each worker loads the application itself after the fork.
+    pub lazy_apps: bool,
+    /// A request that runs longer costs the worker its life; 0 for never.
+    pub harakiri_seconds: u64,
+    /// Requests after which a worker is replaced; 0 for never.
+    pub max_requests: u64,
+    /// Largest random number added to `max_requests`, so that workers are not replaced together.
+    pub max_requests_delta: u64,
+    /// Seconds after which a worker is replaced; 0 for never.
+    pub max_worker_lifetime_seconds: u64,
+    /// Resident bytes above which a worker is replaced; 0 for no limit.
+    pub reload_on_rss_bytes: u64,
+    /// Seconds that a worker has for its last request at a stop.
+    pub mercy_seconds: u64,
+    /// User to become after the application's files are reachable.
+    pub uid: Option<u32>,
+    /// Group to become.
+    pub gid: Option<u32>,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Process name of zygote and workers.
+    pub procname: Option<String>,
+    /// Prefix of the process name.
+    pub procname_prefix: Option<String>,
+    /// Process names say what each process is.
+    pub auto_procname: bool,
+    /// File-mode creation mask.
+    pub umask: Option<u32>,
+    /// Largest request body that an application is given in memory, in bytes.
+    pub post_buffering_bytes: u64,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            master: true,
+            enable_threads: false,
+            lazy_apps: false,
+            harakiri_seconds: 0,
+            max_requests: 0,
+            max_requests_delta: 0,
+            max_worker_lifetime_seconds: 0,
+            reload_on_rss_bytes: 0,
+            mercy_seconds: 60,
+            uid: None,
+            gid: None,
+            groups: Vec::new(),
+            procname: None,
+            procname_prefix: None,
+            auto_procname: false,
+            umask: None,
+            post_buffering_bytes: 0,
+        }
+    }
+}
+
+impl Handover {
+    /// Rises with every change that an older extension module would misread.
+    pub const VERSION: u32 = 1;
+
+    /// Environment variable with the number of the descriptor that [`Handover::read_from`] reads.
+    pub const VARIABLE: &'static str = "DAEMUN_HANDOVER";
+
+    /// A handover for the worker end of a hop.
+    pub fn new(end: &WorkerEnd, application: Application, workers: Workers) -> Self {
+        Self { version: Self::VERSION, layout: *end.layout(), descriptors: end.descriptors(), application, workers }
+    }
+
+    /// Every descriptor that the zygote must inherit, besides the handover's own file.
+    pub fn inherited(&self) -> Vec<RawFd> {
+        let one = &self.descriptors;
+        let several = one.seat_wakes.iter().chain(&one.seat_sockets).chain(&one.edge_wakes);
+        [one.segment, one.control].into_iter().chain(several.copied()).collect()
+    }
+
+    /// Writes the handover into an anonymous file and rewinds it.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::Handover`] if a path is not UTF-8; otherwise what the system says.
+    pub fn write_to_memfd(&self) -> Result<OwnedFd, ChannelError> {
+        let text = serde_json::to_vec(self).map_err(|error| MessageError::Handover(error.to_string()))?;
+        let file = rustix::fs::memfd_create("daemun-handover", MemfdFlags::CLOEXEC)
+            .map_err(ChannelError::system("memfd_create"))?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(&text)
+            .and_then(|()| file.rewind())
+            .map_err(|source| ChannelError::System { what: "write handover", source })?;
+        Ok(file.into())
+    }
+
+    /// Reads a handover from the file that [`Handover::write_to_memfd`] made.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::Handover`] if the text is too long, not of this form or of another version.
+    pub fn read_from(file: OwnedFd) -> Result<Self, ChannelError> {
+        let mut text = Vec::new();
+        let mut file = std::fs::File::from(file);
+        // The descriptor is shared with whoever read it before: a second zygote of the same file.
+        file.rewind()
+            .and_then(|()| file.take(HANDOVER_BYTES_MAX as u64 + 1).read_to_end(&mut text))
+            .map_err(|source| ChannelError::System { what: "read handover", source })?;
+        if text.len() > HANDOVER_BYTES_MAX {
+            return Err(MessageError::Handover("longer than its limit".into()).into());
+        }
+        let handover: Self =
+            serde_json::from_slice(&text).map_err(|error| MessageError::Handover(error.to_string()))?;
+        if handover.version != Self::VERSION {
+            let found = handover.version;
+            let text = format!("version {found} where this program understands {}", Self::VERSION);
+            return Err(MessageError::Handover(text).into());
+        }
+        handover.layout.check()?;
+        Ok(handover)
+    }
+
+    /// Reads the handover that [`Handover::VARIABLE`] names, once, at the zygote's start.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::Handover`] if the variable is missing or wrong, or as [`Handover::read_from`].
+    ///
+    /// # Safety
+    ///
+    /// The descriptor that the variable names must be the handover's, not owned by anything else in this
+    /// process. True for a process that the master started and that has not called this before.
+    #[allow(unsafe_code)]
+    pub unsafe fn inherit() -> Result<Self, ChannelError> {
+        let number = std::env::var(Self::VARIABLE)
+            .ok()
+            .and_then(|text| text.parse::<RawFd>().ok())
+            .filter(|number| *number > 2)
+            .ok_or_else(|| MessageError::Handover(format!("environment variable {} is not set", Self::VARIABLE)))?;
+        // SAFETY: the caller vouches for the number.
+        Self::read_from(unsafe { OwnedFd::from_raw_fd(number) })
+    }
+
+    /// Takes ownership of the descriptors named here and makes them close on exec.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Segment`] if their number does not match the layout.
+    ///
+    /// # Safety
+    ///
+    /// The descriptors must be open, of the kinds said, and owned by nothing else in this process.
+    #[allow(unsafe_code)]
+    pub unsafe fn take_descriptors(&self) -> Result<WorkerEnd, ChannelError> {
+        let own = |number: &RawFd| {
+            // SAFETY: the caller vouches for the number.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(*number) };
+            close_on_exec(descriptor.as_fd())?;
+            Ok(descriptor)
+        };
+        let all = |numbers: &[RawFd]| numbers.iter().map(own).collect::<Result<Vec<_>, ChannelError>>();
+        let numbers = &self.descriptors;
+        WorkerEnd::assemble(
+            self.layout,
+            own(&numbers.segment)?,
+            all(&numbers.seat_wakes)?,
+            all(&numbers.seat_sockets)?,
+            all(&numbers.edge_wakes)?,
+            own(&numbers.control)?,
+        )
+    }
+}
+
+fn close_on_exec(descriptor: BorrowedFd<'_>) -> Result<(), ChannelError> {
+    rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)
+        .map_err(ChannelError::system("an inherited descriptor"))
+}
+
+impl WorkerEnd {
+    pub(crate) fn descriptors(&self) -> Descriptors {
+        let numbers = |descriptors: &[OwnedFd]| descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        Descriptors {
+            segment: self.segment.as_raw_fd(),
+            seat_wakes: numbers(&self.seat_wakes),
+            seat_sockets: numbers(&self.seat_sockets),
+            edge_wakes: numbers(&self.edge_wakes),
+            control: self.control.as_raw_fd(),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Making a hop: the segment, the eventfds and the sockets, sorted into the two ends.
+//!
+//! The master makes both ends before either side exists and keeps them, so that a side that died can be
+//! started again on the same hop.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::EventfdFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::error::ChannelError;
+use crate::layout::Layout;
+use crate::segment::Segment;
+
+/// The edge's end of a hop: what [`crate::Pool::open`] needs. The edge inherits it by fork.
+#[derive(Debug)]
+pub struct EdgeEnd {
+    pub(crate) layout: Layout,
+    pub(crate) segment: OwnedFd,
+    pub(crate) seat_wakes: Vec<OwnedFd>,
+    pub(crate) seat_sockets: Vec<OwnedFd>,
+    pub(crate) edge_wakes: Vec<OwnedFd>,
+    pub(crate) control: OwnedFd,
+}
+
+/// The workers' end of a hop: what [`crate::Worker::attach`] needs. The zygote inherits it by exec, through
+/// a [`crate::handover::Handover`].
+#[derive(Debug)]
+pub struct WorkerEnd {
+    pub(crate) layout: Layout,
+    pub(crate) segment: OwnedFd,
+    pub(crate) seat_wakes: Vec<OwnedFd>,
+    pub(crate) seat_sockets: Vec<OwnedFd>,
+    pub(crate) edge_wakes: Vec<OwnedFd>,
+    pub(crate) control: OwnedFd,
+}
+
+/// Makes a hop of the given size. All descriptors are close-on-exec.
+///
+/// # Errors
+///
+/// [`ChannelError::Layout`] for numbers out of range, [`ChannelError::System`] when memory or descriptors run out.
+pub fn create(layout: Layout) -> Result<(EdgeEnd, WorkerEnd), ChannelError> {
+    layout.check()?;
+    let segment = Segment::create(&layout)?;
+    let seats = layout.seats();
+    let seat_wakes = (0..seats).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
+    let edge_wakes = (0..layout.edge_threads).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
+    let sockets = (0..seats).map(|_| socket_pair()).collect::<Result<Vec<_>, _>>()?;
+    let (edge_sockets, worker_sockets) = sockets.into_iter().unzip();
+    let (edge_control, worker_control) = socket_pair()?;
+    let worker = WorkerEnd {
+        layout,
+        segment: duplicate(&segment)?,
+        seat_wakes: duplicates(&seat_wakes)?,
+        seat_sockets: worker_sockets,
+        edge_wakes: duplicates(&edge_wakes)?,
+        control: worker_control,
+    };
+    let edge = EdgeEnd { layout, segment, seat_wakes, seat_sockets: edge_sockets, edge_wakes, control: edge_control };
+    Ok((edge, worker))
+}
+
+impl EdgeEnd {
+    /// The size of the hop.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Puts the shared memory back to its first state, for a new edge *and* new workers on the same hop.
+    ///
+    /// Neither side may be alive: whoever is would find its requests gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::System`] if the memory cannot be mapped.
+    pub fn format(&self) -> Result<(), ChannelError> {
+        Segment::format(self.segment.as_fd(), &self.layout)
+    }
+}
+
+impl WorkerEnd {
+    pub(crate) fn assemble(
+        layout: Layout,
+        segment: OwnedFd,
+        seat_wakes: Vec<OwnedFd>,
+        seat_sockets: Vec<OwnedFd>,
+        edge_wakes: Vec<OwnedFd>,
+        control: OwnedFd,
+    ) -> Result<Self, ChannelError> {
+        let seats = usize::from(layout.seats());
+        let matching = seat_wakes.len() == seats
+            && seat_sockets.len() == seats
+            && edge_wakes.len() == usize::from(layout.edge_threads);
+        if !matching {
+            return Err(ChannelError::Segment("the number of descriptors"));
+        }
+        Ok(Self { layout, segment, seat_wakes, seat_sockets, edge_wakes, control })
+    }
+
+    /// The size of the hop.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The zygote's end of the control channel.
+    pub fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Another handle on the same end, for a second owner of it in this process.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::System`] when descriptors run out.
+    pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        Ok(Self {
+            layout: self.layout,
+            segment: duplicate(&self.segment)?,
+            seat_wakes: duplicates(&self.seat_wakes)?,
+            seat_sockets: duplicates(&self.seat_sockets)?,
+            edge_wakes: duplicates(&self.edge_wakes)?,
+            control: duplicate(&self.control)?,
+        })
+    }
+}
+
+fn eventfd() -> Result<OwnedFd, ChannelError> {
+    // Blocking on purpose: an idle seat sleeps in read(), one system call per wake-up.
+    rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(ChannelError::system("eventfd"))
+}
+
+fn socket_pair() -> Result<(OwnedFd, OwnedFd), ChannelError> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(ChannelError::system("socketpair"))
+}
+
+fn duplicate(descriptor: &OwnedFd) -> Result<OwnedFd, ChannelError> {
+    descriptor.try_clone().map_err(|source| ChannelError::System { what: "dup", source })
+}
+
+fn duplicates(descriptors: &[OwnedFd]) -> Result<Vec<OwnedFd>, ChannelError> {
+    descriptors.iter().map(duplicate).collect()
+}
