@@ -13,6 +13,7 @@ mod error;
 mod holder;
 mod listener;
 mod listener_set;
+pub mod local_time;
 mod options;
 mod passing;
 mod socket_file;
