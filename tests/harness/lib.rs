@@ -1,0 +1,26 @@
+//! What the black-box tests stand on: real processes in a scratch folder, a client that sees every octet, waits with limits.
+//!
+//! A test makes a [`Scratch`], writes its configuration and application into it, takes a [`Port`] for each listener, starts
+//! servers with [`servers`] and talks to them with [`Connection`] or [`Request`]. Whatever happens, the servers are killed by
+//! process id when the test ends, and when it fails their logs are printed.
+//!
+//! It asserts nothing about daemun itself: that is the business of the test files beside `main.rs`.
+
+pub mod client;
+pub mod port;
+pub mod process;
+pub mod programs;
+pub mod request;
+pub mod response;
+pub mod scratch;
+pub mod servers;
+pub mod uwsgi_packet;
+pub mod waiting;
+
+pub use client::{Address, ClientError, Connection};
+pub use port::Port;
+pub use process::{Ended, Launch, Process};
+pub use request::Request;
+pub use response::{Framing, Response};
+pub use scratch::Scratch;
+pub use waiting::{LIMIT, wait_until, wait_until_within};
