@@ -139,7 +139,7 @@ fn render_line(span: Span, sources: &Sources, out: &mut String) {
         .filter(|&c| c != '\0')
         .collect();
     let wide = line.chars().skip(before).take(length).filter(|&c| is_wide(c)).count();
-    let _ = writeln!(out, "  {place} | {}", printable(&line));
+    let _ = writeln!(out, "{}", format!("  {place} | {}", printable(&line)).trim_end());
     let _ = writeln!(out, "  {:width$} | {blank}{}", "", "^".repeat(length + wide), width = place.len());
 }
 

@@ -206,7 +206,8 @@ pub fn check_directive(node: &Node, current: Context, allowed: Context, arity: A
         return Err(error(format!("\"{name}\" directive is not allowed here")).with_hint(place_hint(current, allowed)));
     }
     if node.block.is_some() && !arity.is_block() {
-        return Err(error(format!("directive \"{name}\" is not terminated by \";\"")));
+        let hint = "is a \";\" missing before the \"{\", or are quotes around a word that contains one?";
+        return Err(error(format!("directive \"{name}\" is not terminated by \";\"")).with_hint(hint));
     }
     if node.block.is_none() && arity.is_block() {
         return Err(error(format!("directive \"{name}\" has no opening \"{{\"")));
@@ -215,7 +216,7 @@ pub fn check_directive(node: &Node, current: Context, allowed: Context, arity: A
         let message = format!("invalid number of arguments in \"{name}\" directive");
         return Err(match word_on_next_line(node) {
             Some(line) => error(message).with_hint(format!("is a \";\" missing at the end of line {line}?")),
-            None => error(message).with_hint(format!("it takes {}, not {}", arity.describe(), node.args.len())),
+            None => error(message).with_hint(count_hint(arity, node.args.len())),
         });
     }
     Ok(())
@@ -237,6 +238,15 @@ fn word_on_next_line(node: &Node) -> Option<u32> {
         line = word.span.line;
     }
     None
+}
+
+fn count_hint(arity: Arity, count: usize) -> String {
+    let seen = match count {
+        0 => "here is none".to_owned(),
+        1 => "here is 1".to_owned(),
+        _ => format!("here are {count}"),
+    };
+    format!("it takes {}; {seen}", arity.describe())
 }
 
 fn place_hint(current: Context, allowed: Context) -> String {

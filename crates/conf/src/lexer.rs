@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::limits::WORD_BYTES_MAX;
-use crate::source::{FileId, Span};
+use crate::source::{FileId, SourceKind, Span};
 use crate::tree::Word;
 
 /// One token.
@@ -27,7 +27,7 @@ pub(crate) struct Lexer {
     position: usize,
     line: u32,
     column: u32,
-    has_word_limit: bool,
+    kind: SourceKind,
     /// A `;` that is not there, after a word whose end was lost.
     owes_semicolon: Option<Span>,
     /// The quoted word that ended just here, so that something must separate it from the next.
@@ -45,27 +45,18 @@ struct Mark {
 }
 
 impl Lexer {
-    pub(crate) fn new(file: FileId, bytes: Arc<[u8]>, has_word_limit: bool) -> Self {
+    pub(crate) fn new(file: FileId, bytes: Arc<[u8]>, kind: SourceKind) -> Self {
         Self {
             file,
             bytes,
             position: 0,
             line: 1,
             column: 1,
-            has_word_limit,
+            kind,
             owes_semicolon: None,
             quoted_before: None,
             is_end_reported: false,
         }
-    }
-
-    /// Skips a byte order mark, which some editors put in front; true if there was one.
-    pub(crate) fn skip_byte_order_mark(&mut self) -> bool {
-        let has_mark = self.bytes.starts_with(b"\xef\xbb\xbf");
-        if has_mark {
-            self.position = 3;
-        }
-        has_mark
     }
 
     /// The place of the next character.
@@ -151,7 +142,8 @@ impl Lexer {
         let Some(byte) = self.peek() else {
             return;
         };
-        if is_space(byte) || matches!(byte, b';' | b'{' | b')') {
+        // A `}` is as wrong here as behind any other word, and the parser says so.
+        if is_space(byte) || matches!(byte, b';' | b'{' | b')' | b'}') {
             return;
         }
         let rest = self.bytes.get(self.position..).unwrap_or_default();
@@ -173,11 +165,11 @@ impl Lexer {
             if self.is_too_long(start) {
                 let message =
                     format!("too long parameter, probably missing terminating \"{}\" character", char::from(quote));
-                return self.unclosed_word(opened, message, diagnostics);
+                return self.unclosed_word(quote, opened, message, diagnostics);
             }
             match self.peek() {
                 None => {
-                    return self.unclosed_word(opened, self.end_message().to_owned(), diagnostics);
+                    return self.unclosed_word(quote, opened, self.end_message().to_owned(), diagnostics);
                 }
                 Some(b'\\') => {
                     self.advance();
@@ -218,18 +210,17 @@ impl Lexer {
     }
 
     fn is_too_long(&self, start: usize) -> bool {
-        self.has_word_limit && self.position - start >= WORD_BYTES_MAX
+        self.kind == SourceKind::File && self.position - start >= WORD_BYTES_MAX
     }
 
     /// A quoted word without end: it is taken to end with its first line, and its directive too.
-    fn unclosed_word(&mut self, opened: Mark, message: String, diagnostics: &mut Vec<Diagnostic>) -> Token {
+    fn unclosed_word(&mut self, quote: u8, opened: Mark, message: String, diagnostics: &mut Vec<Diagnostic>) -> Token {
         self.return_to(opened);
         while self.peek().is_some_and(|byte| byte != b'\n') {
             self.advance();
         }
         let word = self.word(opened, opened.position + 1..self.position, true, diagnostics);
-        let quote = char::from(self.bytes[opened.position]);
-        let hint = format!("the {quote} that opens this word is never closed");
+        let hint = format!("the {} that opens this word is never closed", char::from(quote));
         diagnostics.push(Diagnostic::error(self.span_of(opened, 1), message).with_hint(hint));
         self.owes_semicolon = Some(word.span);
         Token::Word(word)
@@ -264,10 +255,9 @@ impl Lexer {
 
     /// The words for a text that ends inside a directive.
     pub(crate) fn end_message(&self) -> &'static str {
-        if self.has_word_limit {
-            "unexpected end of file, expecting \";\" or \"}\""
-        } else {
-            "unexpected end of parameter, expecting \";\""
+        match self.kind {
+            SourceKind::File => "unexpected end of file, expecting \";\" or \"}\"",
+            SourceKind::CommandLine => "unexpected end of parameter, expecting \";\"",
         }
     }
 

@@ -42,3 +42,29 @@ impl Loader for FileSystem {
         glob::expand(pattern)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    #[test]
+    fn files_of_this_machine() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let main = folder.path().join("main.conf");
+        std::fs::write(&main, "include sites/*; include sites; include none/*; include none;").expect("a file");
+        std::fs::create_dir(folder.path().join("sites")).expect("a folder");
+        for name in ["b", "a"] {
+            std::fs::write(folder.path().join("sites").join(name), format!("site {name};")).expect("a file");
+        }
+
+        let parsed = parse(&FileSystem, &main, folder.path());
+
+        let sites: Vec<&str> = parsed.tree.iter().map(|node| node.args[0].text.as_str()).collect();
+        assert_eq!(sites, ["a", "b"]);
+        let messages: Vec<&str> = parsed.diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+        assert_eq!(messages.len(), 2);
+        assert!(messages[0].ends_with("/sites\" failed (21: Is a directory)"), "{}", messages[0]);
+        assert!(messages[1].ends_with("/none\" failed (2: No such file or directory)"), "{}", messages[1]);
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, render_all};
 use crate::directive::{Arity, Context, check_directive};
@@ -60,6 +61,14 @@ pub struct Parser<'a> {
     /// The files being read, each included by the one before it.
     open_files: Vec<PathBuf>,
     files_read: usize,
+    /// The first block of this file whose `}` stands further left than its name: it probably lacks its own.
+    unclosed_suspect: Option<Suspect>,
+}
+
+#[derive(Clone, Copy)]
+struct Suspect {
+    open_line: u32,
+    close_line: u32,
 }
 
 /// What a list of directives ends with.
@@ -80,6 +89,7 @@ impl<'a> Parser<'a> {
             diagnostics: Vec::new(),
             open_files: Vec::new(),
             files_read: 0,
+            unclosed_suspect: None,
         }
     }
 
@@ -91,15 +101,13 @@ impl<'a> Parser<'a> {
     /// Reads the words of `-g`: as a file, but without blocks, and messages say `in command line`.
     pub fn parse_command_line(&mut self, text: &str) -> Vec<Node> {
         let file = self.sources.add_command_line(text);
-        let mut lexer = Lexer::new(file, text.as_bytes().into(), false);
+        let mut lexer = Lexer::new(file, text.as_bytes().into(), SourceKind::CommandLine);
         self.nodes(&mut lexer, Inside::CommandLine).0
     }
 
     /// Reads a text as if it were a file of this name.
     pub fn parse_text(&mut self, name: &str, text: &str) -> Vec<Node> {
-        let file = self.sources.add(name.to_owned(), SourceKind::File, text.as_bytes().to_vec());
-        let mut lexer = Lexer::new(file, text.as_bytes().into(), true);
-        self.nodes(&mut lexer, Inside::File).0
+        self.text(name.to_owned(), text.as_bytes())
     }
 
     /// Ends the reading. `tree` is what the caller made of the results of the calls before.
@@ -116,18 +124,24 @@ impl<'a> Parser<'a> {
                 return Vec::new();
             }
         };
-        let file = self.sources.add_file(path, bytes);
-        let Some(source) = self.sources.source(file) else {
-            return Vec::new();
-        };
-        let mut lexer = Lexer::new(file, source.shared_bytes(), true);
-        if lexer.skip_byte_order_mark() {
+        self.open_files.push(path.to_owned());
+        let nodes = self.text(path.display().to_string(), &bytes);
+        self.open_files.pop();
+        nodes
+    }
+
+    fn text(&mut self, name: String, bytes: &[u8]) -> Vec<Node> {
+        let unmarked = bytes.strip_prefix(b"\xef\xbb\xbf");
+        let bytes: Arc<[u8]> = unmarked.unwrap_or(bytes).into();
+        let file = self.sources.add(name, SourceKind::File, Arc::clone(&bytes));
+        let mut lexer = Lexer::new(file, bytes, SourceKind::File);
+        if unmarked.is_some() {
             let message = "the file begins with a byte order mark, which nginx would take for part of the first word";
             self.diagnostics.push(Diagnostic::warning(lexer.here(), message));
         }
-        self.open_files.push(path.to_owned());
+        let outer_suspect = self.unclosed_suspect.take();
         let (nodes, _) = self.nodes(&mut lexer, Inside::File);
-        self.open_files.pop();
+        self.unclosed_suspect = outer_suspect;
         nodes
     }
 
@@ -178,7 +192,11 @@ impl<'a> Parser<'a> {
             lexer.give_up();
             return Block { nodes: Vec::new(), close: open };
         }
-        let (nodes, close) = self.nodes(lexer, Inside::Block { name: name.map(|word| word.span), depth });
+        let name = name.map(|word| word.span);
+        let (nodes, close) = self.nodes(lexer, Inside::Block { name, depth });
+        if let Some(name) = name.filter(|name| close.line > name.line && close.column < name.column) {
+            self.unclosed_suspect.get_or_insert(Suspect { open_line: name.line, close_line: close.line });
+        }
         Block { nodes, close }
     }
 
@@ -209,11 +227,15 @@ impl<'a> Parser<'a> {
             let hint = format!("is a \";\" missing after \"{}\" in line {}?", word.text, word.span.line);
             self.diagnostics.push(Diagnostic::error(span, lexer.end_message()).with_hint(hint));
         } else if let Inside::Block { name, .. } = inside {
-            let error = Diagnostic::error(span, "unexpected end of file, expecting \"}\"");
-            self.diagnostics.push(match name {
-                Some(name) => error.with_hint(format!("the block that begins in line {} is not closed", name.line)),
-                None => error,
-            });
+            let hint = match (self.unclosed_suspect, name) {
+                (Some(Suspect { open_line, close_line }), _) => format!(
+                    "the block that begins in line {open_line} seems to lack its \"}}\": \
+                     the next one, in line {close_line}, stands further left"
+                ),
+                (None, Some(name)) => format!("the block that begins in line {} is not closed", name.line),
+                (None, None) => "a block is not closed".to_owned(),
+            };
+            self.diagnostics.push(Diagnostic::error(span, "unexpected end of file, expecting \"}\"").with_hint(hint));
         }
     }
 

@@ -53,17 +53,11 @@ impl Source {
         &self.bytes
     }
 
-    /// The text, shared, for a reader that goes on while other texts are added.
-    pub(crate) fn shared_bytes(&self) -> Arc<[u8]> {
-        Arc::clone(&self.bytes)
-    }
-
-    /// The line with this number, counted from 1, without its end.
+    /// The line with this number, counted from 1, without its end and the blanks before it.
     pub fn line(&self, number: u32) -> Option<String> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         let line = self.bytes.split(|&byte| byte == b'\n').nth(index)?;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Some(String::from_utf8_lossy(line).into_owned())
+        Some(String::from_utf8_lossy(line.trim_ascii_end()).into_owned())
     }
 }
 
@@ -92,10 +86,11 @@ impl Sources {
     /// Takes in a text.
     ///
     /// A text that is there already under the same name and with the same bytes is not kept twice.
-    pub fn add(&mut self, name: String, kind: SourceKind, bytes: Vec<u8>) -> FileId {
+    pub fn add(&mut self, name: String, kind: SourceKind, bytes: impl Into<Arc<[u8]>>) -> FileId {
+        let bytes = bytes.into();
         let known = self.texts.iter().position(|text| text.kind == kind && text.name == name && *text.bytes == *bytes);
         let index = known.unwrap_or_else(|| {
-            self.texts.push(Source { name, kind, bytes: bytes.into() });
+            self.texts.push(Source { name, kind, bytes });
             self.texts.len() - 1
         });
         FileId(u32::try_from(index).expect("limits::INCLUDED_FILES_MAX is below u32::MAX"))
