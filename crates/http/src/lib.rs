@@ -1,0 +1,24 @@
+//! HTTP/1 messages.
+
+pub mod date;
+mod field_lines;
+mod head_error;
+mod header_id;
+mod headers;
+pub mod host;
+mod method;
+mod octets;
+mod request_head;
+mod request_line;
+mod response_head;
+mod status;
+mod version;
+
+pub use head_error::{Excerpt, HeadError};
+pub use header_id::HeaderId;
+pub use headers::{Header, Headers};
+pub use method::Method;
+pub use request_head::{Framing, HeadLimits, Parsed, RequestHead};
+pub use response_head::{HEAD_END, ResponseHead, write_header, write_status_line};
+pub use status::StatusCode;
+pub use version::Version;

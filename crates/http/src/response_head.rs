@@ -1,0 +1,92 @@
+//! The head of an answer: written to clients, read from applications and other servers.
+
+use crate::octets::{find_control, is_writable_name};
+use crate::{Headers, StatusCode, Version};
+
+/// The head of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status.
+    pub status: StatusCode,
+    /// The phrase beside the status; empty for the status' own.
+    pub reason: Vec<u8>,
+    /// The fields.
+    pub headers: Headers,
+}
+
+impl ResponseHead {
+    /// A head without fields.
+    #[must_use]
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, reason: Vec::new(), headers: Headers::new() }
+    }
+
+    /// Makes the object ready for the next answer, keeping its memory.
+    pub fn clear(&mut self) {
+        self.status = StatusCode::OK;
+        self.reason.clear();
+        self.headers.clear();
+    }
+
+    /// Appends status line and fields to `out`, but not the empty line: the caller adds what is the
+    /// connection's business with [`write_header`], and then [`HEAD_END`].
+    ///
+    /// `version` is that of this program's side, [`Version::Http11`] unless a peer needs otherwise;
+    /// nginx too answers HTTP/1.0 requests with `HTTP/1.1`.
+    pub fn write(&self, version: Version, out: &mut Vec<u8>) {
+        write_status_line(version, self.status, &self.reason, out);
+        for header in self.headers.iter() {
+            write_header(out, header.name, header.value);
+        }
+    }
+}
+
+/// Appends a status line with its CRLF. An empty `reason` is the status' own.
+pub fn write_status_line(version: Version, status: StatusCode, reason: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(version.as_str().as_bytes());
+    out.push(b' ');
+    let status = status.on_the_wire();
+    if reason.is_empty() && !status.line().is_empty() {
+        out.extend_from_slice(status.line().as_bytes());
+        return;
+    }
+    let number = status.as_u16();
+    out.extend([number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8));
+    out.push(b' ');
+    write_text(out, reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends one field line.
+///
+/// What would end the line early does not get out, whatever configuration and application made of the
+/// client's octets: CR, LF and NUL in a value become spaces, and a field with an impossible name is
+/// left out.
+#[inline]
+pub fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    if !is_writable_name(name) {
+        return;
+    }
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    write_text(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The empty line behind the fields.
+pub const HEAD_END: &[u8] = b"\r\n";
+
+#[inline]
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    if find_control(text, 0) == text.len() {
+        out.extend_from_slice(text);
+    } else {
+        write_cleaned(out, text);
+    }
+}
+
+#[cold]
+fn write_cleaned(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(text.iter().map(|&octet| if matches!(octet, b'\r' | b'\n' | 0) { b' ' } else { octet }));
+}
