@@ -1,0 +1,80 @@
+"""daemun and the servers that it is compared with: for each, the commands that start it in its place."""
+from servers import PEERS, Place
+
+NGINX = "/usr/sbin/nginx"
+
+
+def nginx_static(template):
+    """nginx with one of the static configurations."""
+    return lambda place: [[NGINX, "-p", place.folder, "-c", place.write(template, "nginx.conf")]]
+
+
+def daemun_static(template):
+    """daemun's web server with the same file."""
+    return lambda place: [[place.daemun, "web", "-p", place.folder, "-c", place.write(template, "nginx.conf")]]
+
+
+def application_ini(place: Place, listen: str) -> str:
+    """The uwsgi.ini that daemun and uWSGI share."""
+    return place.write("application.ini", "uwsgi.ini", LISTEN=listen)
+
+
+def daemun_application(place: Place):
+    """daemun's application server, edge and workers, on a uwsgi.ini."""
+    return [[place.daemun, "app", "--ini", application_ini(place, f"http-socket = 127.0.0.1:{place.port}")]]
+
+
+def uwsgi(place: Place):
+    """uWSGI speaking HTTP itself, as most run it: it closes every connection."""
+    return [[PEERS / "bin/uwsgi", "--ini", application_ini(place, f"http-socket = 127.0.0.1:{place.port}")]]
+
+
+def uwsgi_keep_alive(place: Place):
+    """uWSGI's keep-alive HTTP: a worker serves one connection until that ends."""
+    return [[PEERS / "bin/uwsgi", "--ini", application_ini(place, f"http11-socket = 127.0.0.1:{place.port}")]]
+
+
+def uwsgi_router(place: Place):
+    """uWSGI with its HTTP router process in front."""
+    listen = f"http = 127.0.0.1:{place.port}\nhttp-keepalive = 60"
+    return [[PEERS / "bin/uwsgi", "--ini", application_ini(place, listen)]]
+
+
+def bjoern(place: Place):
+    """Bjoern: HTTP and Python in one process with one thread."""
+    return [[PEERS / "bin/python", PEERS / "../../../benches/apps/bjoern_main.py", place.port]]
+
+
+def granian_command(place: Place, *listen):
+    """Granian with as many workers as the place asks for."""
+    return [PEERS / "bin/granian", "--interface", "wsgi", "--workers", place.processes, *listen, f"{place.module}:application"]
+
+
+def granian(place: Place):
+    """Granian alone."""
+    return [granian_command(place, "--host", "127.0.0.1", "--port", place.port)]
+
+
+def gunicorn(place: Place):
+    """Gunicorn with its default worker, which closes every connection."""
+    listen = f"127.0.0.1:{place.port}"
+    return [[PEERS / "bin/gunicorn", "--workers", place.processes, "--bind", listen, f"{place.module}:application"]]
+
+
+def daemun_whole(place: Place):
+    """The whole way through daemun, on the files that nginx and uWSGI get."""
+    web = place.write("uwsgi-pass.conf", "nginx.conf")
+    ini = application_ini(place, f"socket = {place.socket}")
+    return [[place.daemun, "run", "-p", place.folder, "-c", web, "--ini", ini]]
+
+
+def nginx_uwsgi(place: Place):
+    """The whole way through nginx, a unix socket and uWSGI."""
+    ini = application_ini(place, f"socket = {place.socket}\nchmod-socket = 666")
+    return [[PEERS / "bin/uwsgi", "--ini", ini], [NGINX, "-p", place.folder, "-c", place.write("uwsgi-pass.conf", "nginx.conf")]]
+
+
+def nginx_granian(place: Place):
+    """The whole way through nginx, kept unix connections and Granian."""
+    web = place.write("proxy-pass.conf", "nginx.conf")
+    return [granian_command(place, "--uds", place.socket), [NGINX, "-p", place.folder, "-c", web]]

@@ -1,0 +1,90 @@
+"""One comparison: all its servers up at once, loaded in turn, so that what the machine does meanwhile hits them alike."""
+import statistics
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import load
+import process_tree
+from rows import Row
+from servers import Place, Server, fresh_folder, free_port
+
+SERVER_CORES = {0}
+BODY_BYTES = 1024
+MEASURES = ("cpu_us", "requests_per_second", "p50_us", "p99_us")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line decided."""
+
+    daemun: Path
+    folder: Path
+    rounds: int
+    seconds: float
+    connections: tuple[int, ...]
+    servers: tuple[str, ...]
+
+
+def measure(row: Row, settings: Settings, progress) -> dict:
+    """Runs a row and returns its samples, their medians and the memory of each server after the last load."""
+    names = [name for name in row.servers if not settings.servers or name in settings.servers]
+    counts = [count for count in row.connections if not settings.connections or count in settings.connections]
+    with ExitStack() as stack:
+        servers = [started(row, name, settings, stack) for name in names]
+        for server in servers:
+            load.run(server.place.port, row.path, 32, 1)  # warm up
+        cells = []
+        for count in counts:
+            samples = {name: [] for name in names}
+            for number in range(settings.rounds):
+                # Every other round backwards, so that nobody always follows the same neighbour.
+                for server in servers if number % 2 == 0 else reversed(servers):
+                    progress(f"{row.name}: {count} connections, round {number + 1}, {server.name}")
+                    samples[server.name].append(sample(server, row.path, count, settings.seconds))
+            cells.append({"connections": count, "samples": samples, "medians": medians(samples)})
+        memory = {
+            server.name: {role: asdict(value) for role, value in server.memory().items()} for server in servers
+        }
+    return {"row": row.name, "title": row.title, "cells": cells, "memory_kb": memory}
+
+
+def started(row: Row, name: str, settings: Settings, stack: ExitStack) -> Server:
+    """Starts one server of the row; `stack` stops it."""
+    folder = fresh_folder(settings.folder / row.name / name)
+    place = Place(folder, free_port(), settings.daemun, row.module, row.processes)
+    server = Server(name, place)
+    stack.callback(server.stop)
+    cores = SERVER_CORES | load.LOAD_CORES if row.two_cores else SERVER_CORES
+    server.start(row.servers[name](place), cores)
+    server.wait_until_ready(row.path, BODY_BYTES)
+    if row.two_cores:
+        if not server.split(SERVER_CORES, load.LOAD_CORES):
+            for process in process_tree.members(server.roots):
+                process_tree.pin(process.pid, cores)  # only one kind of process: it may use both
+    return server
+
+
+def sample(server: Server, path: str, connections: int, seconds: float) -> dict:
+    """One load on one server."""
+    before = process_tree.cpu_seconds(server.roots)
+    seen = load.run(server.place.port, path, connections, seconds)
+    cpu_seconds = process_tree.cpu_seconds(server.roots) - before
+    if seen.requests == 0 or seen.not_ok:
+        raise RuntimeError(f"{server.name}: {seen}\n{server.log_tail()}")
+    return {
+        "cpu_us": cpu_seconds * 1e6 / seen.requests,
+        "requests_per_second": seen.requests_per_second,
+        "p50_us": seen.p50_us,
+        "p99_us": seen.p99_us,
+        "requests": seen.requests,
+        "failed": seen.failed,
+    }
+
+
+def medians(samples: dict) -> dict:
+    """The median of each measure, per server."""
+    return {
+        name: {measure: statistics.median(one[measure] for one in rounds) for measure in MEASURES}
+        for name, rounds in samples.items()
+    }
