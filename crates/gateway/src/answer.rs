@@ -7,7 +7,8 @@
 //!
 //! All numbers are little-endian. The worker writes it, the edge reads it and trusts no octet.
 
-use daemun_http::{HeaderId, Headers, StatusCode};
+pub use daemun_http::HeaderId;
+use daemun_http::{Headers, StatusCode};
 
 use crate::cursor::Cursor;
 
@@ -106,6 +107,18 @@ fn read_header<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 fn append(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), AnswerError> {
+    check_header(name, value)?;
+    headers.append(name, value);
+    Ok(())
+}
+
+/// Refuses a header that no application may send: the worker tells the application so, and the
+/// edge, which does not trust the worker, looks again.
+///
+/// # Errors
+///
+/// [`AnswerError::Name`], [`AnswerError::Value`] or [`AnswerError::HopByHop`].
+pub fn check_header(name: &[u8], value: &[u8]) -> Result<HeaderId, AnswerError> {
     let shown = || String::from_utf8_lossy(name).escape_debug().to_string();
     if !is_token(name) {
         return Err(AnswerError::Name(shown()));
@@ -113,11 +126,10 @@ fn append(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), Answer
     if !is_field_text(value) {
         return Err(AnswerError::Value(shown()));
     }
-    if HeaderId::of(name).is_hop_by_hop() {
-        return Err(AnswerError::HopByHop(shown()));
+    match HeaderId::of(name) {
+        id if id.is_hop_by_hop() => Err(AnswerError::HopByHop(shown())),
+        id => Ok(id),
     }
-    headers.append(name, value);
-    Ok(())
 }
 
 /// Whether the octets are a token: what a header name or a method may be.
