@@ -183,12 +183,11 @@ impl Connection {
         self.try_rest().unwrap_or_else(|error| panic!("waiting for the close: {error}"))
     }
 
-    /// Waits for at least one more octet; what has arrived and is not part of an answer that was read.
+    /// Waits for at least one more octet; everything that has arrived and is not part of an answer that was read.
     #[track_caller]
-    pub fn some(&mut self) -> &[u8] {
-        if self.received.is_empty() {
-            self.receive().unwrap_or_else(|error| panic!("waiting for octets: {error}"));
-        }
+    pub fn more(&mut self) -> &[u8] {
+        let count = self.receive().unwrap_or_else(|error| panic!("waiting for octets: {error}"));
+        assert!(count > 0, "closed where octets were due, after {:?}", String::from_utf8_lossy(&self.received));
         &self.received
     }
 

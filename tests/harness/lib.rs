@@ -14,6 +14,7 @@ pub mod request;
 pub mod response;
 pub mod scratch;
 pub mod servers;
+pub mod site;
 pub mod uwsgi_packet;
 pub mod waiting;
 
@@ -23,4 +24,5 @@ pub use process::{Ended, Launch, Process};
 pub use request::Request;
 pub use response::{Framing, Response};
 pub use scratch::Scratch;
+pub use site::{Application, Site, Web};
 pub use waiting::{LIMIT, wait_until, wait_until_within};
