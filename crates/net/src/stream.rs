@@ -67,6 +67,30 @@ impl Stream {
         }
     }
 
+    /// Whether something may be read: octets, the end, or an error. Registers the task for reading otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+        }
+    }
+
+    /// As [`Stream::poll_read_ready`], for writing.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is shutting down.
+    pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(context),
+            Self::Unix(stream) => stream.poll_write_ready(context),
+        }
+    }
+
     /// Runs a system call on the socket that tokio has no method for, such as [`crate::send_file`].
     ///
     /// When `call` returns `WouldBlock`, the socket counts as not ready until the system says otherwise.
