@@ -147,6 +147,12 @@ impl Headers {
         self.present & id.bit() != 0
     }
 
+    /// Whether a field with one of the ids in a set of [`HeaderId::bit`]s occurs.
+    #[inline]
+    pub(crate) fn has_any(&self, ids: u128) -> bool {
+        self.present & ids != 0
+    }
+
     /// The value of the first field with this id.
     #[inline]
     #[must_use]

@@ -1,5 +1,7 @@
 //! HTTP/1 messages.
 
+pub mod chunked;
+pub mod conditional;
 pub mod date;
 mod field_lines;
 mod head_error;
@@ -8,10 +10,12 @@ mod headers;
 pub mod host;
 mod method;
 mod octets;
+pub mod range;
 mod request_head;
 mod request_line;
 mod response_head;
 mod status;
+pub mod target;
 mod version;
 
 pub use head_error::{Excerpt, HeadError};
