@@ -17,7 +17,7 @@ use crate::variable::{Full, VariableId, VariableName, VariableSink};
 /// # Errors
 ///
 /// [`Full`] when one does not fit; those before it have been added.
-pub fn add_headers(headers: &Headers, sink: &mut impl VariableSink) -> Result<(), Full> {
+pub fn add_headers(headers: &Headers, sink: &mut (impl VariableSink + ?Sized)) -> Result<(), Full> {
     let repeated = Repeated::of(headers);
     for (position, header) in headers.iter().enumerate() {
         let Some(name) = variable_name(header.id, header.name) else { continue };
@@ -46,7 +46,7 @@ fn add_joined(
     variable: VariableName<'_>,
     id: HeaderId,
     name: &[u8],
-    sink: &mut impl VariableSink,
+    sink: &mut (impl VariableSink + ?Sized),
 ) -> Result<(), Full> {
     let separator: &[u8] = if id == HeaderId::Cookie { b"; " } else { b", " };
     let mut parts = Vec::new();

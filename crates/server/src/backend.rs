@@ -1,0 +1,42 @@
+//! An application that this process tree runs itself, as a handler sees it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use daemun_gateway::variable::{Full, VariableSink};
+
+use crate::phase::{LocalFuture, Outcome};
+use crate::request::Request;
+
+/// Number of an application pool; the same on all threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendId(pub usize);
+
+/// A pool's end on one edge thread.
+pub trait Backend {
+    /// Hands `request` over and waits for the answer's head; the body may follow as a stream.
+    ///
+    /// `environment` is called once, when there is room for the request.
+    fn call<'a>(&'a self, request: &'a mut Request, environment: &'a dyn Environment) -> LocalFuture<'a, Outcome>;
+
+    /// Requests that wait for a worker or are with one.
+    fn in_flight(&self) -> usize;
+}
+
+/// The variables that an application gets of a request.
+pub trait Environment {
+    /// Gives the variables to `sink`.
+    ///
+    /// # Errors
+    /// [`Full`] when they are larger than what carries them.
+    fn write(&self, request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>;
+}
+
+/// The address an application pool listens on, as `uwsgi_pass` would name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SocketName {
+    /// A unix socket's path.
+    Unix(PathBuf),
+    /// An address and port.
+    Inet(SocketAddr),
+}

@@ -1,0 +1,357 @@
+//! Typed settings to runtime: inheritance, names resolved, logs opened. Nothing is bound here.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use daemun_conf::{Diagnostic, Span};
+use daemun_net::{BindOptions, ListenAddress};
+
+use super::core::{CORE, Core, ErrorLogSetting};
+use super::listen::{Listen, default_listen};
+use super::walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed};
+use crate::backend::{BackendId, SocketName};
+use crate::listener::{ListenerSetting, Protocol};
+use crate::log::{ErrorLog, Level, LogFile};
+use crate::module::{AnyModule, Settings};
+use crate::phase::{Phase, Plan, Step};
+use crate::route::{LocationTree, Matcher, ServerNames};
+use crate::runtime::{ListenerRuntime, Location, LocationId, Runtime, Server, ServerId};
+use crate::variable::Template;
+
+/// What the runtime is made of.
+pub struct BuildInput {
+    /// The typed configuration.
+    pub typed: Typed,
+    /// All modules, in the order of [`super::walk`].
+    pub modules: &'static [&'static dyn AnyModule],
+    /// Where relative paths begin.
+    pub prefix: PathBuf,
+    /// Where the error log is until the configuration says otherwise; `None` is stderr.
+    pub error_log: Option<PathBuf>,
+    /// Application pools by the sockets they listen on.
+    pub backends: HashMap<SocketName, BackendId>,
+    /// Listeners of application pools.
+    pub pool_listeners: Vec<PoolListener>,
+    /// Whether log files are opened; a check of the configuration leaves them alone.
+    pub opens_logs: bool,
+}
+
+/// A listener whose every request goes to one application pool.
+pub struct PoolListener {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// How it is bound.
+    pub options: BindOptions,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Hands the request to the pool.
+    pub content: Box<dyn Step>,
+}
+
+/// What [`crate::module::Module::finish`] may ask for.
+pub struct Build<'a> {
+    prefix: &'a Path,
+    error_log: Option<&'a Path>,
+    backends: &'a HashMap<SocketName, BackendId>,
+    opens_logs: bool,
+    logs: Vec<LogFile>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Build<'_> {
+    /// `path` below the prefix, unless it is absolute.
+    #[must_use]
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        self.prefix.join(path)
+    }
+
+    /// Makes a path template absolute, unless it begins with a variable.
+    pub fn make_absolute(&self, path: &mut Template) {
+        if path.begins_relative() {
+            path.prepend(format!("{}/", self.prefix.display().to_string().trim_end_matches('/')).as_bytes());
+        }
+    }
+
+    /// The pool that listens on `socket`.
+    #[must_use]
+    pub fn backend(&self, socket: &SocketName) -> Option<BackendId> {
+        self.backends.get(socket).copied()
+    }
+
+    /// Says something that does not stop the program.
+    pub fn warn(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The log file at `path`; the same file for the same path.
+    pub fn log_file(&mut self, path: &Path) -> Option<LogFile> {
+        let path = self.absolute(path);
+        if let Some(known) = self.logs.iter().find(|log| log.path() == Some(&path)) {
+            return Some(known.clone());
+        }
+        if !self.opens_logs {
+            return None;
+        }
+        match LogFile::open(&path) {
+            Ok(log) => {
+                self.logs.push(log.clone());
+                Some(log)
+            }
+            Err(error) => {
+                self.diagnostics
+                    .push(Diagnostic::error_without_place(format!("open() \"{}\" failed ({error})", path.display())));
+                None
+            }
+        }
+    }
+
+    pub(super) fn error_log(&mut self, settings: Option<&[ErrorLogSetting]>) -> ErrorLog {
+        let default = [ErrorLogSetting { path: self.error_log.map(Path::to_owned), level: Level::Error }];
+        let mut targets = Vec::new();
+        for setting in settings.unwrap_or(&default) {
+            let file = match &setting.path {
+                Some(path) => self.log_file(path),
+                None => LogFile::stderr().ok(),
+            };
+            targets.extend(file.map(|file| (file, setting.level)));
+        }
+        ErrorLog::new(targets)
+    }
+}
+
+/// Makes the runtime.
+///
+/// # Errors
+/// All that is wrong; warnings among them where there is at least one error.
+pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let BuildInput { mut typed, modules, prefix, error_log, backends, pool_listeners, opens_logs } = input;
+    let diagnostics = std::mem::take(&mut typed.diagnostics);
+    let build = Build {
+        prefix: &prefix,
+        error_log: error_log.as_deref(),
+        backends: &backends,
+        opens_logs,
+        logs: Vec::new(),
+        diagnostics,
+    };
+    let mut builder = Builder { build, modules, servers: Vec::new(), locations: Vec::new(), listeners: Vec::new() };
+    let main = builder.close(None, std::mem::take(&mut typed.main_scope));
+    if let Some(http) = typed.http.take() {
+        builder.http(&main, http);
+    }
+    for listener in pool_listeners {
+        builder.pool_listener(&main, listener);
+    }
+    let Builder { build, servers, locations, listeners, .. } = builder;
+    if build.diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(build.diagnostics);
+    }
+    let error_log = main.first().map(core_of).map(|core| core.error_log().clone()).unwrap_or_default();
+    let runtime = Runtime { main: typed.main, listeners, servers, locations, logs: build.logs, error_log };
+    Ok((runtime, build.diagnostics))
+}
+
+struct Builder<'a> {
+    build: Build<'a>,
+    modules: &'static [&'static dyn AnyModule],
+    servers: Vec<Server>,
+    locations: Vec<Location>,
+    listeners: Vec<ListenerRuntime>,
+}
+
+/// The settings of all modules in one block; the core's stand first.
+type ClosedScope = Vec<Settings>;
+
+impl Builder<'_> {
+    /// Merges a block with its parent, module by module.
+    fn close(&mut self, parent: Option<&ClosedScope>, scope: Scope) -> ClosedScope {
+        let mut open = scope.settings;
+        open.resize_with(self.modules.len() + 1, || None);
+        let mut closed = Vec::with_capacity(open.len());
+        for (number, open) in open.into_iter().enumerate() {
+            let module: &dyn AnyModule = if number == 0 { &CORE } else { self.modules[number - 1] };
+            let parent_settings = parent.map(|parent| &parent[number]);
+            match module.close(parent_settings, open, &mut self.build) {
+                Ok(settings) => closed.push(settings),
+                Err(diagnostic) => {
+                    self.build.diagnostics.push(diagnostic);
+                    // The build fails at its end; until then the module's defaults stand in.
+                    let stand_in = parent_settings.cloned().or_else(|| module.close(None, None, &mut self.build).ok());
+                    closed.extend(stand_in);
+                }
+            }
+        }
+        closed
+    }
+
+    fn http(&mut self, main: &ClosedScope, http: HttpBlock) {
+        let scope = self.close(Some(main), http.scope);
+        for server in http.servers {
+            self.server(&scope, server);
+        }
+    }
+
+    fn server(&mut self, http: &ClosedScope, mut server: ServerScope) {
+        let scope = self.close(Some(http), std::mem::take(&mut server.scope));
+        let settings = self.location(String::new(), false, &scope);
+        let mut entries = Vec::new();
+        let mut named = HashMap::new();
+        for location in server.locations {
+            self.location_block(&scope, location, None, &mut entries, &mut named);
+        }
+        let id = ServerId(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
+        let names = server.block.names.iter().map(|(name, _)| name.clone()).collect();
+        self.servers.push(Server { names, settings, tree: LocationTree::new(entries), named });
+        let mut listens = server.block.listens;
+        if listens.is_empty() {
+            listens.push((default_listen(), server.span));
+        }
+        for (listen, span) in listens {
+            self.listen(listen, span, id, &server.block.names);
+        }
+    }
+
+    fn location_block(
+        &mut self,
+        parent: &ClosedScope,
+        block: LocationBlock,
+        within: Option<&str>,
+        entries: &mut Vec<(Matcher, LocationId, Option<String>)>,
+        named: &mut HashMap<String, LocationId>,
+    ) {
+        let scope = self.close(Some(parent), block.scope);
+        let is_regex = matches!(block.matcher, Some(Matcher::Regex(_)));
+        let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
+        let id = self.location(block.name.clone(), is_regex, &scope);
+        match block.matcher {
+            Some(matcher) => {
+                if is_duplicate(entries, &matcher) {
+                    self.error(block.span, format!("duplicate location \"{}\"", block.name));
+                }
+                entries.push((matcher, id, within.map(str::to_owned)));
+            }
+            None if block.name.is_empty() => {}
+            None => {
+                if named.insert(block.name.clone(), id).is_some() {
+                    self.error(block.span, format!("duplicate location \"{}\"", block.name));
+                }
+            }
+        }
+        for child in block.locations {
+            let within = if is_prefix { Some(block.name.as_str()) } else { within };
+            self.location_block(&scope, child, within, entries, named);
+        }
+    }
+
+    fn location(&mut self, name: String, is_regex: bool, scope: &ClosedScope) -> LocationId {
+        let mut plan = Plan::default();
+        let mut filters = Vec::new();
+        for (module, settings) in self.modules.iter().zip(&scope[1..]) {
+            module.plan(settings, &mut plan, &mut filters);
+        }
+        self.push_location(Location { name, is_regex, core: core_of(&scope[0]), plan, filters })
+    }
+
+    fn push_location(&mut self, location: Location) -> LocationId {
+        self.locations.push(location);
+        LocationId(u32::try_from(self.locations.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    fn listen(&mut self, listen: Listen, span: Span, server: ServerId, names: &[(String, Span)]) {
+        for address in &listen.addresses {
+            let at = self.listener(address, &listen);
+            let listener = &mut self.listeners[at];
+            if listen.has_options {
+                listener.setting.options = listen.options.clone();
+            }
+            if listen.is_default {
+                if std::mem::replace(&mut listener.has_default, true) {
+                    let message = format!("a duplicate default server for {address}");
+                    self.build.diagnostics.push(Diagnostic::error(span, message));
+                    continue;
+                }
+                listener.default_server = server;
+            } else if !listener.has_server {
+                listener.default_server = server;
+            }
+            listener.has_server = true;
+            for (name, span) in names.iter().filter(|(name, _)| !name.is_empty() || names.len() > 1) {
+                match listener.names.insert(name, server) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let message = format!("conflicting server name \"{name}\" on {address}, ignored");
+                        self.build.diagnostics.push(Diagnostic::warning(*span, message));
+                    }
+                    Err(error) => self.build.diagnostics.push(Diagnostic::error(*span, error.to_string())),
+                }
+            }
+        }
+    }
+
+    /// The listener for `address`, made if there is none.
+    fn listener(&mut self, address: &ListenAddress, listen: &Listen) -> usize {
+        if let Some(at) = self.listeners.iter().position(|listener| listener.setting.address == *address) {
+            return at;
+        }
+        let setting =
+            ListenerSetting { address: address.clone(), options: listen.options.clone(), protocol: Protocol::Http };
+        self.listeners.push(ListenerRuntime {
+            setting,
+            names: ServerNames::default(),
+            default_server: ServerId(0),
+            has_server: false,
+            has_default: false,
+        });
+        self.listeners.len() - 1
+    }
+
+    fn pool_listener(&mut self, main: &ClosedScope, pool: PoolListener) {
+        let mut plan = Plan::default();
+        plan.push(Phase::Content, pool.content);
+        let core = Arc::new(Core::of_pool(&core_of(&main[0])));
+        let location = self.push_location(Location {
+            name: "/".to_owned(),
+            is_regex: false,
+            core: Arc::clone(&core),
+            plan,
+            filters: Vec::new(),
+        });
+        let settings = self.push_location(Location {
+            name: String::new(),
+            is_regex: false,
+            core,
+            plan: Plan::default(),
+            filters: Vec::new(),
+        });
+        let matcher = Matcher::Prefix { name: String::new(), is_final: true };
+        let tree = LocationTree::new(vec![(matcher, location, None)]);
+        self.servers.push(Server { names: Vec::new(), settings, tree, named: HashMap::new() });
+        let default_server = ServerId(u32::try_from(self.servers.len() - 1).unwrap_or(u32::MAX));
+        let setting = ListenerSetting { address: pool.address, options: pool.options, protocol: pool.protocol };
+        self.listeners.push(ListenerRuntime {
+            setting,
+            names: ServerNames::default(),
+            default_server,
+            has_server: true,
+            has_default: true,
+        });
+    }
+
+    fn error(&mut self, span: Span, message: String) {
+        self.build.diagnostics.push(Diagnostic::error(span, message));
+    }
+}
+
+fn core_of(settings: &Settings) -> Arc<Core> {
+    Arc::clone(settings).downcast::<Core>().expect("the core's settings stand first")
+}
+
+fn is_duplicate(entries: &[(Matcher, LocationId, Option<String>)], matcher: &Matcher) -> bool {
+    let same = |other: &Matcher| match (other, matcher) {
+        (Matcher::Exact(a), Matcher::Exact(b)) => a == b,
+        (Matcher::Prefix { name: a, .. }, Matcher::Prefix { name: b, .. }) => a == b,
+        _ => false,
+    };
+    entries.iter().any(|(other, _, _)| same(other))
+}

@@ -1,0 +1,869 @@
+//! The http core's settings of a location, and their directives.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
+use daemun_http::StatusCode;
+
+use super::setter;
+use super::{Build, HTTP_SERVER_LOCATION, inherit};
+use crate::log::{ErrorLog, Level};
+use crate::module::Module;
+use crate::variable::Template;
+
+/// The http core as a module: it has settings and directives, and no handler of its own.
+pub static CORE: Module<Core> = Module {
+    name: "core",
+    directives: DIRECTIVES,
+    merge: Core::merge,
+    finish: Core::finish,
+    is_active: |_| false,
+    phases: &[],
+    filters: &[],
+    variables: &[],
+};
+
+/// Settings of one location. An unset field is inherited from the enclosing block.
+#[derive(Default)]
+pub struct Core {
+    root: Option<Template>,
+    /// `alias`; never inherited.
+    pub alias: Option<Template>,
+    types: Option<Arc<HashMap<Vec<u8>, Vec<u8>>>>,
+    default_type: Option<Vec<u8>>,
+    client_max_body_size: Option<u64>,
+    client_body_buffer_size: Option<u64>,
+    client_body_temp_path: Option<PathBuf>,
+    client_body_timeout: Option<Duration>,
+    client_header_timeout: Option<Duration>,
+    send_timeout: Option<Duration>,
+    keepalive_timeout: Option<Duration>,
+    keepalive_requests: Option<u64>,
+    keepalive_header: Option<Duration>,
+    sendfile: Option<bool>,
+    tcp_nopush: Option<bool>,
+    tcp_nodelay: Option<bool>,
+    server_tokens: Option<ServerTokens>,
+    error_pages: Option<Arc<Vec<ErrorPage>>>,
+    /// `internal`; never inherited.
+    pub internal: bool,
+    etag: Option<bool>,
+    if_modified_since: Option<IfModifiedSince>,
+    merge_slashes: Option<bool>,
+    log_not_found: Option<bool>,
+    recursive_error_pages: Option<bool>,
+    absolute_redirect: Option<bool>,
+    port_in_redirect: Option<bool>,
+    server_name_in_redirect: Option<bool>,
+    chunked_transfer_encoding: Option<bool>,
+    underscores_in_headers: Option<bool>,
+    ignore_invalid_headers: Option<bool>,
+    max_ranges: Option<u64>,
+    open_file_cache: Option<Option<OpenFileCache>>,
+    open_file_cache_valid: Option<Duration>,
+    open_file_cache_min_uses: Option<u64>,
+    open_file_cache_errors: Option<bool>,
+    large_client_header_buffers: Option<(u64, u64)>,
+    error_log: Option<Arc<Vec<ErrorLogSetting>>>,
+    /// Filled when the logs are known.
+    opened_error_log: OnceLock<ErrorLog>,
+}
+
+/// `server_tokens`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTokens {
+    /// Name and version.
+    On,
+    /// Name alone.
+    Off,
+}
+
+/// `if_modified_since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfModifiedSince {
+    /// The field is ignored.
+    Off,
+    /// The times must be equal.
+    Exact,
+    /// The file must not be newer.
+    Before,
+}
+
+/// `open_file_cache max=N inactive=T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFileCache {
+    /// Files kept at most.
+    pub files_max: usize,
+    /// A file not asked for within this time is dropped.
+    pub inactive: Duration,
+}
+
+/// One `error_page`.
+#[derive(Clone)]
+pub struct ErrorPage {
+    /// Statuses it stands for.
+    pub statuses: Vec<StatusCode>,
+    /// `=code`: the status that is sent; `Some(None)` is `=` alone: the status of whoever answers.
+    pub replacement: Option<Option<StatusCode>>,
+    /// A path, a URL or `@name`.
+    pub target: Template,
+}
+
+/// One `error_log` as written.
+#[derive(Clone, Debug)]
+pub struct ErrorLogSetting {
+    /// `None` is stderr.
+    pub path: Option<PathBuf>,
+    /// The least severe level written.
+    pub level: Level,
+}
+
+/// What holds where nothing is said. Sizes are octets.
+mod defaults {
+    use std::time::Duration;
+
+    pub const CLIENT_MAX_BODY_SIZE: u64 = 1024 * 1024;
+    pub const CLIENT_BODY_BUFFER_SIZE: u64 = 16 * 1024;
+    pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+    pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+    pub const KEEPALIVE_REQUESTS: u64 = 1_000;
+    pub const OPEN_FILE_CACHE_VALID: Duration = Duration::from_secs(60);
+    pub const LARGE_CLIENT_HEADER_BUFFERS: (u64, u64) = (4, 8 * 1024);
+}
+
+impl Core {
+    fn merge(parent: &Self, child: &mut Self) {
+        if child.alias.is_none() {
+            inherit!(parent, child; root);
+        }
+        inherit!(parent, child;
+            types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
+            client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, sendfile, tcp_nopush, tcp_nodelay,
+            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, absolute_redirect,
+            port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
+            open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the signature of every module's finish")]
+    fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+        for root in [&mut self.root, &mut self.alias].into_iter().flatten() {
+            build.make_absolute(root);
+        }
+        self.root.get_or_insert_with(|| {
+            Template::constant(build.absolute(Path::new("html")).as_os_str().as_encoded_bytes())
+        });
+        self.client_body_temp_path =
+            Some(build.absolute(self.client_body_temp_path.as_deref().unwrap_or(Path::new("client_body_temp"))));
+        let log = build.error_log(self.error_log.as_deref().map(Vec::as_slice));
+        self.opened_error_log.get_or_init(|| log);
+        Ok(())
+    }
+
+    /// Settings of a listener that belongs to an application pool: uWSGI limits no body.
+    pub(super) fn of_pool(main: &Self) -> Self {
+        let core = Self { client_max_body_size: Some(0), error_log: main.error_log.clone(), ..Self::default() };
+        core.opened_error_log.get_or_init(|| main.error_log().clone());
+        Self { root: main.root.clone(), client_body_temp_path: main.client_body_temp_path.clone(), ..core }
+    }
+
+    /// `root`, absolute unless it begins with a variable.
+    ///
+    /// # Panics
+    /// Never: `finish` sets it.
+    #[must_use]
+    pub fn root(&self) -> &Template {
+        self.root.as_ref().expect("set when the block was closed")
+    }
+
+    /// The MIME type of a file name, by its extension.
+    #[must_use]
+    pub fn content_type(&self, path: &[u8]) -> Option<&[u8]> {
+        let name = path.rsplit(|octet| *octet == b'/').next().unwrap_or(path);
+        let extension = name.iter().rposition(|octet| *octet == b'.').map(|at| &name[at + 1..]);
+        let by_extension = extension.and_then(|extension| match &self.types {
+            Some(types) => {
+                types.get(extension).or_else(|| types.get(&extension.to_ascii_lowercase())).map(Vec::as_slice)
+            }
+            None => default_type_of(extension),
+        });
+        by_extension.or(match &self.default_type {
+            Some(default) => Some(default.as_slice()).filter(|default| !default.is_empty()),
+            None => Some(b"text/plain"),
+        })
+    }
+
+    /// Largest request body in octets; `None` is no limit.
+    #[must_use]
+    pub fn client_max_body_size(&self) -> Option<u64> {
+        Some(self.client_max_body_size.unwrap_or(defaults::CLIENT_MAX_BODY_SIZE)).filter(|size| *size > 0)
+    }
+
+    /// Octets of a request body kept in memory before a temporary file is used.
+    #[must_use]
+    pub fn client_body_buffer_size(&self) -> u64 {
+        self.client_body_buffer_size.unwrap_or(defaults::CLIENT_BODY_BUFFER_SIZE)
+    }
+
+    /// Folder of request bodies on disk.
+    #[must_use]
+    pub fn client_body_temp_path(&self) -> &std::path::Path {
+        self.client_body_temp_path.as_deref().unwrap_or_else(|| std::path::Path::new("/tmp"))
+    }
+
+    /// Time between two reads of a request body.
+    #[must_use]
+    pub fn client_body_timeout(&self) -> Duration {
+        self.client_body_timeout.unwrap_or(defaults::CLIENT_TIMEOUT)
+    }
+
+    /// Time for a whole request head.
+    #[must_use]
+    pub fn client_header_timeout(&self) -> Duration {
+        self.client_header_timeout.unwrap_or(defaults::CLIENT_TIMEOUT)
+    }
+
+    /// Time between two writes.
+    #[must_use]
+    pub fn send_timeout(&self) -> Duration {
+        self.send_timeout.unwrap_or(defaults::CLIENT_TIMEOUT)
+    }
+
+    /// How long an idle connection is kept; zero: not at all.
+    #[must_use]
+    pub fn keepalive_timeout(&self) -> Duration {
+        self.keepalive_timeout.unwrap_or(defaults::KEEPALIVE_TIMEOUT)
+    }
+
+    /// The value of the `Keep-Alive` field, when `keepalive_timeout` has a second argument.
+    #[must_use]
+    pub fn keepalive_header(&self) -> Option<Duration> {
+        self.keepalive_header
+    }
+
+    /// Requests a connection may serve.
+    #[must_use]
+    pub fn keepalive_requests(&self) -> u64 {
+        self.keepalive_requests.unwrap_or(defaults::KEEPALIVE_REQUESTS)
+    }
+
+    /// Whether files go out by sendfile.
+    #[must_use]
+    pub fn sendfile(&self) -> bool {
+        self.sendfile.unwrap_or(false)
+    }
+
+    /// Whether the head waits for the first octets of the body.
+    #[must_use]
+    pub fn tcp_nopush(&self) -> bool {
+        self.tcp_nopush.unwrap_or(false)
+    }
+
+    /// Whether Nagle's algorithm is off.
+    #[must_use]
+    pub fn tcp_nodelay(&self) -> bool {
+        self.tcp_nodelay.unwrap_or(true)
+    }
+
+    /// What the `Server` field and error pages tell.
+    #[must_use]
+    pub fn server_tokens(&self) -> ServerTokens {
+        self.server_tokens.unwrap_or(ServerTokens::On)
+    }
+
+    /// The page for `status`.
+    #[must_use]
+    pub fn error_page(&self, status: StatusCode) -> Option<&ErrorPage> {
+        self.error_pages.as_ref()?.iter().find(|page| page.statuses.contains(&status))
+    }
+
+    /// Whether `ETag` is made.
+    #[must_use]
+    pub fn etag(&self) -> bool {
+        self.etag.unwrap_or(true)
+    }
+
+    /// How `If-Modified-Since` is compared.
+    #[must_use]
+    pub fn if_modified_since(&self) -> IfModifiedSince {
+        self.if_modified_since.unwrap_or(IfModifiedSince::Exact)
+    }
+
+    /// Whether `//` in a path is one slash.
+    #[must_use]
+    pub fn merge_slashes(&self) -> bool {
+        self.merge_slashes.unwrap_or(true)
+    }
+
+    /// Whether a missing file is an error in the log.
+    #[must_use]
+    pub fn log_not_found(&self) -> bool {
+        self.log_not_found.unwrap_or(true)
+    }
+
+    /// Whether an error page may lead to another.
+    #[must_use]
+    pub fn recursive_error_pages(&self) -> bool {
+        self.recursive_error_pages.unwrap_or(false)
+    }
+
+    /// Whether `Location` has scheme and host.
+    #[must_use]
+    pub fn absolute_redirect(&self) -> bool {
+        self.absolute_redirect.unwrap_or(true)
+    }
+
+    /// Whether `Location` has the port.
+    #[must_use]
+    pub fn port_in_redirect(&self) -> bool {
+        self.port_in_redirect.unwrap_or(true)
+    }
+
+    /// Whether `Location` has the server's first name in place of `Host`.
+    #[must_use]
+    pub fn server_name_in_redirect(&self) -> bool {
+        self.server_name_in_redirect.unwrap_or(false)
+    }
+
+    /// Whether a body of unknown length is chunked for HTTP/1.1.
+    #[must_use]
+    pub fn chunked_transfer_encoding(&self) -> bool {
+        self.chunked_transfer_encoding.unwrap_or(true)
+    }
+
+    /// Whether fields with underscores are known.
+    #[must_use]
+    pub fn underscores_in_headers(&self) -> bool {
+        self.underscores_in_headers.unwrap_or(false)
+    }
+
+    /// Ranges of one request; 0 refuses all.
+    #[must_use]
+    pub fn max_ranges(&self) -> Option<u64> {
+        self.max_ranges
+    }
+
+    /// The cache of open files.
+    #[must_use]
+    pub fn open_file_cache(&self) -> Option<OpenFileCache> {
+        self.open_file_cache.flatten()
+    }
+
+    /// After how long a cached file is looked at again.
+    #[must_use]
+    pub fn open_file_cache_valid(&self) -> Duration {
+        self.open_file_cache_valid.unwrap_or(defaults::OPEN_FILE_CACHE_VALID)
+    }
+
+    /// Uses within `inactive` after which a file stays open.
+    #[must_use]
+    pub fn open_file_cache_min_uses(&self) -> u64 {
+        self.open_file_cache_min_uses.unwrap_or(1)
+    }
+
+    /// Whether failures are cached too.
+    #[must_use]
+    pub fn open_file_cache_errors(&self) -> bool {
+        self.open_file_cache_errors.unwrap_or(false)
+    }
+
+    /// Number and size in octets of `large_client_header_buffers`.
+    #[must_use]
+    pub fn large_client_header_buffers(&self) -> (u64, u64) {
+        self.large_client_header_buffers.unwrap_or(defaults::LARGE_CLIENT_HEADER_BUFFERS)
+    }
+
+    /// Where errors are written.
+    ///
+    /// # Panics
+    /// Never: `finish` sets it.
+    #[must_use]
+    pub fn error_log(&self) -> &ErrorLog {
+        self.opened_error_log.get().expect("set when the block was closed")
+    }
+}
+
+/// The types nginx knows without a `types` block.
+fn default_type_of(extension: &[u8]) -> Option<&'static [u8]> {
+    match extension {
+        b"html" => Some(b"text/html"),
+        b"gif" => Some(b"image/gif"),
+        b"jpg" => Some(b"image/jpeg"),
+        _ => None,
+    }
+}
+
+const MAIN_TO_LOCATION: Context = HTTP_SERVER_LOCATION.or(Context::MAIN);
+const WITH_IF: Context = HTTP_SERVER_LOCATION.or(Context::IF_IN_LOCATION);
+const HTTP_SERVER: Context = Context::HTTP.or(Context::SERVER);
+
+/// An entry whose setter puts one parsed argument into one field.
+macro_rules! entry {
+    ($name:literal, $contexts:expr, $arity:expr, $default:literal, $help:literal, $field:ident, $read:expr) => {
+        Directive {
+            name: $name,
+            contexts: $contexts,
+            arity: $arity,
+            default: $default,
+            help: $help,
+            set: |core: &mut Core, arguments| {
+                let read: fn(&Arguments<'_>) -> Result<_, ArgumentError> = $read;
+                let value = read(arguments)?;
+                arguments.set_once(&mut core.$field, value)
+            },
+        }
+    };
+}
+
+const DIRECTIVES: &[Directive<Core>] = &[
+    Directive {
+        name: "root",
+        contexts: WITH_IF,
+        arity: Arity::Exactly(1),
+        default: "html",
+        help: "path: folder below which the request's path is looked for",
+        set: set_root,
+    },
+    Directive {
+        name: "alias",
+        contexts: Context::LOCATION,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "path: what stands in place of the location's prefix",
+        set: set_alias,
+    },
+    Directive {
+        name: "types",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Block { min: 0, max: 0 },
+        default: "text/html html; image/gif gif; image/jpeg jpg;",
+        help: "block of `type extension ...`: MIME types by file name extension",
+        set: set_types,
+    },
+    entry!(
+        "default_type",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "text/plain",
+        "type: MIME type of files without a known extension",
+        default_type,
+        |arguments: &Arguments<'_>| arguments.text(0).map(|text| text.as_bytes().to_vec())
+    ),
+    entry!(
+        "client_max_body_size",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "1m",
+        "size: largest request body; 0 is no limit; a larger one is answered 413",
+        client_max_body_size,
+        |arguments: &Arguments<'_>| arguments.offset(0)
+    ),
+    entry!(
+        "client_body_buffer_size",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "16k",
+        "size: request body kept in memory; a larger one goes to a temporary file",
+        client_body_buffer_size,
+        |arguments: &Arguments<'_>| arguments.size(0)
+    ),
+    entry!(
+        "client_body_temp_path",
+        HTTP_SERVER_LOCATION,
+        Arity::Between(1, 4),
+        "client_body_temp",
+        "path [level1 [level2 [level3]]]: folder of request bodies on disk",
+        client_body_temp_path,
+        |arguments: &Arguments<'_>| arguments.path(0).map(Path::to_path_buf)
+    ),
+    entry!(
+        "client_body_timeout",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "60s",
+        "time: between two reads of a request body",
+        client_body_timeout,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    entry!(
+        "client_header_timeout",
+        HTTP_SERVER,
+        Arity::Exactly(1),
+        "60s",
+        "time: for a whole request head",
+        client_header_timeout,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    entry!(
+        "send_timeout",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "60s",
+        "time: between two writes of an answer",
+        send_timeout,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    Directive {
+        name: "keepalive_timeout",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Between(1, 2),
+        default: "75s",
+        help: "time [header]: how long an idle connection is kept",
+        set: set_keepalive_timeout,
+    },
+    entry!(
+        "keepalive_requests",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "1000",
+        "number: requests one connection may serve",
+        keepalive_requests,
+        |arguments: &Arguments<'_>| arguments.number(0, 0..=u64::MAX)
+    ),
+    entry!(
+        "sendfile",
+        WITH_IF,
+        Arity::Flag,
+        "off",
+        "on|off: files go from the page cache to the socket",
+        sendfile,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "tcp_nopush",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "off",
+        "on|off: the head leaves together with the first octets of the file",
+        tcp_nopush,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "tcp_nodelay",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "on",
+        "on|off: small writes leave at once",
+        tcp_nodelay,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    Directive {
+        name: "server_tokens",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "on",
+        help: "on|off|build: whether the version is told",
+        set: set_server_tokens,
+    },
+    Directive {
+        name: "error_page",
+        contexts: WITH_IF,
+        arity: Arity::AtLeast(2),
+        default: "none",
+        help: "code ... [=[response]] uri: what is sent in place of an error",
+        set: set_error_page,
+    },
+    Directive {
+        name: "internal",
+        contexts: Context::LOCATION,
+        arity: Arity::Exactly(0),
+        default: "none",
+        help: "the location answers internal redirects alone",
+        set: |core, _| {
+            core.internal = true;
+            Ok(())
+        },
+    },
+    entry!("etag", HTTP_SERVER_LOCATION, Arity::Flag, "on", "on|off: ETag of files", etag, |arguments: &Arguments<
+        '_,
+    >| arguments.flag(0)),
+    Directive {
+        name: "if_modified_since",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "exact",
+        help: "off|exact|before: how If-Modified-Since is compared",
+        set: set_if_modified_since,
+    },
+    entry!(
+        "merge_slashes",
+        HTTP_SERVER,
+        Arity::Flag,
+        "on",
+        "on|off: several slashes in a path are one",
+        merge_slashes,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "log_not_found",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "on",
+        "on|off: a missing file is an error in the log",
+        log_not_found,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "recursive_error_pages",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "off",
+        "on|off: an error page may lead to another",
+        recursive_error_pages,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "absolute_redirect",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "on",
+        "on|off: Location has scheme and host",
+        absolute_redirect,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "port_in_redirect",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "on",
+        "on|off: Location has the port",
+        port_in_redirect,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "server_name_in_redirect",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "off",
+        "on|off: Location has the server's first name",
+        server_name_in_redirect,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "chunked_transfer_encoding",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "on",
+        "on|off: bodies of unknown length are chunked for HTTP/1.1",
+        chunked_transfer_encoding,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "underscores_in_headers",
+        HTTP_SERVER,
+        Arity::Flag,
+        "off",
+        "on|off: fields with underscores in their names are known",
+        underscores_in_headers,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "ignore_invalid_headers",
+        HTTP_SERVER,
+        Arity::Flag,
+        "on",
+        "on|off: fields with invalid names are ignored",
+        ignore_invalid_headers,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "max_ranges",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "none",
+        "number: ranges of one request; 0 refuses all",
+        max_ranges,
+        |arguments: &Arguments<'_>| arguments.number(0, 0..=u64::from(u32::MAX))
+    ),
+    Directive {
+        name: "open_file_cache",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Between(1, 2),
+        default: "off",
+        help: "off | max=N [inactive=time]: keeps files open between requests",
+        set: set_open_file_cache,
+    },
+    entry!(
+        "open_file_cache_valid",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "60s",
+        "time: after which a cached file is looked at again",
+        open_file_cache_valid,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    entry!(
+        "open_file_cache_min_uses",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "1",
+        "number: uses after which a file stays open",
+        open_file_cache_min_uses,
+        |arguments: &Arguments<'_>| arguments.number(0, 0..=u64::from(u32::MAX))
+    ),
+    entry!(
+        "open_file_cache_errors",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "off",
+        "on|off: failures are cached too",
+        open_file_cache_errors,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    Directive {
+        name: "large_client_header_buffers",
+        contexts: HTTP_SERVER,
+        arity: Arity::Exactly(2),
+        default: "4 8k",
+        help: "number size: longest request line and field; the head is at most number * size",
+        set: set_large_client_header_buffers,
+    },
+    Directive {
+        name: "error_log",
+        contexts: MAIN_TO_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "logs/error.log error",
+        help: "file|stderr [level]: where errors are written",
+        set: set_error_log,
+    },
+];
+
+fn set_root(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    if core.alias.is_some() {
+        return Err(ArgumentError::new(
+            None,
+            "\"root\" directive is duplicate, \"alias\" directive was specified earlier",
+        ));
+    }
+    let root = setter::template(arguments, 0)?;
+    arguments.set_once(&mut core.root, root)
+}
+
+fn set_alias(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    if core.root.is_some() {
+        return Err(ArgumentError::new(
+            None,
+            "\"alias\" directive is duplicate, \"root\" directive was specified earlier",
+        ));
+    }
+    arguments.set_once(&mut core.alias, setter::template(arguments, 0)?)
+}
+
+fn set_types(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mut types = core.types.take().map(|types| (*types).clone()).unwrap_or_default();
+    for node in arguments.block().unwrap_or_default() {
+        for extension in &node.args {
+            types.insert(extension.text.to_ascii_lowercase().into_bytes(), node.name.text.clone().into_bytes());
+        }
+    }
+    core.types = Some(Arc::new(types));
+    Ok(())
+}
+
+fn set_keepalive_timeout(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    if arguments.len() == 2 {
+        core.keepalive_header = Some(arguments.time(1)?);
+    }
+    arguments.set_once(&mut core.keepalive_timeout, arguments.time(0)?)
+}
+
+fn set_server_tokens(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let tokens = match arguments.text(0)? {
+        "on" | "build" => ServerTokens::On,
+        "off" => ServerTokens::Off,
+        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
+    };
+    arguments.set_once(&mut core.server_tokens, tokens)
+}
+
+fn set_if_modified_since(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mode = match arguments.text(0)? {
+        "off" => IfModifiedSince::Off,
+        "exact" => IfModifiedSince::Exact,
+        "before" => IfModifiedSince::Before,
+        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
+    };
+    arguments.set_once(&mut core.if_modified_since, mode)
+}
+
+fn set_error_page(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let last = arguments.len() - 1;
+    let mut replacement = None;
+    let mut statuses_end = last;
+    if let Some(text) = arguments.text(last - 1)?.strip_prefix('=') {
+        statuses_end = last - 1;
+        replacement = Some(match text {
+            "" => None,
+            code => Some(
+                status(code, 200..=599)
+                    .ok_or_else(|| ArgumentError::new(None, format!("invalid value \"={code}\"")))?,
+            ),
+        });
+    }
+    let mut statuses = Vec::new();
+    for index in 0..statuses_end {
+        let text = arguments.text(index)?;
+        let valid = status(text, 300..=599).filter(|status| status.as_u16() != 499);
+        statuses.push(
+            valid.ok_or_else(|| ArgumentError::new(None, format!("value \"{text}\" must be between 300 and 599")))?,
+        );
+    }
+    if statuses.is_empty() {
+        return Err(ArgumentError::new(None, "invalid number of arguments in \"error_page\" directive"));
+    }
+    let page = ErrorPage { statuses, replacement, target: setter::template(arguments, last)? };
+    let mut pages = core.error_pages.take().map(|pages| (*pages).clone()).unwrap_or_default();
+    pages.push(page);
+    core.error_pages = Some(Arc::new(pages));
+    Ok(())
+}
+
+fn status(text: &str, range: std::ops::RangeInclusive<u16>) -> Option<StatusCode> {
+    text.parse().ok().filter(|code| range.contains(code)).and_then(StatusCode::new)
+}
+
+fn set_open_file_cache(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mut files_max = None;
+    let mut inactive = Duration::from_secs(60);
+    for index in 0..arguments.len() {
+        let text = arguments.text(index)?;
+        if text == "off" {
+            return arguments.set_once(&mut core.open_file_cache, None);
+        } else if let Some(value) = text.strip_prefix("max=") {
+            files_max = value.parse().ok().filter(|max| *max > 0);
+        } else if let Some(value) = text.strip_prefix("inactive=") {
+            inactive = daemun_conf::parse_milliseconds(value)
+                .ok_or_else(|| ArgumentError::new(None, format!("invalid \"open_file_cache\" parameter \"{text}\"")))?;
+        } else {
+            return Err(ArgumentError::new(None, format!("invalid \"open_file_cache\" parameter \"{text}\"")));
+        }
+    }
+    let files_max =
+        files_max.ok_or_else(|| ArgumentError::new(None, "\"open_file_cache\" must have the \"max\" parameter"))?;
+    arguments.set_once(&mut core.open_file_cache, Some(OpenFileCache { files_max, inactive }))
+}
+
+fn set_large_client_header_buffers(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let value = (arguments.number(0, 1..=u64::from(u16::MAX))?, arguments.size(1)?);
+    arguments.set_once(&mut core.large_client_header_buffers, value)
+}
+
+fn set_error_log(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let path = match arguments.text(0)? {
+        "stderr" => None,
+        text if text.starts_with("syslog:") || text.starts_with("memory:") => {
+            return Err(ArgumentError::new(None, format!("error_log \"{text}\" is not supported by daemun yet")));
+        }
+        text => Some(PathBuf::from(text)),
+    };
+    let level = match arguments.len() {
+        1 => Level::Error,
+        _ => setter::level(arguments, 1)?,
+    };
+    let mut logs = core.error_log.take().map(|logs| (*logs).clone()).unwrap_or_default();
+    logs.push(ErrorLogSetting { path, level });
+    core.error_log = Some(Arc::new(logs));
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Settings outside `http`: the process, its user, its connections.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
+
+/// Settings of the main context and of `events`.
+#[derive(Clone, Debug, Default)]
+pub struct Main {
+    /// `user`: name and group of the edge.
+    pub user: Option<(String, Option<String>)>,
+    /// `pid` as written.
+    pub pid: Option<PathBuf>,
+    daemon: Option<bool>,
+    master_process: Option<bool>,
+    worker_processes: Option<WorkerProcesses>,
+    worker_connections: Option<u64>,
+    multi_accept: Option<bool>,
+    worker_shutdown_timeout: Option<Duration>,
+    worker_rlimit_nofile: Option<u64>,
+}
+
+/// `worker_processes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerProcesses {
+    /// As many as there are cores.
+    Auto,
+    /// This many.
+    Number(u32),
+}
+
+impl Main {
+    /// Whether the program leaves the terminal.
+    #[must_use]
+    pub fn daemon(&self) -> bool {
+        self.daemon.unwrap_or(true)
+    }
+
+    /// Event-loop threads of the edge.
+    #[must_use]
+    pub fn edge_threads(&self) -> usize {
+        match self.worker_processes {
+            None => 1,
+            Some(WorkerProcesses::Number(number)) => number as usize,
+            Some(WorkerProcesses::Auto) => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Connections one thread serves at a time.
+    #[must_use]
+    pub fn worker_connections(&self) -> usize {
+        usize::try_from(self.worker_connections.unwrap_or(512)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether one wake-up accepts all connections that wait.
+    #[must_use]
+    pub fn multi_accept(&self) -> bool {
+        self.multi_accept.unwrap_or(false)
+    }
+
+    /// How long a graceful stop may take; `None` is no limit.
+    #[must_use]
+    pub fn worker_shutdown_timeout(&self) -> Option<Duration> {
+        self.worker_shutdown_timeout
+    }
+
+    /// Open files of the edge.
+    #[must_use]
+    pub fn worker_rlimit_nofile(&self) -> Option<u64> {
+        self.worker_rlimit_nofile
+    }
+}
+
+/// Event-loop threads at most.
+const EDGE_THREADS_MAX: u64 = 256;
+
+/// Directives of the main context and of `events`.
+pub static DIRECTIVES: &[Directive<Main>] = &[
+    Directive {
+        name: "user",
+        contexts: Context::MAIN,
+        arity: Arity::Between(1, 2),
+        default: "nobody nobody",
+        help: "user [group]: who the edge runs as when started by root",
+        set: |main, arguments| {
+            let group = if arguments.len() == 2 { Some(arguments.text(1)?.to_owned()) } else { None };
+            let user = (arguments.text(0)?.to_owned(), group);
+            arguments.set_once(&mut main.user, user)
+        },
+    },
+    Directive {
+        name: "pid",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "logs/nginx.pid",
+        help: "file: where the master's process id is written",
+        set: |main, arguments| {
+            let path = arguments.path(0)?.to_path_buf();
+            arguments.set_once(&mut main.pid, path)
+        },
+    },
+    Directive {
+        name: "daemon",
+        contexts: Context::MAIN,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: whether the program leaves the terminal",
+        set: |main, arguments| set_flag(&mut main.daemon, arguments),
+    },
+    Directive {
+        name: "master_process",
+        contexts: Context::MAIN,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: has no effect, the master is always a process of its own",
+        set: |main, arguments| set_flag(&mut main.master_process, arguments),
+    },
+    Directive {
+        name: "worker_processes",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "1",
+        help: "number|auto: event-loop threads of the edge",
+        set: |main, arguments| {
+            let number = match arguments.text(0)? {
+                "auto" => WorkerProcesses::Auto,
+                _ => WorkerProcesses::Number(arguments.number(0, 1..=EDGE_THREADS_MAX)? as u32),
+            };
+            arguments.set_once(&mut main.worker_processes, number)
+        },
+    },
+    Directive {
+        name: "worker_shutdown_timeout",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "time: how long a graceful stop may take",
+        set: |main, arguments| {
+            let time = arguments.time(0)?;
+            arguments.set_once(&mut main.worker_shutdown_timeout, time)
+        },
+    },
+    Directive {
+        name: "worker_rlimit_nofile",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "number: open files of the edge",
+        set: |main, arguments| {
+            let number = arguments.number(0, 1..=u64::from(u32::MAX))?;
+            arguments.set_once(&mut main.worker_rlimit_nofile, number)
+        },
+    },
+    Directive {
+        name: "worker_connections",
+        contexts: Context::EVENTS,
+        arity: Arity::Exactly(1),
+        default: "512",
+        help: "number: connections one thread serves at a time",
+        set: |main, arguments| {
+            let number = arguments.number(0, 1..=u64::from(u32::MAX))?;
+            arguments.set_once(&mut main.worker_connections, number)
+        },
+    },
+    Directive {
+        name: "multi_accept",
+        contexts: Context::EVENTS,
+        arity: Arity::Flag,
+        default: "off",
+        help: "on|off: one wake-up accepts all connections that wait",
+        set: |main, arguments| set_flag(&mut main.multi_accept, arguments),
+    },
+];
+
+fn set_flag(field: &mut Option<bool>, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let flag = arguments.flag(0)?;
+    arguments.set_once(field, flag)
+}

@@ -1,0 +1,26 @@
+//! From the syntax tree to typed settings, and from those to the runtime.
+//!
+//! Four stages, four types: text (`conf`), tree ([`daemun_conf::Node`]), typed settings ([`Typed`]), runtime
+//! ([`crate::runtime::Runtime`]). Only the last opens a log or resolves a path against the prefix.
+
+mod build;
+mod core;
+pub mod listen;
+mod main_block;
+mod server_block;
+pub mod setter;
+mod table;
+mod walk;
+
+pub use build::{Build, BuildInput, build};
+pub use core::{CORE, Core, ErrorPage, IfModifiedSince, OpenFileCache, ServerTokens};
+pub use main_block::{Main, WorkerProcesses};
+pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};
+pub use walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed, walk};
+
+use daemun_conf::Context;
+
+pub use crate::inherit;
+
+/// The contexts most directives of the http core and its modules may stand in.
+pub const HTTP_SERVER_LOCATION: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);

@@ -1,0 +1,31 @@
+//! What many setters share.
+
+use daemun_conf::{ArgumentError, Arguments};
+
+use crate::log::Level;
+use crate::variable::Template;
+
+/// Reads an argument as a text with variables.
+///
+/// # Errors
+/// For an unknown variable.
+pub fn template(arguments: &Arguments<'_>, index: usize) -> Result<Template, ArgumentError> {
+    Template::parse(arguments.text(index)?).map_err(|error| ArgumentError::new(Some(index), error.to_string()))
+}
+
+/// Reads an argument as the least severe level of a log.
+///
+/// # Errors
+/// For a word that is no level.
+pub fn level(arguments: &Arguments<'_>, index: usize) -> Result<Level, ArgumentError> {
+    let text = arguments.text(index)?;
+    Level::parse(text).ok_or_else(|| ArgumentError::new(Some(index), format!("invalid log level \"{text}\"")))
+}
+
+/// Takes each unset field from the enclosing block.
+#[macro_export]
+macro_rules! inherit {
+    ($parent:ident, $child:ident; $($field:ident),+ $(,)?) => {
+        $(if $child.$field.is_none() { $child.$field.clone_from(&$parent.$field); })+
+    };
+}

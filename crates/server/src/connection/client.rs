@@ -1,0 +1,225 @@
+//! One client's connection: its socket, its addresses, what was read ahead.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use daemun_net::{PeerAddress, Stream};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+
+use super::input::Input;
+use super::timer::Deadline;
+use crate::listener::{ListenerSetting, Protocol};
+use crate::runtime::ListenerId;
+use crate::thread;
+
+/// One client's connection. Handlers of its requests share it.
+pub struct Client {
+    stream: RefCell<Stream>,
+    pub(crate) input: RefCell<Input>,
+    deadline: RefCell<Deadline>,
+    /// The listener it came in by.
+    pub listener: ListenerId,
+    /// Number of the connection within this process.
+    pub serial: u64,
+    /// Requests served so far, the present one included.
+    pub requests: Cell<u32>,
+    /// The client's address as text; `unix:` over a unix socket.
+    pub remote_address: AddressText,
+    /// The client's port.
+    pub remote_port: Option<u16>,
+    /// The server's port.
+    pub local_port: Option<u16>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+    local_address: OnceCell<AddressText>,
+    /// Whether it waits for a request: a stop closes it at once.
+    pub(crate) is_idle: Cell<bool>,
+}
+
+/// An address as text, without an allocation.
+#[derive(Clone, Copy)]
+pub struct AddressText {
+    octets: [u8; 46],
+    length: u8,
+}
+
+impl Client {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(stream: Stream, peer: PeerAddress, listener: ListenerId, setting: &ListenerSetting) -> Self {
+        let (remote_address, remote_port) = match peer {
+            PeerAddress::Tcp(peer) => (AddressText::new(&peer.ip()), Some(peer.port())),
+            PeerAddress::Unix => (AddressText::new(&"unix:"), None),
+        };
+        Self {
+            stream: RefCell::new(stream),
+            input: RefCell::default(),
+            deadline: RefCell::default(),
+            listener,
+            serial: thread::next_connection_serial(),
+            requests: Cell::new(0),
+            remote_address,
+            remote_port,
+            local_port: setting.address.port(),
+            protocol: setting.protocol,
+            is_tls: false,
+            local_address: OnceCell::new(),
+            is_idle: Cell::new(true),
+        }
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+
+    /// The server's address as text.
+    pub fn local_address(&self) -> &AddressText {
+        self.local_address.get_or_init(|| match self.stream.borrow().local_address() {
+            Some(address) => AddressText::new(&address.ip()),
+            None => AddressText::new(&"unix:"),
+        })
+    }
+
+    /// Whether octets of the next request are here already.
+    #[must_use]
+    pub fn has_pending_input(&self) -> bool {
+        !self.input.borrow().is_empty()
+    }
+
+    /// Sets the time by which the next read or write must have happened.
+    pub fn set_deadline(&self, after: Duration) {
+        self.deadline.borrow_mut().set(after);
+    }
+
+    /// Takes the deadline away: the waiting is somebody else's.
+    pub fn clear_deadline(&self) {
+        self.deadline.borrow_mut().clear();
+    }
+
+    /// Reads into `buffer`; an error of kind `TimedOut` when the deadline passes first. 0 is the end.
+    pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        match Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read) {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| read.filled().len())),
+            Poll::Pending => {
+                ready!(self.deadline.borrow_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Writes what fits; an error of kind `TimedOut` when the deadline passes first.
+    pub fn poll_write(&self, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, octets) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => {
+                ready!(self.deadline.borrow_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Writes what fits now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing fits, else what the system says.
+    pub fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.borrow().try_write(octets)
+    }
+
+    /// Runs a call that writes to the socket, such as sendfile.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the socket is full, else what the call says.
+    pub fn try_write_with(
+        &self,
+        call: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let stream = self.stream.borrow();
+        stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
+    }
+
+    /// Ready when the socket takes octets again; an error of kind `TimedOut` when the deadline passes first.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.stream.borrow().poll_write_ready(context);
+        if result.is_pending() {
+            ready!(self.deadline.borrow_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        result
+    }
+
+    /// Ready when the client has closed the connection. Octets that arrive meanwhile stay in the socket.
+    pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        let stream = self.stream.borrow();
+        if ready!(stream.poll_read_ready(context)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut octet = [0_u8; 1];
+        let peeked =
+            stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(&*stream, &mut octet, RecvFlags::PEEK)?));
+        match peeked {
+            Ok((0, _)) => Poll::Ready(()),
+            Ok(_) => Poll::Pending, // The next request is waiting: whether the client goes now is seen when it is read.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let again = stream.poll_read_ready(context);
+                if matches!(again, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }
+            }
+            Err(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Tells the client that nothing more will come.
+    pub fn shutdown_write(&self) {
+        let _ = rustix::net::shutdown(&*self.stream.borrow(), rustix::net::Shutdown::Write);
+    }
+
+    /// Closes the connection with a reset, so that no octets wait in the kernel.
+    pub fn set_no_delay(&self) {
+        let stream = self.stream.borrow();
+        if stream.is_tcp() {
+            let _ = daemun_net::set_no_delay(stream.as_fd(), true);
+        }
+    }
+}
+
+impl AddressText {
+    fn new(address: &dyn std::fmt::Display) -> Self {
+        let mut text = Self { octets: [0; 46], length: 0 };
+        // An address never is longer than its longest IPv6 form; what would not fit is left out.
+        let _ = write!(text, "{address}");
+        text
+    }
+
+    /// The octets of the text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+}
+
+impl std::fmt::Write for AddressText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let start = usize::from(self.length);
+        let end = start + text.len();
+        self.octets.get_mut(start..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = u8::try_from(end).map_err(|_| std::fmt::Error)?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for AddressText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
+    }
+}

@@ -1,0 +1,245 @@
+//! HTTP/1.0 and 1.1 on one connection: heads are read, answered one after the other, and the connection is kept
+//! while both sides want it.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use daemun_http::{HeadError, HeadLimits, Parsed, StatusCode, target};
+
+use super::client::Client;
+use super::writer;
+use crate::body::RequestBody;
+use crate::clock;
+use crate::edge::EdgeThread;
+use crate::engine::{self, End};
+use crate::limits::{HEAD_BYTES_MAX, LINGERING_TIME, LINGERING_TIMEOUT};
+use crate::log::Level;
+use crate::request::Request;
+use crate::runtime::ThreadRuntime;
+use crate::thread;
+
+/// Serves a connection until it is closed.
+pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
+    loop {
+        let Some((mut request, head)) = next_request(&client, &edge).await else { return };
+        let end = match head {
+            Ok(()) => engine::handle(&mut request).await,
+            Err(status) => engine::refuse(&mut request, status),
+        };
+        let goes_on = finish_request(&client, &mut request, end).await && !edge.is_draining();
+        thread::give_spare_request(request);
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Sends the answer, writes the log, and readies the connection. False where it is at its end.
+pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, end: End) -> bool {
+    let sent = match end {
+        End::Answer(response) => writer::send(request, response).await,
+        End::Close => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    engine::log(request);
+    if let Err(error) = sent {
+        if error.kind() != io::ErrorKind::ConnectionAborted {
+            request.log(Level::Info, format_args!("sending to client failed: {error}"));
+        }
+        return false;
+    }
+    let timeout = request.core().client_body_timeout().min(LINGERING_TIMEOUT);
+    if request.keep_alive && request.body.discard(client, timeout).await {
+        return true;
+    }
+    if !request.keep_alive {
+        linger(client).await;
+    }
+    false
+}
+
+type Received = (Box<Request>, Result<(), StatusCode>);
+
+/// Waits for the next head. `None` where the client has gone or nothing came in time.
+async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Received> {
+    let runtime = edge.runtime();
+    let default = runtime.server(runtime.default_server(client.listener)).settings;
+    let core = Rc::clone(&runtime);
+    let core = &core.location(default).core;
+    let is_first = client.requests.get() == 0;
+    client.is_idle.set(!is_first);
+    client.set_deadline(if is_first { core.client_header_timeout() } else { core.keepalive_timeout() });
+    let (number, size) = core.large_client_header_buffers();
+    let size = usize::try_from(size).unwrap_or(HEAD_BYTES_MAX);
+    let limits = HeadLimits {
+        request_line_bytes: size,
+        header_line_bytes: size,
+        head_bytes: size.saturating_mul(usize::try_from(number).unwrap_or(1)),
+        ..HeadLimits::default()
+    };
+    let mut reading =
+        HeadReader { client, edge, runtime, request: None, limits, header_timeout: core.client_header_timeout() };
+    let result = poll_fn(|context| reading.poll(context)).await;
+    client.is_idle.set(false);
+    client.clear_deadline();
+    let mut request = reading.request?;
+    request.serial = thread::next_request_serial();
+    request.started_ms = clock::monotonic_ms();
+    match result {
+        Ok(()) => {
+            client.requests.set(client.requests.get() + 1);
+            let accepted = accept(&mut request);
+            Some((request, accepted))
+        }
+        Err(HeadFailure::Refused(error)) => {
+            request.log(Level::Info, format_args!("client sent an invalid request head: {error}"));
+            Some((request, Err(error.status())))
+        }
+        Err(HeadFailure::TimedOut) => {
+            request.log(Level::Info, format_args!("client timed out while its request head was read"));
+            Some((request, Err(StatusCode::REQUEST_TIMEOUT)))
+        }
+        Err(HeadFailure::Closed) => {
+            request.log(Level::Info, format_args!("client closed the connection in the middle of a request head"));
+            thread::give_spare_request(request);
+            None
+        }
+    }
+}
+
+/// Why there is no head.
+enum HeadFailure {
+    Closed,
+    TimedOut,
+    Refused(HeadError),
+}
+
+struct HeadReader<'a> {
+    client: &'a Rc<Client>,
+    edge: &'a Rc<EdgeThread>,
+    runtime: Rc<ThreadRuntime>,
+    /// Taken once the first octet is here: an idle connection holds no request.
+    request: Option<Box<Request>>,
+    limits: HeadLimits,
+    header_timeout: std::time::Duration,
+}
+
+impl HeadReader<'_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), HeadFailure>> {
+        if self.request.is_none() && self.client.has_pending_input() {
+            let mut input = self.client.input.borrow_mut();
+            let parsed = self.parse(input.as_slice());
+            match parsed {
+                Ok(Some(taken)) => {
+                    input.consume(taken);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(HeadFailure::Refused(error))),
+            }
+        }
+        thread::with_read_buffer(|buffer| self.poll_read(context, buffer))
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<(), HeadFailure>> {
+        loop {
+            let read = match ready!(self.client.poll_read(context, buffer)) {
+                Ok(0) => return Poll::Ready(Err(HeadFailure::Closed)),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Poll::Ready(Err(HeadFailure::TimedOut));
+                }
+                Err(_) => return Poll::Ready(Err(HeadFailure::Closed)),
+            };
+            let mut input = self.client.input.borrow_mut();
+            let parsed = if input.is_empty() {
+                let parsed = self.parse(&buffer[..read]);
+                let taken = parsed.as_ref().map_or(read, |taken| taken.unwrap_or(0));
+                input.push(&buffer[taken..read]);
+                parsed
+            } else {
+                input.push(&buffer[..read]);
+                let parsed = self.parse(input.as_slice());
+                if let Ok(Some(taken)) = parsed {
+                    input.consume(taken);
+                }
+                parsed
+            };
+            match parsed {
+                Ok(Some(_)) => return Poll::Ready(Ok(())),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(HeadFailure::Refused(error))),
+            }
+        }
+    }
+
+    /// The head's length in octets, once all of it is there.
+    fn parse(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+        let request = match &mut self.request {
+            Some(request) => request,
+            None => {
+                if self.client.is_idle.replace(false) {
+                    self.client.set_deadline(self.header_timeout);
+                }
+                self.request.insert(new_request(self.client, &self.runtime, self.edge))
+            }
+        };
+        match request.head.parse(input, &self.limits)? {
+            Parsed::Complete { taken } => Ok(Some(taken)),
+            Parsed::Incomplete => Ok(None),
+        }
+    }
+}
+
+/// A request object of this thread, or a new one.
+pub(super) fn new_request(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>, _edge: &EdgeThread) -> Box<Request> {
+    match thread::take_spare_request() {
+        Some(mut request) => {
+            request.reset(Rc::clone(client), Rc::clone(runtime));
+            request
+        }
+        None => Request::new(Rc::clone(client), Rc::clone(runtime)),
+    }
+}
+
+/// A whole head is here: the server is chosen, the path is decoded, the body is announced.
+pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
+    let runtime = Rc::clone(&request.runtime);
+    let names = &runtime.listener(request.client.listener).names;
+    if !names.is_empty()
+        && let Some(host) = request.head.host()
+        && let Some(server) = names.find(host)
+    {
+        request.server = server;
+        request.location = runtime.server(server).settings;
+    }
+    let core = &runtime.location(request.location).core;
+    request.body = RequestBody::announced(request.head.framing(), request.head.expects_continue());
+    request.keep_alive = request.head.keep_alive()
+        && !core.keepalive_timeout().is_zero()
+        && u64::from(request.client.requests.get()) < core.keepalive_requests();
+    let Request { head, uri, args, .. } = request;
+    let parts = target::split(head.target());
+    args.extend_from_slice(parts.args.unwrap_or_default());
+    let result = target::normalize(parts.path, core.merge_slashes(), uri);
+    result.map_err(|error| {
+        request.log(Level::Info, format_args!("client sent an invalid URI: {error}"));
+        StatusCode::BAD_REQUEST
+    })
+}
+
+/// Reads what the client still sends, so that it sees the answer before the connection goes.
+async fn linger(client: &Client) {
+    client.shutdown_write();
+    let read_all = async {
+        loop {
+            client.set_deadline(LINGERING_TIMEOUT);
+            let read = poll_fn(|context| thread::with_read_buffer(|buffer| client.poll_read(context, buffer))).await;
+            if !matches!(read, Ok(count) if count > 0) {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGERING_TIME, read_all).await;
+}

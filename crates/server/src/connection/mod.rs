@@ -1,0 +1,12 @@
+//! One client's connection: requests in, answers out.
+
+mod client;
+mod http1;
+pub(crate) mod input;
+mod timer;
+mod uwsgi;
+mod writer;
+
+pub use client::{AddressText, Client};
+pub(crate) use http1::serve as serve_http;
+pub(crate) use uwsgi::serve as serve_uwsgi;

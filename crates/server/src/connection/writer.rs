@@ -1,0 +1,505 @@
+//! An answer to octets on the socket: framing, small bodies together with their head, files by sendfile, streams as
+//! they come, and a backlog for clients that read slowly.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, chunked, write_header};
+use rustix::net::SendFlags;
+
+use super::client::Client;
+use crate::clock;
+use crate::error_page;
+use crate::limits::{SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SMALL_FILE_BYTES};
+use crate::listener::Protocol;
+use crate::log::Level;
+use crate::request::Request;
+use crate::response::{Body, BodyStream, FilePart, Piece, Response};
+use crate::thread;
+
+/// Sends `response`. Sets `keep_alive` to false where the end of the body is the end of the connection.
+///
+/// # Errors
+/// The connection failed, or the body ended early: the connection must be closed.
+pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<()> {
+    let Response { head, body, .. } = *response;
+    let mut out = thread::take_write_buffer();
+    let body = if has_body(request, &head) { body } else { without_body(request, &head, body) };
+    let framing = write_head(request, &head, &body, &mut out);
+    let head_length = out.len() as u64;
+    request.sent.status = head.status.as_u16();
+    request.sent.headers = head.headers;
+    let client = Rc::clone(&request.client);
+    client.set_deadline(request.core().send_timeout());
+    let result = match framing {
+        Framing::NoBody => write_all(&client, &out).await,
+        _ => send_body(request, &client, &mut out, body, framing).await,
+    };
+    client.clear_deadline();
+    request.sent.bytes = head_length + request.sent.body_bytes;
+    thread::give_write_buffer(out);
+    result
+}
+
+/// How the body's end is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Framing {
+    /// There is no body.
+    NoBody,
+    /// By its length in octets.
+    Length(u64),
+    /// By the last chunk.
+    Chunked,
+    /// By the connection's end.
+    Close,
+}
+
+fn has_body(request: &Request, head: &ResponseHead) -> bool {
+    !request.is_head() && !head.status.is_bodiless()
+}
+
+/// A body that is not sent still tells its length in the answer to HEAD.
+fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
+    if request.is_head() && !head.status.is_bodiless() && body.length().is_some() { body } else { Body::Empty }
+}
+
+/// Writes the head; what the connection decides stands behind what the handlers said.
+fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut Vec<u8>) -> Framing {
+    let version = request.head.version;
+    head.write(version, out);
+    if request.client.protocol == Protocol::Uwsgi {
+        return write_end_for_gateway(request, head, body, out);
+    }
+    let core = request.core();
+    if !head.headers.has(HeaderId::Server) {
+        write_header(out, b"Server", error_page::server_name(core.server_tokens()).as_bytes());
+    }
+    if !head.headers.has(HeaderId::Date) {
+        clock::with_http_date(|date| write_header(out, b"Date", date));
+    }
+    let chunks_allowed = core.chunked_transfer_encoding() && version == Version::Http11;
+    let framing = write_framing(request, head, body, chunks_allowed, out);
+    if framing == Framing::Close {
+        request.keep_alive = false;
+    }
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        write_header(out, b"Connection", b"upgrade");
+    } else if !request.keep_alive {
+        write_header(out, b"Connection", b"close");
+    } else {
+        write_header(out, b"Connection", b"keep-alive");
+        if let Some(time) = request.core().keepalive_header() {
+            write_header(out, b"Keep-Alive", format!("timeout={}", time.as_secs()).as_bytes());
+        }
+    }
+    out.extend_from_slice(HEAD_END);
+    framing
+}
+
+/// A gateway client gets what the handler said and nothing else; it sees the end by length or by the connection's end.
+fn write_end_for_gateway(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut Vec<u8>) -> Framing {
+    out.extend_from_slice(HEAD_END);
+    request.keep_alive = false;
+    if !has_body(request, head) {
+        return Framing::NoBody;
+    }
+    match declared_length(head).or_else(|| body.length()) {
+        Some(length) => Framing::Length(length),
+        None => Framing::Close,
+    }
+}
+
+fn declared_length(head: &ResponseHead) -> Option<u64> {
+    std::str::from_utf8(head.headers.first(HeaderId::ContentLength)?).ok()?.trim().parse().ok()
+}
+
+fn write_framing(
+    request: &Request,
+    head: &ResponseHead,
+    body: &Body,
+    chunks_allowed: bool,
+    out: &mut Vec<u8>,
+) -> Framing {
+    if head.status.is_bodiless() {
+        return Framing::NoBody;
+    }
+    let declared = declared_length(head);
+    if request.is_head() {
+        match (declared, body) {
+            (None, Body::Empty) => {}
+            (None, body) => write_length(out, body.length().unwrap_or(0)),
+            (Some(_), _) => {}
+        }
+        return Framing::NoBody;
+    }
+    match (declared, body.length()) {
+        (Some(length), _) => Framing::Length(length),
+        (None, Some(length)) => {
+            write_length(out, length);
+            Framing::Length(length)
+        }
+        (None, None) if chunks_allowed => {
+            write_header(out, b"Transfer-Encoding", b"chunked");
+            Framing::Chunked
+        }
+        (None, None) => Framing::Close,
+    }
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    out.extend_from_slice(length.to_string().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+async fn send_body(
+    request: &mut Request,
+    client: &Client,
+    out: &mut Vec<u8>,
+    body: Body,
+    framing: Framing,
+) -> io::Result<()> {
+    debug_assert_eq!(request.sent.body_bytes, 0, "a request is answered once");
+    let mut budget = Budget::new(framing);
+    let result = match body {
+        Body::Empty => write_all(client, out).await,
+        Body::Bytes(bytes) => send_bytes(client, out, &bytes, &mut budget).await,
+        Body::File(part) => send_file_part(client, out, &part, &mut budget).await,
+        Body::Pieces(pieces) => send_pieces(client, out, pieces, &mut budget).await,
+        Body::Stream(stream) => {
+            send_stream(request, client, out, stream, framing == Framing::Chunked, &mut budget).await
+        }
+    };
+    request.sent.body_bytes = budget.sent;
+    result?;
+    if budget.is_short() {
+        request.log(
+            Level::Error,
+            format_args!("the answer's body ended {} octets before its Content-Length", budget.rest),
+        );
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// Octets that may still be sent under a declared length, and those that were.
+struct Budget {
+    is_limited: bool,
+    rest: u64,
+    sent: u64,
+}
+
+impl Budget {
+    fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Length(length) => Self { is_limited: true, rest: length, sent: 0 },
+            _ => Self { is_limited: false, rest: 0, sent: 0 },
+        }
+    }
+
+    /// How many of `octets` may be sent; more than declared would be read as the next answer.
+    fn take(&mut self, octets: u64) -> u64 {
+        let taken = if self.is_limited { octets.min(self.rest) } else { octets };
+        self.rest = self.rest.saturating_sub(taken);
+        self.sent += taken;
+        taken
+    }
+
+    fn is_short(&self) -> bool {
+        self.is_limited && self.rest > 0
+    }
+}
+
+async fn send_bytes(client: &Client, out: &mut Vec<u8>, bytes: &[u8], budget: &mut Budget) -> io::Result<()> {
+    let count = usize::try_from(budget.take(bytes.len() as u64)).unwrap_or(bytes.len());
+    if count <= COPIED_BYTES {
+        out.extend_from_slice(&bytes[..count]);
+        return write_all(client, out).await;
+    }
+    write_all_with_flags(client, out, SendFlags::MORE).await?;
+    write_all(client, &bytes[..count]).await
+}
+
+async fn send_pieces(client: &Client, out: &mut Vec<u8>, pieces: Vec<Piece>, budget: &mut Budget) -> io::Result<()> {
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(bytes) => send_bytes(client, out, &bytes, budget).await?,
+            Piece::Lease(lease) => send_bytes(client, out, lease.octets(), budget).await?,
+            Piece::File(part) => send_file_part(client, out, &part, budget).await?,
+        }
+        out.clear();
+    }
+    Ok(())
+}
+
+/// A small part is read behind the head and leaves with it; a larger one goes by sendfile.
+async fn send_file_part(client: &Client, out: &mut Vec<u8>, part: &FilePart, budget: &mut Budget) -> io::Result<()> {
+    let length = budget.take(part.length);
+    if length <= SMALL_FILE_BYTES {
+        let start = out.len();
+        out.resize(start + usize::try_from(length).unwrap_or(0), 0);
+        let mut at = start;
+        while at < out.len() {
+            let read = rustix::io::pread(&part.file.descriptor, &mut out[at..], part.offset + (at - start) as u64)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into()); // The file was cut while it was sent.
+            }
+            at += read;
+        }
+        return write_all(client, out).await;
+    }
+    write_all_with_flags(client, out, SendFlags::MORE).await?;
+    let mut offset = part.offset;
+    let end = part.offset + length;
+    while offset < end {
+        let count = (end - offset).min(SENDFILE_CHUNK_BYTES);
+        let sent =
+            client.try_write_with(|socket| daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count));
+        match sent {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll_fn(|context| client.poll_writable(context)).await?
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends pieces as they come. While the client does not take what is there, further pieces are kept on the heap up to
+/// a limit, so that whoever makes them is free.
+async fn send_stream(
+    request: &Request,
+    client: &Client,
+    out: &mut Vec<u8>,
+    stream: Box<dyn BodyStream>,
+    is_chunked: bool,
+    budget: &mut Budget,
+) -> io::Result<()> {
+    let send_timeout = request.core().send_timeout();
+    let mut outgoing =
+        Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, is_chunked, failure: None };
+    outgoing.push(std::mem::take(out).into());
+    let result = loop {
+        match poll_fn(|context| outgoing.poll(context, client, budget)).await {
+            Ok(Progress::Sent) => client.set_deadline(send_timeout),
+            Ok(Progress::Waiting) => client.clear_deadline(),
+            Ok(Progress::Done) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if let Some(failure) = outgoing.failure {
+        request.log(Level::Error, format_args!("{failure}"));
+    }
+    result
+}
+
+/// What is on its way of a stream.
+struct Outgoing {
+    /// `None` once it has ended.
+    stream: Option<Box<dyn BodyStream>>,
+    backlog: VecDeque<Waiting>,
+    backlog_bytes: usize,
+    is_chunked: bool,
+    failure: Option<crate::response::BodyError>,
+}
+
+/// Something of a stream that is still to be written.
+enum Waiting {
+    Octets(Bytes),
+    File(FilePart),
+}
+
+impl From<Vec<u8>> for Waiting {
+    fn from(octets: Vec<u8>) -> Self {
+        Self::Octets(octets.into())
+    }
+}
+
+/// What one poll of a stream has achieved.
+enum Progress {
+    /// Octets went out: the send time-out begins anew.
+    Sent,
+    /// Everything is out; the stream's next piece is waited for.
+    Waiting,
+    /// The stream has ended and everything is out.
+    Done,
+}
+
+impl Outgoing {
+    fn push(&mut self, waiting: Waiting) {
+        if let Waiting::Octets(octets) = &waiting {
+            self.backlog_bytes += octets.len();
+        }
+        self.backlog.push_back(waiting);
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, client: &Client, budget: &mut Budget) -> Poll<io::Result<Progress>> {
+        let had_deadline = !self.backlog.is_empty();
+        self.pull(context, budget)?;
+        if self.backlog.is_empty() {
+            if self.stream.is_none() {
+                return Poll::Ready(Ok(Progress::Done));
+            }
+            if had_deadline {
+                return Poll::Ready(Ok(Progress::Waiting));
+            }
+            // Nothing to send: a client that goes away now would not be noticed otherwise.
+            return match client.poll_closed(context) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        match self.poll_write(context, client) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(Progress::Sent)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Takes what the stream has, up to the limit.
+    fn pull(&mut self, context: &mut Context<'_>, budget: &mut Budget) -> io::Result<()> {
+        while let Some(stream) = &mut self.stream {
+            if self.backlog_bytes >= SLOW_CLIENT_BYTES {
+                return Ok(());
+            }
+            match stream.poll_next(context) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Some(Ok(piece))) => self.accept(piece, budget),
+                Poll::Ready(Some(Err(failure))) => {
+                    self.failure = Some(failure);
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Poll::Ready(None) => {
+                    self.stream = None;
+                    if self.is_chunked {
+                        self.append(chunked::LAST_CHUNK);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, piece: Piece, budget: &mut Budget) {
+        let length = budget.take(piece.length());
+        if length == 0 {
+            return;
+        }
+        let count = usize::try_from(length).unwrap_or(usize::MAX);
+        if self.is_chunked {
+            let mut header = Vec::with_capacity(18);
+            chunked::write_chunk_header(count, &mut header);
+            self.append(&header);
+        }
+        match piece {
+            Piece::Bytes(bytes) => self.push(Waiting::Octets(bytes.slice(..count))),
+            Piece::Lease(lease) => self.append(&lease.octets()[..count]),
+            Piece::File(part) => self.push(Waiting::File(FilePart { length, ..part })),
+        }
+        if self.is_chunked {
+            self.append(b"\r\n");
+        }
+    }
+
+    /// Adds octets, to the last piece where that can still grow.
+    fn append(&mut self, octets: &[u8]) {
+        self.backlog_bytes += octets.len();
+        if let Some(Waiting::Octets(last)) = self.backlog.back_mut() {
+            match std::mem::take(last).try_into_mut() {
+                Ok(mut growing) => {
+                    growing.extend_from_slice(octets);
+                    *last = growing.freeze();
+                    return;
+                }
+                Err(shared) => *last = shared,
+            }
+        }
+        self.backlog.push_back(Waiting::Octets(Bytes::copy_from_slice(octets)));
+    }
+
+    /// Writes from the front until the socket is full or nothing is left.
+    fn poll_write(&mut self, context: &mut Context<'_>, client: &Client) -> Poll<io::Result<()>> {
+        let mut progress = false;
+        while let Some(front) = self.backlog.front_mut() {
+            let result = match front {
+                Waiting::Octets(octets) => client.try_write(octets),
+                Waiting::File(part) => {
+                    let mut offset = part.offset;
+                    let count = part.length.min(SENDFILE_CHUNK_BYTES);
+                    client.try_write_with(|socket| {
+                        daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count)
+                    })
+                }
+            };
+            let written = match result {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if progress {
+                        return Poll::Ready(Ok(()));
+                    }
+                    match client.poll_writable(context)? {
+                        Poll::Ready(()) => continue,
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            progress = true;
+            self.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, written: usize) {
+        let is_done = match self.backlog.front_mut() {
+            Some(Waiting::Octets(octets)) => {
+                self.backlog_bytes -= written;
+                let _ = octets.split_to(written);
+                octets.is_empty()
+            }
+            Some(Waiting::File(part)) => {
+                part.offset += written as u64;
+                part.length = part.length.saturating_sub(written as u64);
+                part.length == 0
+            }
+            None => false,
+        };
+        if is_done {
+            self.backlog.pop_front();
+        }
+    }
+}
+
+async fn write_all(client: &Client, octets: &[u8]) -> io::Result<()> {
+    write_all_with_flags(client, octets, SendFlags::empty()).await
+}
+
+async fn write_all_with_flags(client: &Client, octets: &[u8], flags: SendFlags) -> io::Result<()> {
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let written = client.try_write_with(|socket| Ok(rustix::net::send(socket, rest, flags | SendFlags::NOSIGNAL)?));
+        match written {
+            Ok(count) => rest = &rest[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll_fn(|context| client.poll_writable(context)).await?
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A body up to this size is copied behind its head, so that both leave in one call.
+const COPIED_BYTES: usize = 32 * 1024;
+
+const _: () = assert!(SMALL_FILE_BYTES as usize <= COPIED_BYTES);

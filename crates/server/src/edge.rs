@@ -1,0 +1,301 @@
+//! The edge process: one event loop per thread, each with its share of the connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use daemun_net::{Acceptor, Listener, PeerAddress, Stream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, spawn_local};
+
+use crate::backend::Backend;
+use crate::connection::{Client, serve_http, serve_uwsgi};
+use crate::listener::Protocol;
+use crate::log::{self, Level};
+use crate::runtime::{ListenerId, Runtime, ThreadRuntime};
+use crate::thread;
+
+/// What the edge process is started with.
+pub struct EdgePlan {
+    /// The configuration in force.
+    pub runtime: Arc<Runtime>,
+    /// The bound sockets, in the order of [`Runtime::listeners`].
+    pub listeners: Vec<Listener>,
+    /// Application pools, in the order of their [`crate::backend::BackendId`].
+    pub pools: Vec<Box<dyn PoolFactory>>,
+    /// Event-loop threads, at least one.
+    pub threads: usize,
+}
+
+/// Makes a pool's end for each event-loop thread.
+pub trait PoolFactory: Send + Sync {
+    /// Called once on each thread, within its event loop.
+    ///
+    /// # Errors
+    /// When the pool's memory or descriptors cannot be used.
+    fn on_thread(&self, index: usize) -> io::Result<Rc<dyn Backend>>;
+}
+
+/// What all threads are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Command {
+    Run,
+    /// Accept nothing more, close idle connections, end when the last one is done.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// Serves until told to stop: SIGQUIT drains, SIGTERM and SIGINT stop at once, SIGUSR1 reopens the logs.
+///
+/// # Errors
+/// When a thread or its event loop cannot be made.
+pub fn run(plan: EdgePlan) -> io::Result<()> {
+    let plan = Arc::new(plan);
+    let (sender, receiver) = watch::channel(Command::Run);
+    let mut others = Vec::new();
+    for index in 1..plan.threads.max(1) {
+        others.push(spawn_thread(index, Arc::clone(&plan), receiver.clone())?);
+    }
+    let result = run_thread(0, &plan, receiver, Some(sender.clone()));
+    if result.is_err() {
+        sender.send_replace(Command::Stop);
+    }
+    for other in others {
+        // A thread that panicked has said so; the others must still be waited for.
+        let _ = other.join();
+    }
+    result
+}
+
+fn spawn_thread(index: usize, plan: Arc<EdgePlan>, receiver: watch::Receiver<Command>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("edge {index}")).spawn(move || {
+        if let Err(error) = run_thread(index, &plan, receiver, None) {
+            plan.runtime.error_log.write(Level::Emerg, format_args!("edge thread {index} ended: {error}"));
+        }
+    })
+}
+
+fn run_thread(
+    index: usize,
+    plan: &Arc<EdgePlan>,
+    receiver: watch::Receiver<Command>,
+    commander: Option<watch::Sender<Command>>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(log::flush)
+        .build_local(LocalOptions::default())?;
+    let result = runtime.block_on(serve_thread(index, plan, receiver, commander));
+    thread::clear_spare_requests();
+    drop(runtime);
+    log::flush();
+    result
+}
+
+async fn serve_thread(
+    index: usize,
+    plan: &Arc<EdgePlan>,
+    mut receiver: watch::Receiver<Command>,
+    commander: Option<watch::Sender<Command>>,
+) -> io::Result<()> {
+    let backends = plan.pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
+    let runtime = Rc::new(ThreadRuntime { shared: Arc::clone(&plan.runtime), backends });
+    let edge = Rc::new(EdgeThread::new(runtime));
+    let mut acceptors = Vec::new();
+    for (number, listener) in plan.listeners.iter().enumerate() {
+        let acceptor = Acceptor::new(listener.try_clone()?)?;
+        let id = ListenerId(u32::try_from(number).unwrap_or(u32::MAX));
+        acceptors.push(spawn_local(accept_all(acceptor, id, Rc::clone(&edge))));
+    }
+    if let Some(commander) = commander {
+        spawn_local(obey_signals(commander, Arc::clone(&plan.runtime), Signals::new()?));
+    }
+    let mut command = *receiver.borrow_and_update();
+    while command == Command::Run {
+        // The sender lives as long as the first thread; without it there is nobody left to serve for.
+        if receiver.changed().await.is_err() {
+            return Ok(());
+        }
+        command = *receiver.borrow_and_update();
+    }
+    for acceptor in acceptors {
+        acceptor.abort();
+    }
+    if command == Command::Drain {
+        edge.drain();
+        tokio::select! {
+            () = edge.wait_until_empty() => {}
+            _ = receiver.wait_for(|command| *command == Command::Stop) => {}
+        }
+    }
+    Ok(())
+}
+
+struct Signals {
+    drain: Signal,
+    stop: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            drain: signal(SignalKind::quit())?,
+            stop: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+async fn obey_signals(commander: watch::Sender<Command>, runtime: Arc<Runtime>, mut signals: Signals) {
+    loop {
+        tokio::select! {
+            _ = signals.drain.recv() => {
+                commander.send_if_modified(|command| std::mem::replace(command, Command::Drain.max(*command)) != *command);
+            }
+            _ = signals.stop.recv() => { commander.send_replace(Command::Stop); }
+            _ = signals.interrupt.recv() => { commander.send_replace(Command::Stop); }
+            _ = signals.reopen.recv() => reopen_logs(&runtime),
+        }
+    }
+}
+
+impl Command {
+    /// A stop is not taken back by a drain.
+    fn max(self, other: Self) -> Self {
+        if other == Self::Stop { Self::Stop } else { self }
+    }
+}
+
+fn reopen_logs(runtime: &Runtime) {
+    for log in &runtime.logs {
+        if let Err(error) = log.reopen() {
+            let path = log.path().unwrap_or_else(|| std::path::Path::new("stderr"));
+            runtime.error_log.write(Level::Emerg, format_args!("open() \"{}\" failed ({error})", path.display()));
+        }
+    }
+}
+
+/// One event-loop thread: the configuration in force and the connections.
+pub struct EdgeThread {
+    runtime: RefCell<Rc<ThreadRuntime>>,
+    is_draining: Cell<bool>,
+    connections: RefCell<HashMap<u64, (Rc<Client>, Option<AbortHandle>)>>,
+    /// Told whenever a connection ends.
+    ended: Notify,
+}
+
+impl EdgeThread {
+    fn new(runtime: Rc<ThreadRuntime>) -> Self {
+        Self {
+            runtime: RefCell::new(runtime),
+            is_draining: Cell::new(false),
+            connections: RefCell::default(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn runtime(&self) -> Rc<ThreadRuntime> {
+        Rc::clone(&self.runtime.borrow())
+    }
+
+    /// Whether connections end after the request they serve.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    fn drain(&self) {
+        self.is_draining.set(true);
+        let mut idle = Vec::new();
+        for (serial, (client, task)) in self.connections.borrow().iter() {
+            if client.is_idle.get() {
+                task.as_ref().inspect(|task| task.abort());
+                idle.push(*serial);
+            } else if client.requests.get() == 0 {
+                client.set_deadline(DRAIN_FIRST_REQUEST);
+            }
+        }
+        // Their tasks are gone before they could take themselves off the list.
+        for serial in idle {
+            self.connections.borrow_mut().remove(&serial);
+        }
+        self.ended.notify_waiters();
+    }
+
+    async fn wait_until_empty(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.connections.borrow().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn start(self: &Rc<Self>, stream: Stream, peer: PeerAddress, listener: ListenerId) {
+        let runtime = self.runtime();
+        let setting = &runtime.listener(listener).setting;
+        let client = Rc::new(Client::new(stream, peer, listener, setting));
+        let settings = runtime.server(runtime.default_server(listener)).settings;
+        if runtime.location(settings).core.tcp_nodelay() {
+            client.set_no_delay();
+        }
+        let serial = client.serial;
+        let edge = Rc::clone(self);
+        let protocol = setting.protocol;
+        self.connections.borrow_mut().insert(serial, (Rc::clone(&client), None));
+        let task = spawn_local(async move {
+            match protocol {
+                Protocol::Http => serve_http(client, Rc::clone(&edge)).await,
+                Protocol::Uwsgi => serve_uwsgi(client, Rc::clone(&edge)).await,
+            }
+            edge.connections.borrow_mut().remove(&serial);
+            edge.ended.notify_waiters();
+        });
+        if let Some((_, slot)) = self.connections.borrow_mut().get_mut(&serial) {
+            *slot = Some(task.abort_handle());
+        }
+    }
+}
+
+async fn accept_all(acceptor: Acceptor, listener: ListenerId, edge: Rc<EdgeThread>) {
+    let main = edge.runtime().shared.main.clone();
+    let connections_max = main.worker_connections();
+    loop {
+        if edge.connections.borrow().len() >= connections_max {
+            edge.ended.notified().await;
+            continue;
+        }
+        match acceptor.accept().await {
+            Ok((stream, peer)) => edge.start(stream, peer, listener),
+            Err(error) if Acceptor::is_exhausted(&error) => {
+                let log = &edge.runtime().shared.error_log;
+                log.write(Level::Crit, format_args!("accept() on {} failed: {error}", acceptor.address()));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            Err(_) => {} // The client went away while it waited.
+        }
+        if !main.multi_accept() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// How long accepting rests when there are no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a connection gets that has not sent its first request when the edge begins to drain.
+const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);

@@ -1,0 +1,287 @@
+//! The phases of one request, one after the other, until there is an answer.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use daemun_http::{HeaderId, StatusCode};
+
+use crate::error_page;
+use crate::limits::{INTERNAL_REDIRECTS_MAX, PHASE_STEPS_MAX};
+use crate::log::Level;
+use crate::phase::{Outcome, Phase, Plan, Step};
+use crate::request::Request;
+use crate::response::Response;
+use crate::runtime::ThreadRuntime;
+
+/// Where the request stands.
+enum Stage {
+    /// The phases of the server.
+    Server,
+    /// The location is looked for.
+    FindLocation,
+    /// The phases of the location.
+    Location,
+}
+
+/// What a request ends with.
+pub enum End {
+    /// An answer, filters applied.
+    Answer(Box<Response>),
+    /// The connection is closed without one.
+    Close,
+}
+
+/// Takes `request` through its phases.
+pub async fn handle(request: &mut Request) -> End {
+    let runtime = Rc::clone(&request.runtime);
+    let mut stage = Stage::Server;
+    for _ in 0..PHASE_STEPS_MAX {
+        let outcome = match stage {
+            Stage::Server => {
+                let plan = &runtime.location(runtime.server(request.server).settings).plan;
+                run(plan, Phase::PostRead, Phase::ServerRewrite, request).await
+            }
+            Stage::FindLocation => find_location(&runtime, request),
+            Stage::Location => {
+                run(&runtime.location(request.location).plan, Phase::Rewrite, Phase::Content, request).await
+            }
+        };
+        stage = match outcome {
+            Outcome::Continue => match stage {
+                Stage::Server => Stage::FindLocation,
+                Stage::FindLocation => Stage::Location,
+                Stage::Location => match finish(request, StatusCode::NOT_FOUND) {
+                    Next::Stage(stage) => stage,
+                    Next::End(end) => return end,
+                },
+            },
+            Outcome::Respond(response) => match respond(request, response) {
+                Next::Stage(stage) => stage,
+                Next::End(end) => return end,
+            },
+            Outcome::Finish(status) => match finish(request, status) {
+                Next::Stage(stage) => stage,
+                Next::End(end) => return end,
+            },
+            Outcome::Redirect { uri, args } => match redirect(request, uri, args) {
+                Next::Stage(stage) => stage,
+                Next::End(end) => return end,
+            },
+            Outcome::Named(name) => match go_to_named(request, &name) {
+                Next::Stage(stage) => stage,
+                Next::End(end) => return end,
+            },
+            Outcome::Close => return End::Close,
+        };
+    }
+    request.log(Level::Alert, format_args!("phases do not come to an end"));
+    own_answer(request, StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The answer to a head that no phase may see.
+pub fn refuse(request: &mut Request, status: StatusCode) -> End {
+    request.keep_alive = false;
+    own_answer(request, status)
+}
+
+/// What follows an outcome.
+enum Next {
+    Stage(Stage),
+    End(End),
+}
+
+/// Runs the steps of some phases until one of them says more than `Continue`.
+async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> Outcome {
+    for (_, step) in plan.between(first, last) {
+        let outcome = match step.run(request) {
+            Some(outcome) => outcome,
+            None => start(step.as_ref(), request).await,
+        };
+        if !matches!(outcome, Outcome::Continue) {
+            return outcome;
+        }
+    }
+    Outcome::Continue
+}
+
+/// Runs a step that waits, unless the client goes away meanwhile.
+async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
+    let client = Rc::clone(&request.client);
+    // A client that has sent more than this request is read only once the answer is out, and a body is read by the step.
+    let is_watched = !client.has_pending_input() && !request.body.is_unread();
+    let mut running = pin!(step.start(request));
+    let outcome = std::future::poll_fn(|context| {
+        if let Poll::Ready(outcome) = running.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        if is_watched && client.poll_closed(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await;
+    outcome.unwrap_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST))
+}
+
+fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
+    let server = runtime.server(request.server);
+    let Some(location) = server.tree.find(&request.uri) else {
+        request.location = server.settings;
+        return Outcome::Continue;
+    };
+    request.location = location;
+    let core = &runtime.location(location).core;
+    if core.internal && !request.is_internal {
+        return Outcome::Finish(StatusCode::NOT_FOUND);
+    }
+    if let (Some(length), Some(max)) = (request.body.length(), core.client_max_body_size())
+        && length > max
+        && !request.is_internal
+    {
+        let message =
+            format_args!("client intended to send too large body: {length} bytes, client_max_body_size is {max}");
+        request.log(Level::Error, message);
+        return Outcome::Finish(StatusCode::CONTENT_TOO_LARGE);
+    }
+    Outcome::Continue
+}
+
+/// An answer is there: it leaves through the filters, unless `error_page` stands for its status.
+fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
+    let status = response.status();
+    if response.is_own
+        && status.as_u16() >= 300
+        && let Some(next) = error_page_for(request, status, Some(&response))
+    {
+        return next;
+    }
+    if let Some(status) = request.error_status.take() {
+        response.head.status = status;
+    }
+    if response.is_own && matches!(response.body, crate::response::Body::Empty) && response.status().as_u16() >= 300 {
+        error_page::fill(request.core(), &mut response);
+    }
+    Next::End(End::Answer(filter(request, response)))
+}
+
+/// A status without an answer: `error_page`, or the program's own page.
+fn finish(request: &mut Request, status: StatusCode) -> Next {
+    if matches!(status, StatusCode::CLIENT_CLOSED_REQUEST) {
+        request.sent.status = status.as_u16();
+        return Next::End(End::Close);
+    }
+    match error_page_for(request, status, None) {
+        Some(next) => next,
+        None => Next::End(own_answer(request, status)),
+    }
+}
+
+fn own_answer(request: &mut Request, status: StatusCode) -> End {
+    let mut response = Response::new(request.error_status.take().unwrap_or(status));
+    error_page::fill(request.core(), &mut response);
+    if error_page::closes_connection(status) {
+        request.keep_alive = false;
+    }
+    End::Answer(filter(request, response))
+}
+
+/// Where `error_page` sends a request with this status; `None` where no page stands for it.
+fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Response>) -> Option<Next> {
+    if request.error_status.is_some() && !request.core().recursive_error_pages() {
+        return None;
+    }
+    let runtime = Rc::clone(&request.runtime);
+    let page = runtime.location(request.location).core.error_page(status)?;
+    let target = page.target.value(request);
+    if error_page::closes_connection(status) {
+        request.keep_alive = false;
+    }
+    let status = match page.replacement {
+        None => Some(status),
+        Some(replacement) => replacement,
+    };
+    if target.first() == Some(&b'/') {
+        request.error_status = status;
+        let (uri, args) = split_arguments(target);
+        request.make_get();
+        return Some(redirect(request, uri, Some(args.unwrap_or_default())));
+    }
+    if target.first() == Some(&b'@') {
+        request.error_status = status;
+        return Some(go_to_named(request, &String::from_utf8_lossy(&target)));
+    }
+    // A URL: the client is sent there, unless the replacement is a status that carries no Location.
+    let _ = answer;
+    let status = page.replacement.flatten().filter(|status| status.is_redirection()).unwrap_or(StatusCode::FOUND);
+    let mut response = Response::new(status);
+    response.head.headers.append_known(HeaderId::Location, &target);
+    error_page::fill(request.core(), &mut response);
+    Some(Next::End(End::Answer(filter(request, response))))
+}
+
+fn split_arguments(mut target: Vec<u8>) -> (Vec<u8>, Option<Vec<u8>>) {
+    match target.iter().position(|octet| *octet == b'?') {
+        Some(at) => {
+            let args = target.split_off(at + 1);
+            target.pop();
+            (target, Some(args))
+        }
+        None => (target, None),
+    }
+}
+
+fn redirect(request: &mut Request, uri: Vec<u8>, args: Option<Vec<u8>>) -> Next {
+    request.redirects += 1;
+    if request.redirects > INTERNAL_REDIRECTS_MAX {
+        let shown = String::from_utf8_lossy(&uri).into_owned();
+        request.log(
+            Level::Error,
+            format_args!("rewrite or internal redirection cycle while internally redirecting to \"{shown}\""),
+        );
+        return Next::End(own_answer(request, StatusCode::INTERNAL_SERVER_ERROR));
+    }
+    request.uri = uri;
+    if let Some(args) = args {
+        request.args = args;
+    }
+    request.is_internal = true;
+    Next::Stage(Stage::FindLocation)
+}
+
+fn go_to_named(request: &mut Request, name: &str) -> Next {
+    request.redirects += 1;
+    let location = request.server().named.get(name).copied();
+    match location {
+        Some(location) if request.redirects <= INTERNAL_REDIRECTS_MAX => {
+            request.location = location;
+            request.is_internal = true;
+            Next::Stage(Stage::Location)
+        }
+        Some(_) => {
+            request.log(
+                Level::Error,
+                format_args!("rewrite or internal redirection cycle while redirect to named location \"{name}\""),
+            );
+            Next::End(own_answer(request, StatusCode::INTERNAL_SERVER_ERROR))
+        }
+        None => {
+            request.log(Level::Error, format_args!("could not find named location \"{name}\""));
+            Next::End(own_answer(request, StatusCode::INTERNAL_SERVER_ERROR))
+        }
+    }
+}
+
+fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    let runtime = Rc::clone(&request.runtime);
+    for filter in &runtime.location(request.location).filters {
+        response = filter.apply(request, response);
+    }
+    response
+}
+
+/// The log phase: it runs last, however the request ended.
+pub fn log(request: &mut Request) {
+    let runtime = Rc::clone(&request.runtime);
+    for (_, step) in runtime.location(request.location).plan.between(Phase::Log, Phase::Log) {
+        let _ = step.run(request);
+    }
+}

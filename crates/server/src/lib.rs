@@ -1,0 +1,56 @@
+//! A request's life: configuration in, connections in, answers out.
+//!
+//! ```text
+//!   listener -> connection/http1 -> engine::handle -> phases of server and location -> filters -> connection/writer -> log
+//! ```
+//!
+//! This crate knows no feature: what answers, limits, rewrites or logs is a [`Module`] of another crate, and meets the
+//! others in one list of the program. It starts no process and names no Python; an application is a [`Backend`].
+//!
+//! Modules in reading order: [`phase`], [`module`], [`request`], [`response`], [`engine`], [`connection`], [`edge`];
+//! [`config`] and [`runtime`] for the way of a directive.
+
+pub mod phase;
+
+pub mod module;
+
+pub mod request;
+
+pub mod response;
+
+pub mod engine;
+
+pub mod error_page;
+
+pub mod route;
+
+pub mod variable;
+
+pub mod body;
+
+pub mod connection;
+
+pub mod edge;
+
+pub mod backend;
+
+pub mod config;
+
+pub mod runtime;
+
+pub mod listener;
+
+pub mod log;
+
+pub mod clock;
+
+pub mod thread;
+
+pub mod limits;
+
+pub use backend::Backend;
+pub use module::{AnyModule, Module};
+pub use phase::{Handler, LocalFuture, Outcome, Phase};
+pub use request::Request;
+pub use response::{Body, Response};
+pub use variable::Template;

@@ -1,0 +1,49 @@
+//! Every limit of a request's life, in one place, asserted against each other.
+
+use std::time::Duration;
+
+/// Internal redirects (`try_files`, `error_page`, `index`, `X-Accel-Redirect`) of one request, as in nginx.
+pub const INTERNAL_REDIRECTS_MAX: u32 = 10;
+
+/// Times the phases may hand a request on before it is given up as a loop.
+pub const PHASE_STEPS_MAX: u32 = 1_000;
+
+/// Nesting of `location` blocks.
+pub const LOCATION_DEPTH_MAX: usize = 64;
+
+/// Octets that one read takes from a client's socket at most.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Octets of a request head, its request line and all fields.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Octets of an unread request body that are read and dropped so that the connection may live on.
+pub const DISCARD_BODY_BYTES_MAX: u64 = 256 * 1024;
+
+/// How long a closing connection goes on reading what its client still sends.
+pub const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All of a lingering close.
+pub const LINGERING_TIME: Duration = Duration::from_secs(30);
+
+/// A body of a file up to this size is read and sent together with the head; a larger one goes by sendfile.
+pub const SMALL_FILE_BYTES: u64 = 32 * 1024;
+
+/// Octets one sendfile call hands over, so that one fast client does not hold the thread.
+pub const SENDFILE_CHUNK_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Octets of a streamed answer that are kept on the heap for a client that reads slowly.
+pub const SLOW_CLIENT_BYTES: usize = 1024 * 1024;
+
+/// Octets of log lines kept until the end of the loop's turn.
+pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connections accepted in one go with `multi_accept on`.
+pub const ACCEPT_BATCH: usize = 64;
+
+/// Request objects kept for the next requests of a thread.
+pub const SPARE_REQUESTS: usize = 256;
+
+const _: () = assert!(HEAD_BYTES_MAX <= READ_BYTES, "a whole head fits one read");
+const _: () = assert!(SMALL_FILE_BYTES as usize <= READ_BYTES);
+const _: () = assert!(SENDFILE_CHUNK_BYTES > SMALL_FILE_BYTES);

@@ -1,0 +1,23 @@
+//! Where connections come in, as the configuration says it.
+
+use daemun_net::{BindOptions, ListenAddress};
+
+/// A listener: address, socket options, protocol.
+#[derive(Clone, Debug)]
+pub struct ListenerSetting {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// How the socket is bound.
+    pub options: BindOptions,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.
+    Http,
+    /// The uwsgi protocol.
+    Uwsgi,
+}

@@ -1,0 +1,209 @@
+//! A module: its directives, its handlers and its filters, as data.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
+
+use crate::config::Build;
+use crate::phase::{Handler, LocalFuture, Outcome, Phase, Plan, Step};
+use crate::request::Request;
+use crate::response::Response;
+use crate::variable::Variable;
+
+/// A feature. One `static` of this type per file of the `modules`, `proxy` and `app` crates; the program
+/// lists them all once, and that order is the order of steps within a phase and of filters.
+pub struct Module<C: 'static> {
+    /// The name, as nginx's documentation has it without `ngx_` and `_module`.
+    pub name: &'static str,
+    /// What the configuration may say.
+    pub directives: &'static [Directive<C>],
+    /// Fills what `child` leaves unset from the enclosing block.
+    pub merge: fn(parent: &C, child: &mut C),
+    /// Resolves names once the whole configuration is read; runs for each block after `merge`.
+    pub finish: fn(&mut C, &mut Build<'_>) -> Result<(), Diagnostic>,
+    /// Whether the handlers and filters have anything to do with these settings.
+    pub is_active: fn(&C) -> bool,
+    /// Handlers by phase.
+    pub phases: &'static [(Phase, Handler<C>)],
+    /// Changes answers on their way out.
+    pub filters: &'static [Filter<C>],
+    /// Variables that the module defines.
+    pub variables: &'static [Variable],
+}
+
+/// Changes an answer: its head, and its body by wrapping it.
+pub type Filter<C> = fn(&C, &mut Request, Box<Response>) -> Box<Response>;
+
+/// For [`Module::finish`] of a module that names nothing.
+///
+/// # Errors
+/// None.
+pub fn nothing_to_finish<C>(_: &mut C, _: &mut Build<'_>) -> Result<(), Diagnostic> {
+    Ok(())
+}
+
+/// A filter bound to the settings of one location.
+pub trait BoundFilter: Send + Sync {
+    /// Changes `response`.
+    fn apply(&self, request: &mut Request, response: Box<Response>) -> Box<Response>;
+}
+
+/// Settings of one module in one block, their type forgotten.
+pub type Settings = Arc<dyn Any + Send + Sync>;
+
+/// Settings while the block is still being read.
+pub type OpenSettings = Box<dyn Any + Send + Sync>;
+
+/// What a directive's entry says, its type forgotten: the source of the manual and of suggestions.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectiveEntry {
+    /// The directive's name.
+    pub name: &'static str,
+    /// Where it may stand.
+    pub contexts: Context,
+    /// How many arguments it takes.
+    pub arity: Arity,
+    /// What holds when it is not given.
+    pub default: &'static str,
+    /// One line for the manual.
+    pub help: &'static str,
+}
+
+/// A [`Module`] with its settings' type forgotten.
+pub trait AnyModule: Sync {
+    /// See [`Module::name`].
+    fn name(&self) -> &'static str;
+    /// The directives, in the order that [`AnyModule::set`] counts them.
+    fn directives(&self) -> Vec<DirectiveEntry>;
+    /// The variables.
+    fn variables(&self) -> &'static [Variable];
+    /// Applies directive number `index` to the settings of a block.
+    ///
+    /// # Errors
+    /// What the directive's setter says of its arguments.
+    fn set(
+        &self,
+        index: usize,
+        settings: &mut Option<OpenSettings>,
+        arguments: &mut Arguments<'_>,
+    ) -> Result<(), ArgumentError>;
+    /// Closes a block: merges, finishes.
+    ///
+    /// # Errors
+    /// What [`Module::finish`] says.
+    fn close(
+        &self,
+        parent: Option<&Settings>,
+        open: Option<OpenSettings>,
+        build: &mut Build<'_>,
+    ) -> Result<Settings, Diagnostic>;
+    /// Adds the handlers to a location's plan and its filters to the list.
+    fn plan(&self, settings: &Settings, plan: &mut Plan, filters: &mut Vec<Box<dyn BoundFilter>>);
+}
+
+impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn directives(&self) -> Vec<DirectiveEntry> {
+        entries(self.directives)
+    }
+
+    fn variables(&self) -> &'static [Variable] {
+        self.variables
+    }
+
+    fn set(
+        &self,
+        index: usize,
+        settings: &mut Option<OpenSettings>,
+        arguments: &mut Arguments<'_>,
+    ) -> Result<(), ArgumentError> {
+        let settings = settings.get_or_insert_with(|| Box::new(C::default()));
+        let typed = settings.downcast_mut::<C>().expect("settings of a block are made by the module that reads them");
+        (self.directives[index].set)(typed, arguments)
+    }
+
+    fn close(
+        &self,
+        parent: Option<&Settings>,
+        open: Option<OpenSettings>,
+        build: &mut Build<'_>,
+    ) -> Result<Settings, Diagnostic> {
+        let mut settings = match (parent, open) {
+            (Some(parent), None) => return Ok(Arc::clone(parent)),
+            (_, Some(open)) => {
+                *open.downcast::<C>().expect("settings of a block are made by the module that reads them")
+            }
+            (None, None) => C::default(),
+        };
+        if let Some(parent) = parent {
+            let parent = parent.downcast_ref::<C>().expect("parent settings are the module's own");
+            (self.merge)(parent, &mut settings);
+        }
+        (self.finish)(&mut settings, build)?;
+        Ok(Arc::new(settings))
+    }
+
+    fn plan(&self, settings: &Settings, plan: &mut Plan, filters: &mut Vec<Box<dyn BoundFilter>>) {
+        let typed = Arc::clone(settings).downcast::<C>().expect("settings are the module's own");
+        if !(self.is_active)(&typed) {
+            return;
+        }
+        for (phase, handler) in self.phases {
+            plan.push(*phase, Box::new(BoundHandler { settings: Arc::clone(&typed), handler: *handler }));
+        }
+        for filter in self.filters {
+            filters.push(Box::new(BoundFilterFunction { settings: Arc::clone(&typed), filter: *filter }));
+        }
+    }
+}
+
+/// The untyped view of a directive table.
+pub(crate) fn entries<C>(directives: &'static [Directive<C>]) -> Vec<DirectiveEntry> {
+    let entry = |directive: &'static Directive<C>| DirectiveEntry {
+        name: directive.name,
+        contexts: directive.contexts,
+        arity: directive.arity,
+        default: directive.default,
+        help: directive.help,
+    };
+    directives.iter().map(entry).collect()
+}
+
+struct BoundHandler<C: 'static> {
+    settings: Arc<C>,
+    handler: Handler<C>,
+}
+
+impl<C: Send + Sync> Step for BoundHandler<C> {
+    fn run(&self, request: &mut Request) -> Option<Outcome> {
+        match self.handler {
+            Handler::Sync(handler) => Some(handler(&self.settings, request)),
+            Handler::Async(_) => None,
+        }
+    }
+
+    fn start<'a>(&'a self, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
+        match self.handler {
+            Handler::Sync(handler) => {
+                let outcome = handler(&self.settings, request);
+                Box::pin(std::future::ready(outcome))
+            }
+            Handler::Async(handler) => handler(&self.settings, request),
+        }
+    }
+}
+
+struct BoundFilterFunction<C: 'static> {
+    settings: Arc<C>,
+    filter: Filter<C>,
+}
+
+impl<C: Send + Sync> BoundFilter for BoundFilterFunction<C> {
+    fn apply(&self, request: &mut Request, response: Box<Response>) -> Box<Response> {
+        (self.filter)(&self.settings, request, response)
+    }
+}

@@ -1,0 +1,101 @@
+//! The phases of a request, in order, and what a step may say.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use daemun_http::StatusCode;
+
+use crate::request::Request;
+use crate::response::Response;
+
+/// The phases, in the order in which they run. `Log` always comes last, however the request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The head has been read; the server is known (`realip`).
+    PostRead,
+    /// `rewrite` directives of the server.
+    ServerRewrite,
+    /// The location is chosen; no module runs here.
+    FindConfig,
+    /// `rewrite` directives of the location.
+    Rewrite,
+    /// Limits, before access is checked.
+    Preaccess,
+    /// Who may.
+    Access,
+    /// Just before the content (`try_files`, `mirror`).
+    Precontent,
+    /// Who answers.
+    Content,
+    /// The access log.
+    Log,
+}
+
+/// What a step says of the request.
+pub enum Outcome {
+    /// Nothing to say: the next step runs.
+    Continue,
+    /// The answer.
+    Respond(Box<Response>),
+    /// The request ends with this status; `error_page` may give it a body.
+    Finish(StatusCode),
+    /// The request starts again with another URI; `uri` is decoded, without arguments.
+    Redirect {
+        /// The new path.
+        uri: Vec<u8>,
+        /// The new arguments; `None` keeps the present ones.
+        args: Option<Vec<u8>>,
+    },
+    /// The request goes to the named location.
+    Named(String),
+    /// The connection is closed without an answer (`return 444`).
+    Close,
+}
+
+/// A future that stays on its thread.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A module's handler of one phase: a plain function from settings and request to an outcome.
+pub enum Handler<C: 'static> {
+    /// Answers at once.
+    Sync(fn(&C, &mut Request) -> Outcome),
+    /// Waits for something: a body, a worker, another server.
+    Async(for<'a> fn(&'a C, &'a mut Request) -> LocalFuture<'a, Outcome>),
+}
+
+impl<C> Clone for Handler<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<C> Copy for Handler<C> {}
+
+/// A handler bound to the settings of one location.
+pub trait Step: Send + Sync {
+    /// Runs the handler. `None` means that [`Step::start`] must be awaited instead.
+    fn run(&self, request: &mut Request) -> Option<Outcome>;
+
+    /// Runs a handler that waits.
+    fn start<'a>(&'a self, request: &'a mut Request) -> LocalFuture<'a, Outcome>;
+}
+
+/// The steps of one location or server, phase by phase.
+#[derive(Default)]
+pub struct Plan {
+    steps: Vec<(Phase, Box<dyn Step>)>,
+}
+
+impl Plan {
+    /// Adds `step` behind the steps of the same phase.
+    pub fn push(&mut self, phase: Phase, step: Box<dyn Step>) {
+        let at = self.steps.partition_point(|(other, _)| *other <= phase);
+        self.steps.insert(at, (phase, step));
+    }
+
+    /// The steps of the phases from `first` to `last`, both included.
+    pub fn between(&self, first: Phase, last: Phase) -> &[(Phase, Box<dyn Step>)] {
+        let start = self.steps.partition_point(|(phase, _)| *phase < first);
+        let end = self.steps.partition_point(|(phase, _)| *phase <= last);
+        &self.steps[start..end]
+    }
+}

@@ -1,0 +1,252 @@
+//! A request: what the client sent, where it was routed, what has become of it.
+
+use std::fmt;
+use std::rc::Rc;
+
+use daemun_http::{HeaderId, Headers, Method, RequestHead, StatusCode};
+
+use crate::body::{BodyLimits, RequestBody, RequestBodyError};
+use crate::clock;
+use crate::config::Core;
+use crate::connection::Client;
+use crate::log::Level;
+use crate::phase::Outcome;
+use crate::runtime::{Location, LocationId, Server, ServerId, ThreadRuntime};
+
+/// One request of one connection. Objects are reused, so that a request allocates nothing of its own.
+pub struct Request {
+    /// Request line and fields as received.
+    pub head: RequestHead,
+    /// The path, decoded and normalised; internal redirects change it.
+    pub uri: Vec<u8>,
+    /// What follows `?`, as received; internal redirects may change it.
+    pub args: Vec<u8>,
+    /// The configuration that was in force when the request arrived.
+    pub runtime: Rc<ThreadRuntime>,
+    /// The virtual server.
+    pub server: ServerId,
+    /// The location; before `FindConfig` the server's own settings.
+    pub location: LocationId,
+    /// The connection.
+    pub client: Rc<Client>,
+    /// The body, read or not.
+    pub body: RequestBody,
+    /// Number of the request within this process, for logs.
+    pub serial: u64,
+    /// Monotonic time of arrival in milliseconds.
+    pub started_ms: u64,
+    /// Internal redirects so far.
+    pub redirects: u32,
+    /// The status an `error_page` redirect keeps while another location makes the body.
+    pub error_status: Option<StatusCode>,
+    /// Whether this is an internal redirect: `internal` locations are open to it.
+    pub is_internal: bool,
+    /// Whether the connection may serve another request after this one.
+    pub keep_alive: bool,
+    /// What has been sent.
+    pub sent: Sent,
+    /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
+    pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The path within the application's mount, when a content handler split it.
+    pub path_info: Option<Vec<u8>>,
+}
+
+/// What has been sent of the answer, for the log.
+#[derive(Default, Debug)]
+pub struct Sent {
+    /// Status of the head that went out; 0 when none did.
+    pub status: u16,
+    /// Octets of head and body.
+    pub bytes: u64,
+    /// Octets of the body.
+    pub body_bytes: u64,
+    /// Fields of the head that went out, for `$sent_http_*`.
+    pub headers: Headers,
+}
+
+impl Request {
+    /// A request object for `client`, to be filled by the codec.
+    #[must_use]
+    pub fn new(client: Rc<Client>, runtime: Rc<ThreadRuntime>) -> Box<Self> {
+        let server = runtime.default_server(client.listener);
+        let location = runtime.server(server).settings;
+        Box::new(Self {
+            head: RequestHead::new(),
+            uri: Vec::new(),
+            args: Vec::new(),
+            runtime,
+            server,
+            location,
+            client,
+            body: RequestBody::default(),
+            serial: 0,
+            started_ms: 0,
+            redirects: 0,
+            error_status: None,
+            is_internal: false,
+            keep_alive: false,
+            sent: Sent::default(),
+            gateway_variables: Vec::new(),
+            path_info: None,
+        })
+    }
+
+    /// Makes the object ready for the next request, keeping its memory.
+    pub fn reset(&mut self, client: Rc<Client>, runtime: Rc<ThreadRuntime>) {
+        self.server = runtime.default_server(client.listener);
+        self.location = runtime.server(self.server).settings;
+        self.runtime = runtime;
+        self.client = client;
+        self.head.clear();
+        self.uri.clear();
+        self.args.clear();
+        self.body = RequestBody::default();
+        self.redirects = 0;
+        self.error_status = None;
+        self.is_internal = false;
+        self.keep_alive = false;
+        self.sent.status = 0;
+        self.sent.bytes = 0;
+        self.sent.body_bytes = 0;
+        self.sent.headers.clear();
+        self.gateway_variables.clear();
+        self.path_info = None;
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// Whether the answer has no body because the client asked for the head alone.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        matches!(self.head.method, Method::Head)
+    }
+
+    /// The fields as received.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.head.headers
+    }
+
+    /// The location's settings.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        self.runtime.location(self.location)
+    }
+
+    /// The http core's settings of the location.
+    #[must_use]
+    pub fn core(&self) -> &Core {
+        &self.location().core
+    }
+
+    /// The virtual server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        self.runtime.server(self.server)
+    }
+
+    /// `$host`: from the request line, else from `Host`, else the server's first name; lower case, without port.
+    #[must_use]
+    pub fn host(&self) -> &[u8] {
+        match self.head.host() {
+            Some(host) if !host.is_empty() => host,
+            _ => self.server().first_name(),
+        }
+    }
+
+    /// Time since the request arrived, in milliseconds.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        clock::monotonic_ms().saturating_sub(self.started_ms)
+    }
+
+    /// The file that `root` or `alias` of the location gives for [`Request::uri`]; `None` where the
+    /// path has a NUL or the location's prefix is longer than the path.
+    #[must_use]
+    pub fn file_path(&self) -> Option<Vec<u8>> {
+        let mut path = Vec::with_capacity(128);
+        self.map_path(&self.uri, &mut path).then_some(path)
+    }
+
+    /// Appends the file for `uri` to `path`; false where there is none.
+    pub fn map_path(&self, uri: &[u8], path: &mut Vec<u8>) -> bool {
+        if uri.contains(&0) {
+            return false;
+        }
+        let location = self.location();
+        match &location.core.alias {
+            Some(alias) => {
+                alias.render(self, path);
+                let Some(rest) = uri.get(location.prefix_length()..) else { return false };
+                path.extend_from_slice(rest);
+            }
+            None => {
+                location.core.root().render(self, path);
+                path.extend_from_slice(uri);
+            }
+        }
+        true
+    }
+
+    /// Directory that `root` or `alias` names, for `$document_root`.
+    pub fn document_root(&self, out: &mut Vec<u8>) {
+        let core = self.core();
+        core.alias.as_ref().unwrap_or_else(|| core.root()).render(self, out);
+    }
+}
+
+/// What handlers do with a request beside looking at it.
+impl Request {
+    /// Reads all of the body, as the location's limits allow.
+    ///
+    /// # Errors
+    /// The outcome that the handler should end with; the reason is in the log.
+    pub async fn read_body(&mut self, memory_max: u64) -> Result<(), Outcome> {
+        if !self.body.is_unread() {
+            return Ok(());
+        }
+        let runtime = Rc::clone(&self.runtime);
+        let core = &runtime.location(self.location).core;
+        let limits = BodyLimits {
+            memory_max: core.client_body_buffer_size().max(memory_max),
+            total_max: core.client_max_body_size(),
+            timeout: core.client_body_timeout(),
+            folder: core.client_body_temp_path(),
+        };
+        let client = Rc::clone(&self.client);
+        let Err(error) = self.body.read(&client, limits).await else { return Ok(()) };
+        self.keep_alive = false;
+        let level = if matches!(error, RequestBodyError::File { .. }) { Level::Crit } else { Level::Info };
+        self.log(level, format_args!("{error}"));
+        Err(error.status().map_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST), Outcome::Finish))
+    }
+
+    /// Turns the request into a GET without a body, for an error page; a HEAD stays one.
+    pub fn make_get(&mut self) {
+        if !self.is_head() {
+            self.head.method = Method::Get;
+        }
+    }
+
+    /// Writes a line about this request to the location's error log.
+    pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        let log = self.core().error_log();
+        if !log.wants(level) {
+            return;
+        }
+        let client = &self.client;
+        let server = String::from_utf8_lossy(self.server().first_name());
+        let line = String::from_utf8_lossy(self.head.request_line());
+        let host = String::from_utf8_lossy(self.headers().first(HeaderId::Host).unwrap_or_default());
+        let serial = client.serial;
+        let request = self.serial;
+        log.write(
+            level,
+            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", client.remote_address),
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! An answer: its head, its body, and what filters may still do with it.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use daemun_http::{HeaderId, ResponseHead, StatusCode};
+
+/// An answer on its way to the client.
+pub struct Response {
+    /// Status and fields. `Content-Length`, `Transfer-Encoding`, `Date`, `Server` and `Connection` are the
+    /// connection's own business; a `Content-Length` here is taken as a promise of the body's length.
+    pub head: ResponseHead,
+    /// What follows the head.
+    pub body: Body,
+    /// Time of last change in Unix seconds, for conditional requests; the connection's filter writes the field.
+    pub last_modified: Option<i64>,
+    /// Whether the range filter may cut the body: its length is known and it is the whole of a file.
+    pub allows_ranges: bool,
+    /// Whether `error_page` may replace it (an answer of this program, not of an application).
+    pub is_own: bool,
+}
+
+impl Response {
+    /// An answer without fields or body.
+    #[must_use]
+    pub fn new(status: StatusCode) -> Box<Self> {
+        Box::new(Self {
+            head: ResponseHead::new(status),
+            body: Body::Empty,
+            last_modified: None,
+            allows_ranges: false,
+            is_own: true,
+        })
+    }
+
+    /// An answer with a short text of the program's own.
+    #[must_use]
+    pub fn with_text(status: StatusCode, content_type: &str, text: impl Into<Bytes>) -> Box<Self> {
+        let mut response = Self::new(status);
+        response.head.headers.append_known(HeaderId::ContentType, content_type.as_bytes());
+        response.body = Body::Bytes(text.into());
+        response
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The body's length in octets where it is known.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.body.length()
+    }
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// No octets.
+    Empty,
+    /// Octets in memory.
+    Bytes(Bytes),
+    /// A part of a file.
+    File(FilePart),
+    /// Several pieces, their total known.
+    Pieces(Vec<Piece>),
+    /// Octets that are still to come.
+    Stream(Box<dyn BodyStream>),
+}
+
+impl Body {
+    /// Length in octets, `None` while a stream does not know.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(part) => Some(part.length),
+            Self::Pieces(pieces) => Some(pieces.iter().map(Piece::length).sum()),
+            Self::Stream(stream) => stream.length(),
+        }
+    }
+}
+
+/// An open file that several answers may send from.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The descriptor.
+    pub descriptor: OwnedFd,
+}
+
+/// A part of a file.
+#[derive(Clone, Debug)]
+pub struct FilePart {
+    /// The file.
+    pub file: Rc<OpenFile>,
+    /// First octet.
+    pub offset: u64,
+    /// Octets.
+    pub length: u64,
+}
+
+/// A piece of a body.
+pub enum Piece {
+    /// Octets in memory.
+    Bytes(Bytes),
+    /// Octets lent by their owner, who gets them back when the lease is dropped.
+    Lease(Box<dyn Lease>),
+    /// A part of a file.
+    File(FilePart),
+}
+
+impl Piece {
+    /// Length in octets.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Lease(lease) => lease.octets().len() as u64,
+            Self::File(part) => part.length,
+        }
+    }
+}
+
+/// Octets lent for sending.
+pub trait Lease {
+    /// The octets.
+    fn octets(&self) -> &[u8];
+}
+
+/// A body that arrives bit by bit.
+pub trait BodyStream {
+    /// The next piece; `None` at the end.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>>;
+
+    /// Length in octets of what is still to come, where it is known.
+    fn length(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Why a body ended early. The connection is closed, since the client cannot be told otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The other side gave up in the middle of the body.
+    #[error("{0} ended in the middle of its answer")]
+    Truncated(String),
+    /// No octet came within the time-out.
+    #[error("{0} sent nothing within its time-out")]
+    TimedOut(String),
+}

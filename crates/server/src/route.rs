@@ -1,0 +1,315 @@
+//! Which server and which location a request belongs to.
+
+use std::collections::HashMap;
+
+use fancy_regex::Regex;
+
+use crate::runtime::{LocationId, ServerId};
+
+/// Servers of one listener by name.
+#[derive(Default)]
+pub struct ServerNames {
+    exact: HashMap<Vec<u8>, ServerId>,
+    /// `*.example.org` and `.example.org`, without the star; longest first.
+    leading: Vec<(Vec<u8>, ServerId)>,
+    /// `www.*`, without the star; longest first.
+    trailing: Vec<(Vec<u8>, ServerId)>,
+    regex: Vec<(Regex, ServerId)>,
+}
+
+/// Why a `server_name` is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerNameError {
+    /// A star elsewhere than at an end and beside a point.
+    #[error("invalid server name or wildcard \"{0}\"")]
+    Wildcard(String),
+    /// The expression does not compile.
+    #[error("invalid regular expression \"{pattern}\": {message}")]
+    Regex {
+        /// As written, without `~`.
+        pattern: String,
+        /// What the compiler says.
+        message: String,
+    },
+}
+
+impl ServerNames {
+    /// Adds `name` as written in `server_name`. False where the listener already has that name: the first one counts.
+    ///
+    /// # Errors
+    /// See [`ServerNameError`].
+    pub fn insert(&mut self, name: &str, server: ServerId) -> Result<bool, ServerNameError> {
+        if let Some(pattern) = name.strip_prefix('~') {
+            let failed = |error: fancy_regex::Error| ServerNameError::Regex {
+                pattern: pattern.to_owned(),
+                message: error.to_string(),
+            };
+            self.regex.push((Regex::new(&format!("(?i){pattern}")).map_err(failed)?, server));
+            return Ok(true);
+        }
+        let lower = name.to_ascii_lowercase();
+        let bad = || ServerNameError::Wildcard(name.to_owned());
+        if let Some(suffix) = lower.strip_prefix("*.") {
+            if suffix.is_empty() || suffix.contains('*') {
+                return Err(bad());
+            }
+            return Ok(insert_longest_first(&mut self.leading, format!(".{suffix}").into_bytes(), server));
+        }
+        if let Some(prefix) = lower.strip_suffix(".*") {
+            if prefix.is_empty() || prefix.contains('*') {
+                return Err(bad());
+            }
+            return Ok(insert_longest_first(&mut self.trailing, format!("{prefix}.").into_bytes(), server));
+        }
+        if lower.contains('*') {
+            return Err(bad());
+        }
+        if let Some(suffix) = lower.strip_prefix('.') {
+            insert_longest_first(&mut self.leading, lower.clone().into_bytes(), server);
+            return Ok(self.insert_exact(suffix, server));
+        }
+        Ok(self.insert_exact(&lower, server))
+    }
+
+    fn insert_exact(&mut self, name: &str, server: ServerId) -> bool {
+        let is_new = !self.exact.contains_key(name.as_bytes());
+        self.exact.entry(name.as_bytes().to_vec()).or_insert(server);
+        is_new
+    }
+
+    /// Whether the listener has one server for all names, so that the name need not be looked at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.leading.is_empty() && self.trailing.is_empty() && self.regex.is_empty()
+    }
+
+    /// The server for `host`, which is in lower case and has no port: exact, then the longest `*.`, then the
+    /// longest `.*`, then the first regular expression.
+    #[must_use]
+    pub fn find(&self, host: &[u8]) -> Option<ServerId> {
+        if let Some(server) = self.exact.get(host) {
+            return Some(*server);
+        }
+        let by_end = self.leading.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
+        let by_start =
+            || self.trailing.iter().find(|(prefix, _)| host.len() > prefix.len() && host.starts_with(prefix));
+        if let Some((_, server)) = by_end.or_else(by_start) {
+            return Some(*server);
+        }
+        let text = std::str::from_utf8(host).ok()?;
+        self.regex.iter().find(|(regex, _)| regex.is_match(text).unwrap_or(false)).map(|(_, server)| *server)
+    }
+}
+
+fn insert_longest_first(list: &mut Vec<(Vec<u8>, ServerId)>, name: Vec<u8>, server: ServerId) -> bool {
+    if list.iter().any(|(other, _)| *other == name) {
+        return false;
+    }
+    let at = list.partition_point(|(other, _)| other.len() >= name.len());
+    list.insert(at, (name, server));
+    true
+}
+
+/// The locations of one server.
+#[derive(Default)]
+pub struct LocationTree {
+    /// `location = /path`.
+    exact: HashMap<Vec<u8>, LocationId>,
+    /// Prefixes in byte order.
+    prefixes: Vec<Prefix>,
+    /// Regular expressions at the server's level, in order.
+    regex: Vec<(Regex, LocationId)>,
+}
+
+struct Prefix {
+    name: Vec<u8>,
+    location: LocationId,
+    /// `^~`: regular expressions are not looked at.
+    is_final: bool,
+    /// The longest other prefix that this one starts with.
+    parent: Option<usize>,
+    /// Regular expressions nested in this prefix.
+    regex: Vec<(Regex, LocationId)>,
+}
+
+/// How a location matches.
+pub enum Matcher {
+    /// `= /path`
+    Exact(String),
+    /// `/path`, or `^~ /path` when `is_final`.
+    Prefix {
+        /// The prefix.
+        name: String,
+        /// Whether regular expressions are not looked at.
+        is_final: bool,
+    },
+    /// `~ pattern` or `~* pattern`
+    Regex(Regex),
+}
+
+impl LocationTree {
+    /// Makes the tree. Each entry: the matcher, the location, and for a regular expression nested in a prefix
+    /// location that prefix.
+    #[must_use]
+    pub fn new(entries: Vec<(Matcher, LocationId, Option<String>)>) -> Self {
+        let mut tree = Self::default();
+        let mut nested = Vec::new();
+        for (matcher, location, within) in entries {
+            match (matcher, within) {
+                (Matcher::Exact(name), _) => {
+                    tree.exact.insert(name.into_bytes(), location);
+                }
+                (Matcher::Prefix { name, is_final }, _) => {
+                    tree.prefixes.push(Prefix {
+                        name: name.into_bytes(),
+                        location,
+                        is_final,
+                        parent: None,
+                        regex: Vec::new(),
+                    });
+                }
+                (Matcher::Regex(regex), None) => tree.regex.push((regex, location)),
+                (Matcher::Regex(regex), Some(prefix)) => nested.push((prefix.into_bytes(), regex, location)),
+            }
+        }
+        tree.prefixes.sort_by(|a, b| a.name.cmp(&b.name));
+        tree.link_parents();
+        for (prefix, regex, location) in nested {
+            if let Ok(at) = tree.prefixes.binary_search_by(|entry| entry.name.cmp(&prefix)) {
+                tree.prefixes[at].regex.push((regex, location));
+            }
+        }
+        tree
+    }
+
+    /// In byte order all prefixes of a name stand before it: a stack of open ones finds the longest.
+    fn link_parents(&mut self) {
+        let mut open: Vec<usize> = Vec::new();
+        for at in 0..self.prefixes.len() {
+            while let Some(top) = open.last() {
+                if self.prefixes[at].name.starts_with(&self.prefixes[*top].name) {
+                    break;
+                }
+                open.pop();
+            }
+            self.prefixes[at].parent = open.last().copied();
+            open.push(at);
+        }
+    }
+
+    /// The location for `path`: exact, else the longest prefix unless a regular expression matches.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<LocationId> {
+        if !self.exact.is_empty()
+            && let Some(location) = self.exact.get(path)
+        {
+            return Some(*location);
+        }
+        let longest = self.longest_prefix(path);
+        if longest.is_some_and(|at| self.prefixes[at].is_final) {
+            return longest.map(|at| self.prefixes[at].location);
+        }
+        self.find_regex(path, longest).or_else(|| longest.map(|at| self.prefixes[at].location))
+    }
+
+    /// A path that is a prefix location's name without its final slash: nginx answers it with a redirect.
+    #[must_use]
+    pub fn has_prefix_with_slash(&self, path: &[u8]) -> bool {
+        let compare = |entry: &Prefix| {
+            let with_slash = entry.name.iter();
+            with_slash.cmp(path.iter().chain(b"/"))
+        };
+        self.prefixes.binary_search_by(compare).is_ok()
+    }
+
+    fn longest_prefix(&self, path: &[u8]) -> Option<usize> {
+        let end = self.prefixes.partition_point(|entry| entry.name.as_slice() <= path);
+        let mut candidate = end.checked_sub(1);
+        while let Some(at) = candidate {
+            if path.starts_with(&self.prefixes[at].name) {
+                return Some(at);
+            }
+            candidate = self.prefixes[at].parent;
+        }
+        None
+    }
+
+    fn find_regex(&self, path: &[u8], longest: Option<usize>) -> Option<LocationId> {
+        let nested = longest.map(|at| self.prefixes[at].regex.as_slice()).unwrap_or_default();
+        if nested.is_empty() && self.regex.is_empty() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(path);
+        let matches = |regex: &Regex| regex.is_match(text.as_ref()).unwrap_or(false);
+        nested.iter().chain(&self.regex).find(|(regex, _)| matches(regex)).map(|(_, location)| *location)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(names: &[(&str, bool)]) -> LocationTree {
+        let entry = |(number, (name, is_final)): (usize, &(&str, bool))| {
+            let id = LocationId(u32::try_from(number).expect("few"));
+            let matcher = match name.strip_prefix('~') {
+                Some(pattern) => Matcher::Regex(Regex::new(pattern).expect("pattern")),
+                None => Matcher::Prefix { name: (*name).to_owned(), is_final: *is_final },
+            };
+            (matcher, id, None)
+        };
+        LocationTree::new(names.iter().enumerate().map(entry).collect())
+    }
+
+    #[test]
+    fn longest_prefix_wins_unless_a_regex_matches() {
+        let tree = tree(&[
+            ("/", false),
+            ("/a", false),
+            ("/a/b", false),
+            ("/ab", false),
+            ("~\\.php$", false),
+            ("/a/b/fixed", true),
+        ]);
+        let found = |path: &str| tree.find(path.as_bytes()).map(|id| id.0);
+        assert_eq!(found("/"), Some(0));
+        assert_eq!(found("/zzz"), Some(0));
+        assert_eq!(found("/a"), Some(1));
+        assert_eq!(found("/aa"), Some(1));
+        assert_eq!(found("/a/b/c"), Some(2));
+        assert_eq!(found("/abc"), Some(3));
+        assert_eq!(found("/a/b/c.php"), Some(4));
+        assert_eq!(found("/a/b/fixed.php"), Some(5));
+    }
+
+    #[test]
+    fn a_path_below_a_sibling_of_the_nearest_entry_finds_its_parent() {
+        let tree = tree(&[("/a/", false), ("/a/m/n", false)]);
+        assert_eq!(tree.find(b"/a/m/z").map(|id| id.0), Some(0));
+        assert_eq!(tree.find(b"/b"), None);
+        assert!(tree.has_prefix_with_slash(b"/a"));
+        assert!(!tree.has_prefix_with_slash(b"/a/"));
+    }
+
+    #[test]
+    fn server_names_in_nginx_order() {
+        let mut names = ServerNames::default();
+        for (number, name) in ["*.example.org", "*.b.example.org", "www.*", "www.example.org", "~^w\\d+\\.", ".dot.net"]
+            .iter()
+            .enumerate()
+        {
+            let id = ServerId(u32::try_from(number).expect("few"));
+            assert!(names.insert(name, id).expect("valid name"));
+        }
+        let found = |host: &str| names.find(host.as_bytes()).map(|id| id.0);
+        assert_eq!(found("www.example.org"), Some(3));
+        assert_eq!(found("x.example.org"), Some(0));
+        assert_eq!(found("x.b.example.org"), Some(1));
+        assert_eq!(found("www.other.net"), Some(2));
+        assert_eq!(found("w12.other.net"), Some(4));
+        assert_eq!(found("dot.net"), Some(5));
+        assert_eq!(found("a.dot.net"), Some(5));
+        assert_eq!(found("other.net"), None);
+        assert!(names.insert("a*b", ServerId(9)).is_err());
+    }
+}

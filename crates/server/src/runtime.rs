@@ -1,0 +1,131 @@
+//! The configuration in force: immutable, shared by the edge's threads, swapped whole on reload.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::config::{Core, Main};
+use crate::listener::ListenerSetting;
+use crate::log::{ErrorLog, LogFile};
+use crate::module::BoundFilter;
+use crate::phase::Plan;
+use crate::route::{LocationTree, ServerNames};
+
+/// Index of a [`Server`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerId(pub u32);
+
+/// Index of a [`Location`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocationId(pub u32);
+
+/// Index of a [`ListenerRuntime`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerId(pub u32);
+
+/// Everything a request needs to know, made from the typed configuration.
+pub struct Runtime {
+    /// Settings outside `http`.
+    pub main: Main,
+    /// Where connections come in.
+    pub listeners: Vec<ListenerRuntime>,
+    /// Virtual servers.
+    pub servers: Vec<Server>,
+    /// Locations of all servers, and each server's own settings as a location without a name.
+    pub locations: Vec<Location>,
+    /// All log files, so that they can be reopened.
+    pub logs: Vec<LogFile>,
+    /// Where errors outside any request go.
+    pub error_log: ErrorLog,
+}
+
+/// A listener and what is served on it.
+pub struct ListenerRuntime {
+    /// Where it listens, how, and what is spoken on it.
+    pub setting: ListenerSetting,
+    /// The servers by name.
+    pub names: ServerNames,
+    /// Who answers when no name fits.
+    pub default_server: ServerId,
+    /// Whether a server listens here already; the first one is the default until another says so.
+    pub(crate) has_server: bool,
+    /// Whether a `listen` says `default_server`.
+    pub(crate) has_default: bool,
+}
+
+/// A virtual server.
+pub struct Server {
+    /// `server_name`s as written; the first is `$server_name`.
+    pub names: Vec<String>,
+    /// The settings of the `server` block.
+    pub settings: LocationId,
+    /// Its locations.
+    pub tree: LocationTree,
+    /// Named locations (`@name`).
+    pub named: HashMap<String, LocationId>,
+}
+
+/// A location, or a server's own settings.
+pub struct Location {
+    /// The prefix, the regular expression or `@name`; empty for a server's own settings.
+    pub name: String,
+    /// Whether `name` is a regular expression.
+    pub is_regex: bool,
+    /// The http core's settings.
+    pub core: Arc<Core>,
+    /// The handlers.
+    pub plan: Plan,
+    /// The filters, first to last.
+    pub filters: Vec<Box<dyn BoundFilter>>,
+}
+
+impl Server {
+    /// The first name, empty when there is none.
+    #[must_use]
+    pub fn first_name(&self) -> &[u8] {
+        self.names.first().map(String::as_bytes).unwrap_or_default()
+    }
+}
+
+impl Location {
+    /// Octets of the path that `alias` replaces.
+    #[must_use]
+    pub fn prefix_length(&self) -> usize {
+        if self.is_regex { usize::MAX } else { self.name.len() }
+    }
+}
+
+/// The runtime with what belongs to one thread.
+pub struct ThreadRuntime {
+    /// What all threads share.
+    pub shared: Arc<Runtime>,
+    /// The application pools' ends on this thread, by their number.
+    pub backends: Vec<Rc<dyn Backend>>,
+}
+
+impl ThreadRuntime {
+    /// The server with this index.
+    #[must_use]
+    pub fn server(&self, id: ServerId) -> &Server {
+        &self.shared.servers[id.0 as usize]
+    }
+
+    /// The location with this index.
+    #[must_use]
+    pub fn location(&self, id: LocationId) -> &Location {
+        &self.shared.locations[id.0 as usize]
+    }
+
+    /// The listener with this index.
+    #[must_use]
+    pub fn listener(&self, id: ListenerId) -> &ListenerRuntime {
+        &self.shared.listeners[id.0 as usize]
+    }
+
+    /// The server that answers on a listener when no name fits.
+    #[must_use]
+    pub fn default_server(&self, id: ListenerId) -> ServerId {
+        self.listener(id).default_server
+    }
+}

@@ -1,0 +1,97 @@
+//! What belongs to one event-loop thread and to no request.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::limits::{READ_BYTES, SPARE_REQUESTS};
+use crate::request::Request;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    static WRITE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: RefCell<VecDeque<Box<Request>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Runs `use_buffer` with the thread's read buffer. A nested call gets a buffer of its own.
+pub fn with_read_buffer<R>(use_buffer: impl FnOnce(&mut [u8]) -> R) -> R {
+    READ_BUFFER.with(|buffer| match buffer.try_borrow_mut() {
+        Ok(mut buffer) => use_buffer(&mut buffer),
+        Err(_) => use_buffer(&mut vec![0; READ_BYTES]),
+    })
+}
+
+/// Takes the thread's write buffer, empty; [`give_write_buffer`] brings it back.
+#[must_use]
+pub fn take_write_buffer() -> Vec<u8> {
+    let mut buffer = WRITE_BUFFER.take();
+    buffer.clear();
+    buffer
+}
+
+/// Brings the write buffer back, unless it has grown too large to keep.
+pub fn give_write_buffer(buffer: Vec<u8>) {
+    if buffer.capacity() <= 2 * READ_BYTES {
+        WRITE_BUFFER.set(buffer);
+    }
+}
+
+/// A request object of an earlier request.
+#[must_use]
+pub fn take_spare_request() -> Option<Box<Request>> {
+    SPARE.with_borrow_mut(VecDeque::pop_back)
+}
+
+/// Keeps a request object for later.
+pub fn give_spare_request(request: Box<Request>) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARE_REQUESTS {
+            spare.push_back(request);
+        }
+    });
+}
+
+/// Forgets the spare requests, which hold the runtime they last served.
+pub fn clear_spare_requests() {
+    SPARE.with_borrow_mut(VecDeque::clear);
+}
+
+/// A number for the next request of this process.
+#[must_use]
+pub fn next_request_serial() -> u64 {
+    thread_local! {
+        /// Numbers are taken in batches, so that threads do not share a cache line for each request.
+        static BATCH: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    const BATCH_LENGTH: u64 = 1024;
+    let (mut next, mut end) = BATCH.get();
+    if next == end {
+        next = NEXT.fetch_add(BATCH_LENGTH, Ordering::Relaxed);
+        end = next + BATCH_LENGTH;
+    }
+    BATCH.set((next + 1, end));
+    next
+}
+
+/// A number for the next connection of this process.
+#[must_use]
+pub fn next_connection_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A random number that tells this process's request ids from those of others.
+#[must_use]
+pub fn process_seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let mut octets = [0_u8; 8];
+        // Without random numbers the process id must do.
+        match rustix::rand::getrandom(&mut octets, rustix::rand::GetRandomFlags::empty()) {
+            Ok(_) => u64::from_ne_bytes(octets),
+            Err(_) => u64::from(std::process::id()),
+        }
+    })
+}

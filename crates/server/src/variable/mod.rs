@@ -1,0 +1,180 @@
+//! Variables and the texts they stand in.
+
+mod table;
+
+use std::sync::OnceLock;
+
+use crate::module::AnyModule;
+use crate::request::Request;
+
+pub use table::CORE_VARIABLES;
+
+/// A variable of the configuration language.
+#[derive(Clone, Copy)]
+pub struct Variable {
+    /// The name without `$`; one that ends in `_` (`arg_`) stands for all names that start so.
+    pub name: &'static str,
+    /// Appends the value to `out`; the second argument is what follows the prefix. False where it has none.
+    pub evaluate: fn(&Request, &str, &mut Vec<u8>) -> bool,
+}
+
+/// A text with variables, as `"$scheme://$host$request_uri"`.
+#[derive(Clone, Default)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone)]
+enum Part {
+    Literal(Box<[u8]>),
+    Variable { evaluate: fn(&Request, &str, &mut Vec<u8>) -> bool, suffix: Box<str> },
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// No module defines the variable.
+    #[error("unknown \"{0}\" variable")]
+    Unknown(String),
+    /// `${` without `}`.
+    #[error("the closing bracket in \"{0}\" variable is missing")]
+    Unclosed(String),
+    /// A `$` with nothing behind it.
+    #[error("invalid variable name")]
+    Empty,
+}
+
+/// Makes the variables of all modules known. Called once, before any configuration is read.
+pub fn install(modules: &'static [&'static dyn AnyModule]) {
+    MODULE_VARIABLES.get_or_init(|| modules.iter().flat_map(|module| module.variables()).copied().collect());
+}
+
+static MODULE_VARIABLES: OnceLock<Vec<Variable>> = OnceLock::new();
+
+impl Template {
+    /// A text without variables.
+    #[must_use]
+    pub fn constant(text: impl AsRef<[u8]>) -> Self {
+        Self { parts: vec![Part::Literal(text.as_ref().into())] }
+    }
+
+    /// Reads a text with `$name` and `${name}`.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            push_literal(&mut parts, &rest[..at]);
+            let (name, after) = split_name(&rest[at + 1..])?;
+            parts.push(resolve(name)?);
+            rest = after;
+        }
+        push_literal(&mut parts, rest);
+        Ok(Self { parts })
+    }
+
+    /// The text, where no variable stands in it.
+    #[must_use]
+    pub fn as_constant(&self) -> Option<&[u8]> {
+        match self.parts.as_slice() {
+            [] => Some(b""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether the text begins with something else than `/` or a variable: a path below the prefix.
+    #[must_use]
+    pub fn begins_relative(&self) -> bool {
+        match self.parts.first() {
+            Some(Part::Literal(text)) => text.first() != Some(&b'/'),
+            Some(Part::Variable { .. }) => false,
+            None => true,
+        }
+    }
+
+    /// Puts `text` before what is there.
+    pub fn prepend(&mut self, text: &[u8]) {
+        match self.parts.first_mut() {
+            Some(Part::Literal(first)) => *first = [text, first].concat().into(),
+            _ => self.parts.insert(0, Part::Literal(text.into())),
+        }
+    }
+
+    /// Appends the value for `request` to `out`. A variable without a value gives nothing.
+    pub fn render(&self, request: &Request, out: &mut Vec<u8>) {
+        self.render_or(request, out, b"");
+    }
+
+    /// As [`Template::render`], with `missing` in place of a variable without a value, passing each
+    /// variable's octets to `escape` when it is given.
+    pub fn render_or(&self, request: &Request, out: &mut Vec<u8>, missing: &[u8]) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text),
+                Part::Variable { evaluate, suffix } => {
+                    if !evaluate(request, suffix, out) {
+                        out.extend_from_slice(missing);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends each piece by `write`: the text, and whether it is a variable's value (`None`: it has none).
+    pub fn for_each(&self, request: &Request, mut write: impl FnMut(Option<&[u8]>, bool)) {
+        let mut value = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => write(Some(text), false),
+                Part::Variable { evaluate, suffix } => {
+                    value.clear();
+                    let has_value = evaluate(request, suffix, &mut value);
+                    write(has_value.then_some(value.as_slice()), true);
+                }
+            }
+        }
+    }
+
+    /// The value for `request`.
+    #[must_use]
+    pub fn value(&self, request: &Request) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.render(request, &mut out);
+        out
+    }
+}
+
+fn push_literal(parts: &mut Vec<Part>, text: &str) {
+    if !text.is_empty() {
+        parts.push(Part::Literal(text.as_bytes().into()));
+    }
+}
+
+/// Splits the name behind a `$` from what follows it.
+fn split_name(text: &str) -> Result<(&str, &str), TemplateError> {
+    if let Some(braced) = text.strip_prefix('{') {
+        let end = braced.find('}').ok_or_else(|| TemplateError::Unclosed(braced.to_owned()))?;
+        return if end == 0 { Err(TemplateError::Empty) } else { Ok((&braced[..end], &braced[end + 1..])) };
+    }
+    let is_name = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
+    let end = text.bytes().position(|octet| !is_name(octet)).unwrap_or(text.len());
+    if end == 0 { Err(TemplateError::Empty) } else { Ok(text.split_at(end)) }
+}
+
+fn resolve(name: &str) -> Result<Part, TemplateError> {
+    let from_modules = MODULE_VARIABLES.get().map(Vec::as_slice).unwrap_or_default();
+    let all = || CORE_VARIABLES.iter().chain(from_modules);
+    let lower = name.to_ascii_lowercase();
+    let exact = all().find(|variable| variable.name == lower).map(|variable| (variable, ""));
+    let by_prefix = || {
+        let prefixed = all().filter(|variable| variable.name.ends_with('_'));
+        prefixed
+            .filter_map(|variable| Some((variable, lower.strip_prefix(variable.name)?)))
+            .max_by_key(|(variable, _)| variable.name.len())
+    };
+    let (variable, suffix) = exact.or_else(by_prefix).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+    Ok(Part::Variable { evaluate: variable.evaluate, suffix: suffix.into() })
+}

@@ -1,0 +1,192 @@
+//! The http core's variables.
+
+use daemun_http::{Framing, HeaderId, Headers, date};
+
+use super::Variable;
+use crate::clock;
+use crate::request::Request;
+
+/// Variables of the http core, by name.
+pub static CORE_VARIABLES: &[Variable] = &[
+    Variable { name: "arg_", evaluate: |request, name, out| argument(&request.args, name.as_bytes(), out) },
+    Variable { name: "args", evaluate: |request, _, out| put(out, &request.args) },
+    Variable { name: "body_bytes_sent", evaluate: |request, _, out| number(out, request.sent.body_bytes) },
+    Variable { name: "bytes_sent", evaluate: |request, _, out| number(out, request.sent.bytes) },
+    Variable { name: "connection", evaluate: |request, _, out| number(out, request.client.serial) },
+    Variable {
+        name: "connection_requests",
+        evaluate: |request, _, out| number(out, u64::from(request.client.requests.get())),
+    },
+    Variable { name: "content_length", evaluate: content_length },
+    Variable {
+        name: "content_type",
+        evaluate: |request, _, out| header(request.headers(), HeaderId::ContentType, out),
+    },
+    Variable { name: "cookie_", evaluate: |request, name, out| cookie(request.headers(), name.as_bytes(), out) },
+    Variable { name: "document_root", evaluate: |request, _, out| all(out, |out| request.document_root(out)) },
+    Variable { name: "document_uri", evaluate: |request, _, out| put(out, &request.uri) },
+    Variable { name: "host", evaluate: |request, _, out| put(out, request.host()) },
+    Variable { name: "hostname", evaluate: |_, _, out| put(out, rustix::system::uname().nodename().to_bytes()) },
+    Variable { name: "http_", evaluate: |request, name, out| header_by_name(request.headers(), name, out) },
+    Variable { name: "https", evaluate: |request, _, out| request.client.is_tls && put(out, b"on") },
+    Variable {
+        name: "is_args",
+        evaluate: |request, _, out| put(out, if request.args.is_empty() { b"" } else { b"?" }),
+    },
+    Variable { name: "msec", evaluate: |_, _, out| seconds(out, clock::unix_ms().unsigned_abs()) },
+    Variable { name: "nginx_version", evaluate: |_, _, out| put(out, env!("CARGO_PKG_VERSION").as_bytes()) },
+    Variable { name: "pid", evaluate: |_, _, out| number(out, u64::from(std::process::id())) },
+    Variable {
+        name: "pipe",
+        evaluate: |request, _, out| put(out, if request.client.has_pending_input() { b"p" } else { b"." }),
+    },
+    Variable { name: "query_string", evaluate: |request, _, out| put(out, &request.args) },
+    Variable { name: "realpath_root", evaluate: |request, _, out| realpath(request, out) },
+    Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.client.remote_address.as_bytes()) },
+    Variable {
+        name: "remote_port",
+        evaluate: |request, _, out| request.client.remote_port.is_some_and(|port| number(out, u64::from(port))),
+    },
+    Variable { name: "remote_user", evaluate: |_, _, _| false },
+    Variable { name: "request", evaluate: |request, _, out| put(out, request.head.request_line()) },
+    Variable {
+        name: "request_body",
+        evaluate: |request, _, out| request.body.in_memory().is_some_and(|body| put(out, body)),
+    },
+    Variable {
+        name: "request_completion",
+        evaluate: |request, _, out| put(out, if request.sent.status == 0 { b"" } else { b"OK" }),
+    },
+    Variable { name: "request_filename", evaluate: |request, _, out| request.map_path(&request.uri, out) },
+    Variable { name: "request_id", evaluate: |request, _, out| put(out, request_id(request).as_bytes()) },
+    Variable {
+        name: "request_length",
+        evaluate: |request, _, out| number(out, request.head.octets() as u64 + request.body.octets_read()),
+    },
+    Variable { name: "request_method", evaluate: |request, _, out| put(out, request.method().as_str().as_bytes()) },
+    Variable { name: "request_scheme", evaluate: |request, _, out| put(out, request.client.scheme().as_bytes()) },
+    Variable { name: "request_time", evaluate: |request, _, out| seconds(out, request.elapsed_ms()) },
+    Variable { name: "request_uri", evaluate: |request, _, out| put(out, request.head.target()) },
+    Variable { name: "scheme", evaluate: |request, _, out| put(out, request.client.scheme().as_bytes()) },
+    Variable { name: "sent_http_", evaluate: |request, name, out| header_by_name(&request.sent.headers, name, out) },
+    Variable { name: "server_addr", evaluate: |request, _, out| put(out, request.client.local_address().as_bytes()) },
+    Variable { name: "server_name", evaluate: |request, _, out| put(out, request.server().first_name()) },
+    Variable {
+        name: "server_port",
+        evaluate: |request, _, out| request.client.local_port.is_some_and(|port| number(out, u64::from(port))),
+    },
+    Variable {
+        name: "server_protocol",
+        evaluate: |request, _, out| put(out, request.head.version.as_str().as_bytes()),
+    },
+    Variable { name: "status", evaluate: |request, _, out| status(request, out) },
+    Variable { name: "time_iso8601", evaluate: |_, _, out| time_iso8601(out) },
+    Variable { name: "time_local", evaluate: |_, _, out| time_local(out) },
+    Variable { name: "uri", evaluate: |request, _, out| put(out, &request.uri) },
+];
+
+fn put(out: &mut Vec<u8>, value: &[u8]) -> bool {
+    out.extend_from_slice(value);
+    true
+}
+
+fn all(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    write(out);
+    true
+}
+
+fn number(out: &mut Vec<u8>, value: u64) -> bool {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    put(out, &digits[at..])
+}
+
+/// Milliseconds as seconds with three digits behind the point.
+fn seconds(out: &mut Vec<u8>, milliseconds: u64) -> bool {
+    put(out, format!("{}.{:03}", milliseconds / 1_000, milliseconds % 1_000).as_bytes())
+}
+
+fn status(request: &Request, out: &mut Vec<u8>) -> bool {
+    put(out, format!("{:03}", request.sent.status).as_bytes())
+}
+
+/// As received; of a chunked body, once it has been read.
+fn content_length(request: &Request, _: &str, out: &mut Vec<u8>) -> bool {
+    header(request.headers(), HeaderId::ContentLength, out)
+        || (request.head.framing() == Framing::Chunked
+            && request.body.length().is_some_and(|length| number(out, length)))
+}
+
+fn header(headers: &Headers, id: HeaderId, out: &mut Vec<u8>) -> bool {
+    headers.first(id).is_some_and(|value| put(out, value))
+}
+
+/// `name` is the variable's part: lower case, `_` for `-`. Repeated fields are joined by a comma.
+fn header_by_name(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool {
+    let is_named = |field: &[u8]| {
+        field.len() == name.len()
+            && field
+                .iter()
+                .zip(name.bytes())
+                .all(|(octet, wanted)| octet.to_ascii_lowercase() == wanted || (*octet == b'-' && wanted == b'_'))
+    };
+    let separator: &[u8] = if name == "cookie" { b"; " } else { b", " };
+    let mut found = false;
+    for field in headers.iter().filter(|field| is_named(field.name)) {
+        if found {
+            out.extend_from_slice(separator);
+        }
+        found = put(out, field.value);
+    }
+    found
+}
+
+fn argument(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
+    let is_named = |pair: &&[u8]| {
+        pair.len() > name.len() && pair[name.len()] == b'=' && pair[..name.len()].eq_ignore_ascii_case(name)
+    };
+    args.split(|octet| *octet == b'&').find(is_named).is_some_and(|pair| put(out, &pair[name.len() + 1..]))
+}
+
+fn cookie(headers: &Headers, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let pairs =
+        headers.all(HeaderId::Cookie).flat_map(|value| value.split(|octet| *octet == b';')).map(<[u8]>::trim_ascii);
+    for pair in pairs {
+        if pair.len() > name.len() && pair[name.len()] == b'=' && pair[..name.len()].eq_ignore_ascii_case(name) {
+            return put(out, &pair[name.len() + 1..]);
+        }
+    }
+    false
+}
+
+fn realpath(request: &Request, out: &mut Vec<u8>) -> bool {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut root = Vec::new();
+    request.document_root(&mut root);
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(&root));
+    std::fs::canonicalize(path).is_ok_and(|real| put(out, &real.into_os_string().into_vec()))
+}
+
+/// 32 hexadecimal digits: the process's seed, then the request's number.
+fn request_id(request: &Request) -> String {
+    format!("{:016x}{:016x}", crate::thread::process_seed(), request.serial)
+}
+
+fn time_local(out: &mut Vec<u8>) -> bool {
+    let now = clock::unix_seconds();
+    put(out, date::format_log_time(now, clock::utc_offset_minutes(now)).as_ref())
+}
+
+fn time_iso8601(out: &mut Vec<u8>) -> bool {
+    let now = clock::unix_seconds();
+    put(out, date::format_iso8601(now, clock::utc_offset_minutes(now)).as_ref())
+}
