@@ -85,7 +85,7 @@ pub(crate) struct Places {
 
 /// Bytes of one seat's block and of one slot's header; the structs in `segment` assert them.
 pub(crate) const SEAT_BLOCK_BYTES: usize = 2 * CACHE_LINE;
-pub(crate) const SLOT_HEADER_BYTES: usize = 4 * CACHE_LINE;
+pub(crate) const SLOT_HEADER_BYTES: usize = 3 * CACHE_LINE;
 /// Producer's and consumer's counters, a cache line each, stand before a queue's entries.
 pub(crate) const QUEUE_COUNTERS_BYTES: usize = 2 * CACHE_LINE;
 

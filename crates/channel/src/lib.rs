@@ -39,7 +39,16 @@ pub mod pool;
 pub mod wiring;
 pub mod worker;
 
+mod chunk;
+mod completion;
+mod owner;
+mod passing;
+mod queue;
+mod recovery;
+mod response;
 mod segment;
+mod stream;
+mod wake;
 
 pub use edge::{Body, BodyGrant, Completion, EdgeThread, Lease, Outcome, Ticket};
 pub use error::{ChannelError, JobError, MessageError, SubmitError, Violation};

@@ -33,9 +33,6 @@ pub const COMPLETIONS_PER_SLOT: u32 = 5;
 /// Most bytes of one message on the control channel.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
-/// Most received descriptors that wait for the edge thread they are meant for, per seat.
-pub const STRAY_DESCRIPTORS_MAX: usize = 64;
-
 /// Most bytes of a handover's JSON text.
 pub const HANDOVER_BYTES_MAX: usize = 4 * 1024 * 1024;
 

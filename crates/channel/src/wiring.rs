@@ -6,8 +6,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::EventfdFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
+use crate::control::receive_packet;
 use crate::error::ChannelError;
 use crate::layout::Layout;
 use crate::segment::Segment;
@@ -47,8 +48,12 @@ pub fn create(layout: Layout) -> Result<(EdgeEnd, WorkerEnd), ChannelError> {
     let seat_wakes = (0..seats).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
     let edge_wakes = (0..layout.edge_threads).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
     let sockets = (0..seats).map(|_| socket_pair()).collect::<Result<Vec<_>, _>>()?;
-    let (edge_sockets, worker_sockets) = sockets.into_iter().unzip();
+    let (edge_sockets, worker_sockets): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
     let (edge_control, worker_control) = socket_pair()?;
+    // The edge waits for nobody; workers may wait for it.
+    for socket in edge_sockets.iter().chain([&edge_control]) {
+        rustix::io::ioctl_fionbio(socket, true).map_err(ChannelError::system("non-blocking socket"))?;
+    }
     let worker = WorkerEnd {
         layout,
         segment: duplicate(&segment)?,
@@ -67,15 +72,35 @@ impl EdgeEnd {
         &self.layout
     }
 
-    /// Puts the shared memory back to its first state, for a new edge *and* new workers on the same hop.
+    /// Puts the hop back to its first state, for a new edge *and* new workers; also empties its sockets.
     ///
     /// Neither side may be alive: whoever is would find its requests gone.
     ///
     /// # Errors
     ///
     /// [`ChannelError::System`] if the memory cannot be mapped.
-    pub fn format(&self) -> Result<(), ChannelError> {
+    pub fn format(&self, worker: &WorkerEnd) -> Result<(), ChannelError> {
+        let sockets = self.seat_sockets.iter().chain(&worker.seat_sockets);
+        for socket in sockets.chain([&self.control, &worker.control]) {
+            empty(socket.as_fd());
+        }
         Segment::format(self.segment.as_fd(), &self.layout)
+    }
+
+    /// Another handle on the same end, for an edge that is forked later.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::System`] when descriptors run out.
+    pub fn try_clone(&self) -> Result<Self, ChannelError> {
+        Ok(Self {
+            layout: self.layout,
+            segment: duplicate(&self.segment)?,
+            seat_wakes: duplicates(&self.seat_wakes)?,
+            seat_sockets: duplicates(&self.seat_sockets)?,
+            edge_wakes: duplicates(&self.edge_wakes)?,
+            control: duplicate(&self.control)?,
+        })
     }
 }
 
@@ -125,9 +150,15 @@ impl WorkerEnd {
     }
 }
 
+/// Drops whatever waits on a socket.
+fn empty(socket: BorrowedFd<'_>) {
+    use rustix::io::Errno;
+    while matches!(receive_packet(socket, &mut [0; 64], RecvFlags::DONTWAIT), Ok((1.., _)) | Err(Errno::MSGSIZE)) {}
+}
+
 fn eventfd() -> Result<OwnedFd, ChannelError> {
-    // Blocking on purpose: an idle seat sleeps in read(), one system call per wake-up.
-    rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(ChannelError::system("eventfd"))
+    // Non-blocking, so that a worker that fills the counter cannot make the edge wait.
+    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(ChannelError::system("eventfd"))
 }
 
 fn socket_pair() -> Result<(OwnedFd, OwnedFd), ChannelError> {
@@ -139,6 +170,6 @@ fn duplicate(descriptor: &OwnedFd) -> Result<OwnedFd, ChannelError> {
     descriptor.try_clone().map_err(|source| ChannelError::System { what: "dup", source })
 }
 
-fn duplicates(descriptors: &[OwnedFd]) -> Result<Vec<OwnedFd>, ChannelError> {
+pub(crate) fn duplicates(descriptors: &[OwnedFd]) -> Result<Vec<OwnedFd>, ChannelError> {
     descriptors.iter().map(duplicate).collect()
 }
