@@ -1,0 +1,303 @@
+//! What is to run: the master's side of the configuration, complete before the first process starts.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fmt;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemun_net::SocketFile;
+use rustix::process::Signal;
+
+use crate::reap::Ending;
+use crate::{BackOff, Detached, Identity, Log, ReadyNotice};
+
+/// Everything [`crate::run`] needs to know.
+pub struct MasterPlan {
+    /// The first generation.
+    pub children: Vec<ChildPlan>,
+    /// Who makes plans for children that replace dead ones.
+    pub successors: Box<dyn Successors>,
+    /// Where lines go.
+    pub log: Box<dyn Log>,
+    /// Files that hold the master's process id from the moment everything is ready until the end.
+    pub pid_files: Vec<PathBuf>,
+    /// Socket files that are removed at the end (`vacuum`), if they are still the same files.
+    pub socket_files: Vec<SocketFile>,
+    /// What [`crate::daemonize`] returned; the caller's terminal is let go when everything is ready.
+    pub detached: Option<Detached>,
+    /// What SIGTERM means.
+    pub on_terminate: StopKind,
+    /// What SIGINT means.
+    pub on_interrupt: StopKind,
+    /// How long to wait for what.
+    pub timings: Timings,
+    /// Called once, when every child is ready and the pid files are written.
+    pub on_started: Option<Box<dyn FnOnce()>>,
+}
+
+impl MasterPlan {
+    /// A plan with nginx's meaning of signals, no pid file and nothing to remove.
+    #[must_use]
+    pub fn new(children: Vec<ChildPlan>, successors: Box<dyn Successors>, log: Box<dyn Log>) -> Self {
+        Self {
+            children,
+            successors,
+            log,
+            pid_files: Vec::new(),
+            socket_files: Vec::new(),
+            detached: None,
+            on_terminate: StopKind::Fast,
+            on_interrupt: StopKind::Fast,
+            timings: Timings::default(),
+            on_started: None,
+        }
+    }
+}
+
+/// How children are asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopKind {
+    /// Edges drain their connections; when they are gone, applications end.
+    Graceful,
+    /// All end at once, requests or not.
+    Fast,
+}
+
+/// Limits of the master's waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timings {
+    /// After this long a graceful stop becomes a fast one; `None` waits for the last connection.
+    pub graceful_stop: Option<Duration>,
+    /// After this long a child that was told to end is killed.
+    pub fast_stop: Duration,
+    /// How long a dead child's successors wait.
+    pub back_off: BackOff,
+}
+
+impl Default for Timings {
+    /// `fast_stop` stays below the 10 s that container engines give.
+    fn default() -> Self {
+        Self { graceful_stop: None, fast_stop: Duration::from_secs(5), back_off: BackOff::default() }
+    }
+}
+
+/// One process to start.
+pub struct ChildPlan {
+    /// Its name in log lines, such as `edge` or `app "site"`; also its identity for the back-off.
+    pub name: String,
+    /// When it starts and stops relative to the others.
+    pub role: Role,
+    /// What it runs.
+    pub program: Program,
+    /// The user it becomes; `None` stays what the master is.
+    pub identity: Option<Identity>,
+    /// Where its standard output and error go. Its standard input is always /dev/null.
+    pub output: Output,
+    /// How long it may take to say that it is ready; it is killed then.
+    pub ready_within: Duration,
+    /// Whether its failure to start ends the server that is just starting.
+    pub on_start_failure: StartFailure,
+    /// Sent when the master dies without a word.
+    pub parent_death_signal: Signal,
+    /// Sent for a graceful stop.
+    pub graceful_signal: Signal,
+    /// Sent for a fast stop.
+    pub fast_signal: Signal,
+    /// Sent when log files are to be reopened.
+    pub reopen_signal: Option<Signal>,
+}
+
+impl ChildPlan {
+    /// A child that is a copy of this process and runs `run`, which returns the exit code.
+    ///
+    /// The child has a process group of its own, default signal handling and none blocked. The closure is dropped in the master
+    /// once the child lives, so descriptors it owns are then open in the child only.
+    #[must_use]
+    pub fn fork(name: &str, role: Role, run: impl FnOnce(ReadyNotice) -> u8 + 'static) -> Self {
+        Self::new(name, role, Program::Fork(Box::new(run)))
+    }
+
+    /// A child that runs another program.
+    #[must_use]
+    pub fn exec(name: &str, role: Role, executable: Executable) -> Self {
+        Self::new(name, role, Program::Exec(executable))
+    }
+
+    fn new(name: &str, role: Role, program: Program) -> Self {
+        let (graceful_signal, reopen_signal) = match role {
+            Role::Application => (Signal::TERM, None),
+            Role::Edge => (Signal::QUIT, Some(Signal::USR1)),
+        };
+        Self {
+            name: name.to_owned(),
+            role,
+            program,
+            identity: None,
+            output: Output::Inherit,
+            ready_within: READY_WITHIN,
+            on_start_failure: StartFailure::Fatal,
+            parent_death_signal: Signal::KILL,
+            graceful_signal,
+            fast_signal: Signal::TERM,
+            reopen_signal,
+        }
+    }
+}
+
+impl fmt::Debug for ChildPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildPlan").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// When a child starts and stops: applications start first and stop last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Is asked by edges, so it is there before they are and after they are gone.
+    Application,
+    /// Faces the clients.
+    Edge,
+}
+
+/// What a child runs.
+pub enum Program {
+    /// A closure in a copy of this process.
+    Fork(Box<dyn FnOnce(ReadyNotice) -> u8>),
+    /// Another program.
+    Exec(Executable),
+}
+
+/// Another program with what it inherits.
+pub struct Executable {
+    /// The program; looked for in PATH unless it has a slash.
+    pub program: PathBuf,
+    /// Its arguments, without the program's own name.
+    pub arguments: Vec<OsString>,
+    /// Environment variables to set; `None` removes one. The rest is the master's. [`crate::READY_VARIABLE`] comes on top.
+    pub environment: Vec<(OsString, Option<OsString>)>,
+    /// The directory it starts in.
+    pub directory: Option<PathBuf>,
+    /// Descriptors it inherits under the same numbers; every other one is closed.
+    pub inherited: Vec<RawFd>,
+    /// What owns these descriptors here; dropped once the child lives.
+    pub owner: Option<Box<dyn Any>>,
+}
+
+impl Executable {
+    /// A program without arguments that inherits nothing.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            inherited: Vec::new(),
+            owner: None,
+        }
+    }
+}
+
+/// Where a child's standard output and error go.
+#[derive(Debug)]
+pub enum Output {
+    /// Where the master's go; in a daemon, where [`Detached`] sends them.
+    Inherit,
+    /// Nowhere.
+    Null,
+    /// Both to this file.
+    File(OwnedFd),
+}
+
+/// What the failure of a child means while the server starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The server does not start: all is stopped and [`crate::run`] returns the reason.
+    Fatal,
+    /// The server starts without it; successors are tried with back-off.
+    Retry,
+}
+
+/// Makes the plans of children that replace dead ones.
+pub trait Successors {
+    /// Which other children go down with the one that died; called at once.
+    ///
+    /// By default an edge takes everything with it, since it shares memory with every application, and an application nobody.
+    fn scope(&mut self, death: &Death) -> Scope {
+        match death.role {
+            Role::Edge => Scope::All,
+            Role::Application => Scope::Alone,
+        }
+    }
+
+    /// Plans for the dead child and all that went down with it, with freshly made resources; called when they are gone and the back-off
+    /// is over.
+    ///
+    /// # Errors
+    ///
+    /// A reason for the log; the call is repeated after a longer back-off.
+    fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String>;
+}
+
+/// Ends the server when a child dies.
+#[derive(Debug, Clone, Copy)]
+pub struct NoSuccessors;
+
+impl Successors for NoSuccessors {
+    fn scope(&mut self, _death: &Death) -> Scope {
+        Scope::Shutdown
+    }
+
+    fn plans(&mut self, _death: &Death) -> Result<Vec<ChildPlan>, String> {
+        Err("nothing is to be restarted".to_owned())
+    }
+}
+
+/// Which children go down with one that died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// None.
+    Alone,
+    /// Those of these names.
+    With(Vec<String>),
+    /// All: a new generation starts from nothing.
+    All,
+    /// All, and no successors: the server ends with an error.
+    Shutdown,
+}
+
+/// What is known of a child that ended without having been asked to.
+#[derive(Debug, Clone)]
+pub struct Death {
+    /// The child's name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its process id; 0 if it could not even be started.
+    pub pid: i32,
+    /// How it ended; `None` if it could not even be started.
+    pub ending: Option<Ending>,
+    /// Whether it had been ready.
+    pub was_ready: bool,
+    /// How long it lived.
+    pub lived: Duration,
+    /// What it said itself about its failure to start.
+    pub message: Option<String>,
+}
+
+impl Death {
+    /// Why, in words: what the child said, else how it ended.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match (&self.message, &self.ending) {
+            (Some(message), _) => message.clone(),
+            (None, Some(ending)) => format!("process {} {ending}", self.pid),
+            (None, None) => "it could not be started".to_owned(),
+        }
+    }
+}
+
+/// Loading a large application on a slow disk takes tens of seconds; beyond this something hangs.
+const READY_WITHIN: Duration = Duration::from_secs(120);

@@ -1,0 +1,136 @@
+//! How a child says that it is ready, or why it will not be.
+//!
+//! A pipe: the child writes one byte when it can serve. [`READY_FAILED`] as the first byte says that it cannot, and the rest, up to the end, says
+//! why. The end without any byte is a failure without a word.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+/// The environment variable that tells an executed child the number of its descriptor for the notice.
+pub const READY_VARIABLE: &str = "DAEMUN_READY";
+
+/// The first byte of a notice of failure; every other first byte means "ready".
+pub const READY_FAILED: u8 = b'E';
+
+/// The child's end.
+#[derive(Debug)]
+pub struct ReadyNotice {
+    descriptor: OwnedFd,
+}
+
+impl ReadyNotice {
+    /// Says that the child serves from now on.
+    pub fn announce(self) {
+        // The master may be gone; the parent-death signal then says so.
+        let _ = rustix::io::write(&self.descriptor, b"R");
+    }
+
+    /// Says why the child cannot serve; the caller then exits.
+    pub fn fail(self, reason: &str) {
+        let mut text = vec![READY_FAILED];
+        text.extend_from_slice(reason.as_bytes());
+        text.truncate(MESSAGE_BYTES_MAX); // Fits into an empty pipe, so one call writes it all.
+        let _ = rustix::io::write(&self.descriptor, &text);
+    }
+}
+
+impl AsRawFd for ReadyNotice {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+/// The master's end.
+#[derive(Debug)]
+pub(crate) struct ReadyPipe {
+    descriptor: OwnedFd,
+    text: Vec<u8>,
+}
+
+/// What the pipe has told so far.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReadyState {
+    Waiting,
+    Ready,
+    /// The child has closed its end; the reason if it gave one.
+    Failed(Option<String>),
+}
+
+/// Makes the two ends; both are close-on-exec.
+pub(crate) fn ready_pipe() -> io::Result<(ReadyPipe, ReadyNotice)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((ReadyPipe { descriptor: reader.into(), text: Vec::new() }, ReadyNotice { descriptor: writer.into() }))
+}
+
+impl ReadyPipe {
+    /// Reads what has arrived.
+    pub(crate) fn read(&mut self) -> ReadyState {
+        let mut buffer = [0; 1024];
+        loop {
+            match rustix::io::read(&self.descriptor, &mut buffer) {
+                Ok(0) => return self.end(),
+                Ok(length) => self.text.extend(buffer.iter().take(length)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return ReadyState::Waiting,
+                Err(_) => return self.end(),
+            }
+            if self.text.first().is_some_and(|first| *first != READY_FAILED) {
+                return ReadyState::Ready;
+            }
+            if self.text.len() >= MESSAGE_BYTES_MAX {
+                return self.end();
+            }
+        }
+    }
+
+    fn end(&self) -> ReadyState {
+        let text = self.text.get(1..).map(|text| String::from_utf8_lossy(text).trim().to_owned());
+        ReadyState::Failed(text.filter(|text| !text.is_empty()))
+    }
+}
+
+impl AsFd for ReadyPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl AsRawFd for ReadyPipe {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+/// The longest notice; a pipe holds at least this much.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_means_ready_and_the_end_means_failure() {
+        let (mut pipe, notice) = ready_pipe().expect("a pipe");
+        assert_eq!(pipe.read(), ReadyState::Waiting);
+        notice.announce();
+        assert_eq!(pipe.read(), ReadyState::Ready);
+
+        let (mut pipe, notice) = ready_pipe().expect("a pipe");
+        drop(notice);
+        assert_eq!(pipe.read(), ReadyState::Failed(None));
+    }
+
+    #[test]
+    fn a_failure_has_its_reason_up_to_the_limit() {
+        let (mut pipe, notice) = ready_pipe().expect("a pipe");
+        notice.fail("no module named \"x\"\n");
+        assert_eq!(pipe.read(), ReadyState::Failed(Some("no module named \"x\"".to_owned())));
+
+        let (mut pipe, notice) = ready_pipe().expect("a pipe");
+        notice.fail(&"x".repeat(MESSAGE_BYTES_MAX * 2));
+        assert_eq!(pipe.read(), ReadyState::Failed(Some("x".repeat(MESSAGE_BYTES_MAX - 1))));
+    }
+}
