@@ -1,5 +1,12 @@
 //! Black-box tests, one file per feature: real processes, real sockets, real peers.
 
+mod app_start_errors;
 mod compare;
 mod config_errors;
+mod crash;
+mod edge_http;
+mod lifecycle;
+mod pythons;
+mod static_files;
+mod uwsgi_socket;
 mod worker_pep3333;

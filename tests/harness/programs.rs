@@ -65,8 +65,8 @@ pub fn python() -> PathBuf {
     names.iter().find_map(|name| executable_of(Path::new(name))).expect("python3 is installed")
 }
 
-/// Every CPython `major.minor` asked for that is on the machine, with its path: pyenv's, then the system's.
-pub fn pythons(version: &str) -> Option<PathBuf> {
+/// The CPython of this `major.minor`, if one is on the machine: pyenv's, then the system's.
+pub fn cpython(version: &str) -> Option<PathBuf> {
     let pyenv =
         env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".pyenv")));
     let mut candidates = Vec::new();

@@ -341,6 +341,11 @@ def hang(environ, start_response):
         time.sleep(3600)
 
 
+def vanish(environ, start_response):
+    """Ends the process without a word, as a fault in a native library does."""
+    os._exit(3)
+
+
 def nap(environ, start_response):
     time.sleep(float(environ["QUERY_STRING"] or "0.01"))
     return plain(start_response, str(os.getpid()))
