@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::limits::{CHUNK_LINE_MAX, CHUNK_OVERHEAD_MAX, TRAILERS_MAX};
 use crate::octets::LENGTH_MAX;
 
 /// Takes a chunked body apart as it arrives, without copying it.
@@ -54,15 +55,6 @@ pub enum ChunkError {
     #[error("too long chunk extension or trailer")]
     TooLong,
 }
-
-/// Longest chunk line in octets: size, extensions and line end.
-pub const CHUNK_LINE_MAX: usize = 4 * 1024;
-
-/// Longest trailer section in octets.
-pub const TRAILERS_MAX: usize = 8 * 1024;
-
-/// Octets that chunk lines may cost over a whole body beyond [`OVERHEAD_PER_CHUNK`] and the data's own length.
-pub const OVERHEAD_MAX: usize = 16 * 1024;
 
 /// Octets that each chunk may cost for nothing.
 const OVERHEAD_PER_CHUNK: usize = 16;
@@ -181,7 +173,7 @@ impl Decoder {
 
     fn end_chunk_line(&mut self) -> Result<State, ChunkError> {
         self.overhead = (self.overhead + self.line_length).saturating_sub(OVERHEAD_PER_CHUNK);
-        if self.overhead > OVERHEAD_MAX {
+        if self.overhead > CHUNK_OVERHEAD_MAX {
             return Err(ChunkError::TooLong);
         }
         self.line_length = 0;

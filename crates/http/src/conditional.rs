@@ -34,8 +34,9 @@ pub enum ModifiedSince {
 ///
 /// # Source
 ///
-/// `ngx_http_not_modified_filter_module.c` of nginx 1.31, with one difference: `If-Modified-Since` is
-/// ignored beside `If-None-Match`, as RFC 9110 §13.1.3 demands, while nginx wants both to hold.
+/// RFC 9110 §13.2.2; `ngx_http_not_modified_filter_module.c` of nginx 1.31. Where nginx does not do what
+/// the RFC demands, the RFC is followed: a date is ignored beside a list of tags, and
+/// `If-Unmodified-Since` is ignored when it is no date or the answer has none.
 #[must_use]
 pub fn evaluate(
     headers: &Headers,
@@ -46,14 +47,14 @@ pub fn evaluate(
     if !headers.has_any(CONDITIONS) {
         return Precondition::Proceed;
     }
-    if let Some(value) = headers.first(HeaderId::IfUnmodifiedSince)
-        && !is_unmodified(value, last_modified)
-    {
-        return Precondition::Failed;
-    }
-    if let Some(value) = headers.first(HeaderId::IfMatch)
-        && !is_match(value, etag, Comparison::Strong)
-    {
+    let is_wanted = if let Some(value) = headers.first(HeaderId::IfMatch) {
+        is_match(value, etag, Comparison::Strong)
+    } else if let Some(value) = headers.first(HeaderId::IfUnmodifiedSince) {
+        is_unmodified(value, last_modified)
+    } else {
+        true
+    };
+    if !is_wanted {
         return Precondition::Failed;
     }
     let is_current = if let Some(value) = headers.first(HeaderId::IfNoneMatch) {
@@ -112,7 +113,7 @@ fn opaque(etag: &[u8]) -> &[u8] {
 fn is_unmodified(value: &[u8], last_modified: Option<i64>) -> bool {
     match (parse_http_date(value), last_modified) {
         (Some(since), Some(last_modified)) => last_modified <= since,
-        _ => false,
+        _ => true,
     }
 }
 
@@ -175,7 +176,8 @@ mod tests {
             (&[("If-Unmodified-Since", DATE)], Proceed),
             (&[("If-Unmodified-Since", LATER)], Proceed),
             (&[("If-Unmodified-Since", EARLIER)], Failed),
-            (&[("If-Unmodified-Since", "nonsense")], Failed),
+            (&[("If-Unmodified-Since", "nonsense")], Proceed),
+            (&[("If-Match", ETAG), ("If-Unmodified-Since", EARLIER)], Proceed),
             (&[("If-None-Match", ETAG), ("If-Modified-Since", LATER)], NotModified),
             (&[("If-None-Match", "\"x\""), ("If-Modified-Since", DATE)], Proceed),
             (&[("If-Match", ETAG), ("If-None-Match", ETAG)], NotModified),
@@ -192,7 +194,7 @@ mod tests {
         assert_eq!(judge("If-None-Match", ETAG), Precondition::Proceed);
         assert_eq!(judge("If-Match", ETAG), Precondition::Failed);
         assert_eq!(judge("If-Modified-Since", DATE), Precondition::Proceed);
-        assert_eq!(judge("If-Unmodified-Since", DATE), Precondition::Failed);
+        assert_eq!(judge("If-Unmodified-Since", DATE), Precondition::Proceed);
     }
 
     #[test]

@@ -67,10 +67,14 @@ pub enum HeadError {
     },
 
     /// All header lines together are longer than they may be.
-    #[error("client sent too large request (over {limit} octets)")]
+    #[error("client sent too large request (over {limit} octets); largest header so far: \"{largest}\", {size} octets")]
     HeadTooLarge {
         /// The limit in octets.
         limit: usize,
+        /// Name of the largest field that has arrived whole.
+        largest: Excerpt,
+        /// Octets of that field's value.
+        size: usize,
     },
 
     /// There are more fields than there may be.
@@ -144,7 +148,7 @@ impl HeadError {
 }
 
 /// The beginning of what a peer sent, made printable for a log line.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Excerpt(Box<str>);
 
 impl Excerpt {

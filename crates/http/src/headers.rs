@@ -184,6 +184,11 @@ impl Headers {
         self.entries.iter().map(|entry| self.header(entry))
     }
 
+    /// The field with the longest value, for messages about heads that are too large.
+    pub(crate) fn largest(&self) -> Option<Header<'_>> {
+        self.iter().max_by_key(|header| header.value.len())
+    }
+
     /// Octets of the arena in use; where [`Headers::push`] takes its ranges from.
     #[inline]
     pub(crate) fn arena_len(&self) -> usize {

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use crate::connection::ConnectionOptions;
 use crate::field_lines::{FieldLine, Line, LineLimits, ODD, Progress, UNDERSCORE};
-use crate::octets::{list_members, parse_length};
+use crate::octets::parse_length;
 use crate::request_line::{RequestLine, RequestLineFault};
-use crate::{Excerpt, HeadError, HeaderId, Headers, Method, Version, host, method};
+use crate::{Excerpt, HeadError, HeadLimits, HeaderId, Headers, Method, Version, host, method};
 
 /// The head of a request.
 ///
@@ -65,37 +66,6 @@ pub enum Framing {
     Chunked,
 }
 
-/// What a request head may be, as `large_client_header_buffers` and its neighbours say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
-    /// Octets of the request line with its end.
-    pub request_line_bytes: usize,
-    /// Octets of one header line with its end.
-    pub header_line_bytes: usize,
-    /// Octets of all lines together.
-    pub head_bytes: usize,
-    /// Fields that are kept (`max_headers`).
-    pub headers: usize,
-    /// Whether names with `_` are as good as others (`underscores_in_headers`).
-    pub underscores_in_headers: bool,
-    /// Whether fields with odd names are left out rather than kept (`ignore_invalid_headers`).
-    pub ignore_invalid_headers: bool,
-}
-
-impl Default for HeadLimits {
-    /// nginx's defaults: four buffers of 8 KiB, 1,000 fields, odd names left out.
-    fn default() -> Self {
-        Self {
-            request_line_bytes: 8 * 1024,
-            header_line_bytes: 8 * 1024,
-            head_bytes: 32 * 1024,
-            headers: 1_000,
-            underscores_in_headers: false,
-            ignore_invalid_headers: true,
-        }
-    }
-}
-
 /// Which part of the head is awaited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
@@ -105,14 +75,6 @@ enum Stage {
     Fields,
     /// Complete or refused: the next call begins anew.
     Over,
-}
-
-/// The options of `Connection` that matter here.
-#[derive(Clone, Copy, Debug, Default)]
-struct ConnectionOptions {
-    close: bool,
-    keep_alive: bool,
-    upgrade: bool,
 }
 
 impl RequestHead {
@@ -181,7 +143,7 @@ impl RequestHead {
         let fields = self.read_fields(input, limits, base);
         // One copy for all lines; the ranges noted in them already say where they will lie.
         self.headers.extend_arena(input.get(block..self.progress.position).unwrap_or_default());
-        if !fields? {
+        if !fields.map_err(|error| self.with_largest(error))? {
             return Ok(Parsed::Incomplete);
         }
         self.conclude()?;
@@ -363,7 +325,18 @@ impl RequestHead {
                 HeadError::HeaderLineTooLong { line: excerpt(range), limit: limits.header_line_bytes }
             }
             Line::Invalid(range) => HeadError::HeaderLine { line: excerpt(range) },
-            _ => HeadError::HeadTooLarge { limit: limits.head_bytes },
+            _ => HeadError::HeadTooLarge { limit: limits.head_bytes, largest: Excerpt::default(), size: 0 },
+        }
+    }
+
+    /// Tells the largest field in an error about the head's size, once the fields can be read.
+    #[cold]
+    fn with_largest(&self, error: HeadError) -> HeadError {
+        match (error, self.headers.largest()) {
+            (HeadError::HeadTooLarge { limit, .. }, Some(largest)) => {
+                HeadError::HeadTooLarge { limit, largest: Excerpt::of(largest.name), size: largest.value.len() }
+            }
+            (error, _) => error,
         }
     }
 
@@ -427,7 +400,7 @@ impl RequestHead {
     #[inline]
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        !self.connection.close && (self.connection.keep_alive || self.version == Version::Http11)
+        self.connection.stays_open(self.version == Version::Http11)
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body. Other expectations are
@@ -458,26 +431,6 @@ impl RequestHead {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.stage != Stage::Blank
-    }
-}
-
-impl ConnectionOptions {
-    fn note(&mut self, value: &[u8]) {
-        // By far the commonest values.
-        match value {
-            b"keep-alive" => return self.keep_alive = true,
-            b"close" => return self.close = true,
-            _ => {}
-        }
-        for option in list_members(value) {
-            if option.eq_ignore_ascii_case(b"close") {
-                self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
-                self.upgrade = true;
-            }
-        }
     }
 }
 
@@ -520,3 +473,6 @@ const UNIQUE: u128 = HeaderId::Host.bit()
 
 /// Fields that are looked at while they arrive.
 const MEANINGFUL: u128 = UNIQUE | HeaderId::Connection.bit();
+
+#[cfg(test)]
+mod tests;
