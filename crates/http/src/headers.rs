@@ -189,6 +189,12 @@ impl Headers {
         self.iter().max_by_key(|header| header.value.len())
     }
 
+    /// Capacities, for tests of their constancy.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> (usize, usize) {
+        (self.octets.capacity(), self.entries.capacity())
+    }
+
     /// Octets of the arena in use; where [`Headers::push`] takes its ranges from.
     #[inline]
     pub(crate) fn arena_len(&self) -> usize {

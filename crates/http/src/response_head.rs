@@ -90,3 +90,43 @@ fn write_text(out: &mut Vec<u8>, text: &[u8]) {
 fn write_cleaned(out: &mut Vec<u8>, text: &[u8]) {
     out.extend(text.iter().map(|&octet| if matches!(octet, b'\r' | b'\n' | 0) { b' ' } else { octet }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HeaderId;
+
+    fn written(head: &ResponseHead) -> String {
+        let mut out = Vec::new();
+        head.write(Version::Http11, &mut out);
+        String::from_utf8(out).expect("ascii")
+    }
+
+    #[test]
+    fn heads_are_written() {
+        let mut head = ResponseHead::new(StatusCode::NOT_FOUND);
+        head.headers.append_known(HeaderId::ContentType, b"text/plain");
+        head.headers.append(b"X-Empty", b"");
+        assert_eq!(written(&head), "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nX-Empty: \r\n");
+        head.clear();
+        head.reason.extend_from_slice(b"Fine");
+        assert_eq!(written(&head), "HTTP/1.1 200 Fine\r\n");
+    }
+
+    #[test]
+    fn statuses_without_phrase_keep_the_space() {
+        assert_eq!(written(&ResponseHead::new(StatusCode::new(299).expect("a status"))), "HTTP/1.1 299 \r\n");
+        assert_eq!(written(&ResponseHead::new(StatusCode::REQUEST_HEADER_TOO_LARGE)), "HTTP/1.1 400 Bad Request\r\n");
+    }
+
+    #[test]
+    fn no_line_end_gets_out() {
+        let mut head = ResponseHead::new(StatusCode::FOUND);
+        head.reason.extend_from_slice(b"a\r\nb");
+        head.headers.append_known(HeaderId::Location, b"/x\r\nSet-Cookie: y\0z\tt");
+        head.headers.append(b"X\r\nY", b"z");
+        head.headers.append(b"X: Y", b"z");
+        head.headers.append(b"", b"z");
+        assert_eq!(written(&head), "HTTP/1.1 302 a  b\r\nLocation: /x  Set-Cookie: y z\tt\r\n");
+    }
+}
