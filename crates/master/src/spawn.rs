@@ -159,10 +159,14 @@ fn become_child(identity: Option<&Identity>, death_signal: Signal, parent: Pid) 
     Ok(())
 }
 
+/// Lets the listed descriptors live over exec, and no other: not even one that was left open to the master by who started it.
 #[allow(unsafe_code)] // numbers, not owners, name what is inherited
 fn keep_over_exec(inherited: &[RawFd]) -> io::Result<()> {
+    // SAFETY: only flags are changed, in this new process. The call is newer than some kernels, and there the master's own descriptors
+    // are close-on-exec all the same, so its failure is passed over.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     for number in inherited {
-        // SAFETY: only a flag is changed, in this new process; a wrong number is an error from the system.
+        // SAFETY: as above; a wrong number is an error from the system.
         let descriptor = unsafe { BorrowedFd::borrow_raw(*number) };
         rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
     }
@@ -189,6 +193,9 @@ fn redirect(output: &Output) -> io::Result<()> {
     rustix::stdio::dup2_stderr(target)?;
     Ok(())
 }
+
+/// The first after the standard ones.
+const FIRST_DESCRIPTOR: libc::c_uint = 3;
 
 /// The exit code of a forked child whose closure panicked, as Rust programs have it.
 const PANICKED: u8 = 101;
