@@ -39,4 +39,6 @@ pub enum SocketName {
     Unix(PathBuf),
     /// An address and port.
     Inet(SocketAddr),
+    /// A pool by its name, as `app:NAME` has it.
+    Pool(String),
 }

@@ -1,5 +1,6 @@
 //! Typed settings to runtime: inheritance, names resolved, logs opened. Nothing is bound here.
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,9 +58,27 @@ pub struct Build<'a> {
     opens_logs: bool,
     logs: Vec<LogFile>,
     diagnostics: Vec<Diagnostic>,
+    published: HashMap<TypeId, Box<dyn Any>>,
 }
 
 impl Build<'_> {
+    /// Makes a value known to the modules that are closed later: the upstream groups, the zones.
+    pub fn publish<T: 'static>(&mut self, value: T) {
+        self.published.insert(TypeId::of::<T>(), Box::new(value));
+    }
+
+    /// What another module has published.
+    #[must_use]
+    pub fn published<T: 'static>(&self) -> Option<&T> {
+        self.published.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+
+    /// The pool of this name, for `app:NAME`.
+    #[must_use]
+    pub fn backend_by_name(&self, name: &str) -> Option<BackendId> {
+        self.backends.get(&SocketName::Pool(name.to_owned())).copied()
+    }
+
     /// `path` below the prefix, unless it is absolute.
     #[must_use]
     pub fn absolute(&self, path: &Path) -> PathBuf {
@@ -134,6 +153,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         opens_logs,
         logs: Vec::new(),
         diagnostics,
+        published: HashMap::new(),
     };
     let mut builder = Builder { build, modules, servers: Vec::new(), locations: Vec::new(), listeners: Vec::new() };
     let main = builder.close(None, std::mem::take(&mut typed.main_scope));

@@ -1,0 +1,303 @@
+//! `uwsgi_pass`: the request goes to an application by the uwsgi protocol, or by the hop where we run it ourselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
+use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
+use daemun_server::backend::{BackendId, Environment};
+use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
+use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Template};
+
+use crate::exchange;
+use crate::upstream::{Upstream, UpstreamAddress, UpstreamTable};
+
+/// Named once, in the program's list of modules.
+pub static MODULE: Module<UwsgiPass> = Module {
+    name: "http_uwsgi",
+    directives: DIRECTIVES,
+    merge: UwsgiPass::merge,
+    finish: UwsgiPass::finish,
+    is_active: |pass| pass.target.is_some(),
+    phases: &[(Phase::Content, Handler::Async(uwsgi_pass))],
+    filters: &[],
+    variables: &[],
+};
+
+/// Settings of one location. An unset field is inherited from the enclosing block; `uwsgi_pass` never is.
+#[derive(Default)]
+pub struct UwsgiPass {
+    written: Option<(String, Span)>,
+    target: Option<Target>,
+    parameters: Option<Arc<Vec<Parameter>>>,
+    pass_request_headers: Option<bool>,
+    pass_request_body: Option<bool>,
+    connect_timeout: Option<Duration>,
+    send_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
+    buffer_size: Option<u64>,
+    modifier1: Option<u64>,
+    modifier2: Option<u64>,
+}
+
+/// Who answers.
+enum Target {
+    /// A pool of this process tree.
+    Local(BackendId),
+    /// Servers elsewhere.
+    Remote(Arc<Upstream>),
+}
+
+/// One `uwsgi_param`.
+struct Parameter {
+    name: Vec<u8>,
+    id: Option<VariableId>,
+    value: Template,
+    /// Left out when its value is empty.
+    if_not_empty: bool,
+}
+
+impl UwsgiPass {
+    fn merge(parent: &Self, child: &mut Self) {
+        daemun_server::inherit!(parent, child;
+            parameters, pass_request_headers, pass_request_body, connect_timeout, send_timeout, read_timeout, buffer_size, modifier1, modifier2);
+    }
+
+    fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+        let Some((written, span)) = &self.written else { return Ok(()) };
+        let name = written.strip_prefix("uwsgi://").unwrap_or(written);
+        let error = |message: String| Diagnostic::error(*span, message);
+        if let Some(pool) = name.strip_prefix("app:") {
+            let backend = build.backend_by_name(pool).ok_or_else(|| error(format!("no application \"{pool}\"")))?;
+            self.target = Some(Target::Local(backend));
+            return Ok(());
+        }
+        let group = match build.published::<UpstreamTable>().and_then(|table| table.find(name)) {
+            Some(group) => group,
+            None => Arc::new(Upstream::of_addresses(name, UpstreamAddress::parse(name, None).map_err(error)?)),
+        };
+        let local = match group.servers.as_slice() {
+            [only] => build.backend(&only.address.socket_name()),
+            _ => None,
+        };
+        self.target = Some(local.map_or(Target::Remote(group), Target::Local));
+        Ok(())
+    }
+
+    /// Time for a connection to be made.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout.unwrap_or(TIMEOUT)
+    }
+
+    /// Time between two writes.
+    pub(crate) fn send_timeout(&self) -> Duration {
+        self.send_timeout.unwrap_or(TIMEOUT)
+    }
+
+    /// Time between two reads.
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.read_timeout.unwrap_or(TIMEOUT)
+    }
+
+    /// Octets of an answer's head.
+    pub(crate) fn buffer_size(&self) -> usize {
+        self.buffer_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(crate::limits::ANSWER_HEAD_BYTES)
+    }
+
+    /// `uwsgi_modifier1` and `uwsgi_modifier2`.
+    pub(crate) fn modifiers(&self) -> (u8, u8) {
+        let octet = |modifier: Option<u64>| u8::try_from(modifier.unwrap_or(0)).unwrap_or(0);
+        (octet(self.modifier1), octet(self.modifier2))
+    }
+
+    /// Whether the request's body is passed on.
+    pub(crate) fn pass_request_body(&self) -> bool {
+        self.pass_request_body.unwrap_or(true)
+    }
+
+    fn overrides(&self, name: VariableName<'_>) -> bool {
+        let parameters = self.parameters.iter().flat_map(|list| list.iter());
+        match name {
+            VariableName::Known(id) => parameters.filter_map(|parameter| parameter.id).any(|other| other == id),
+            other => {
+                let mut written = Vec::with_capacity(other.len());
+                other.write(&mut written);
+                parameters.filter(|parameter| parameter.id.is_none()).any(|parameter| parameter.name == written)
+            }
+        }
+    }
+}
+
+/// The parameters, then the request's header fields that no parameter stands for.
+impl Environment for UwsgiPass {
+    fn write(&self, request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
+        let mut value = Vec::with_capacity(64);
+        for parameter in self.parameters.iter().flat_map(|list| list.iter()) {
+            value.clear();
+            parameter.value.render(request, &mut value);
+            if parameter.if_not_empty && value.is_empty() {
+                continue;
+            }
+            let name = parameter.id.map_or(VariableName::Literal(&parameter.name), VariableName::Known);
+            sink.variable(name, &[&value])?;
+        }
+        if !self.pass_request_headers.unwrap_or(true) {
+            return Ok(());
+        }
+        let mut fields = PassedFields { pass: self, sink };
+        daemun_gateway::environment::add_headers(request.headers(), &mut fields)
+    }
+}
+
+/// Lets through what no parameter stands for.
+struct PassedFields<'a> {
+    pass: &'a UwsgiPass,
+    sink: &'a mut dyn VariableSink,
+}
+
+impl VariableSink for PassedFields<'_> {
+    fn variable(&mut self, name: VariableName<'_>, parts: &[&[u8]]) -> Result<(), Full> {
+        // CONTENT_TYPE and CONTENT_LENGTH are parameters' business alone.
+        if matches!(name, VariableName::Known(VariableId::CONTENT_TYPE | VariableId::CONTENT_LENGTH))
+            || self.pass.overrides(name)
+        {
+            return Ok(());
+        }
+        self.sink.variable(name, parts)
+    }
+}
+
+fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
+    match &pass.target {
+        Some(Target::Local(backend)) => {
+            let runtime = std::rc::Rc::clone(&request.runtime);
+            Box::pin(async move { runtime.backends[backend.0].call(request, pass).await })
+        }
+        Some(Target::Remote(upstream)) => Box::pin(exchange::run(pass, upstream, request)),
+        None => Box::pin(std::future::ready(Outcome::Continue)),
+    }
+}
+
+/// nginx's default for connect, send and read.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+const LOCATION_AND_IF: Context = Context::LOCATION.or(Context::IF_IN_LOCATION);
+
+static DIRECTIVES: &[Directive<UwsgiPass>] = &[
+    Directive {
+        name: "uwsgi_pass",
+        contexts: LOCATION_AND_IF,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "[uwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally",
+        set: set_pass,
+    },
+    Directive {
+        name: "uwsgi_param",
+        contexts: HTTP_SERVER_LOCATION.or(Context::IF_IN_LOCATION),
+        arity: Arity::Between(2, 3),
+        default: "none",
+        help: "name value [if_not_empty]: a variable of the application's environment",
+        set: set_param,
+    },
+    Directive {
+        name: "uwsgi_pass_request_headers",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: whether the request's fields become HTTP_ variables",
+        set: |pass, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut pass.pass_request_headers, flag)
+        },
+    },
+    Directive {
+        name: "uwsgi_pass_request_body",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: whether the request's body is passed on",
+        set: |pass, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut pass.pass_request_body, flag)
+        },
+    },
+    timeout("uwsgi_connect_timeout", "time: for a connection to be made", |pass, arguments| {
+        let time = arguments.time(0)?;
+        arguments.set_once(&mut pass.connect_timeout, time)
+    }),
+    timeout("uwsgi_send_timeout", "time: between two writes to the application", |pass, arguments| {
+        let time = arguments.time(0)?;
+        arguments.set_once(&mut pass.send_timeout, time)
+    }),
+    timeout("uwsgi_read_timeout", "time: between two reads from the application", |pass, arguments| {
+        let time = arguments.time(0)?;
+        arguments.set_once(&mut pass.read_timeout, time)
+    }),
+    Directive {
+        name: "uwsgi_buffer_size",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "8k",
+        help: "size: longest head of an answer",
+        set: |pass, arguments| {
+            let size = arguments.size(0)?;
+            arguments.set_once(&mut pass.buffer_size, size)
+        },
+    },
+    Directive {
+        name: "uwsgi_modifier1",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "0",
+        help: "number: first modifier of the packet",
+        set: |pass, arguments| {
+            let number = arguments.number(0, 0..=255)?;
+            arguments.set_once(&mut pass.modifier1, number)
+        },
+    },
+    Directive {
+        name: "uwsgi_modifier2",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "0",
+        help: "number: second modifier of the packet",
+        set: |pass, arguments| {
+            let number = arguments.number(0, 0..=255)?;
+            arguments.set_once(&mut pass.modifier2, number)
+        },
+    },
+];
+
+type Setter = fn(&mut UwsgiPass, &mut Arguments<'_>) -> Result<(), ArgumentError>;
+
+const fn timeout(name: &'static str, help: &'static str, set: Setter) -> Directive<UwsgiPass> {
+    Directive { name, contexts: HTTP_SERVER_LOCATION, arity: Arity::Exactly(1), default: "60s", help, set }
+}
+
+fn set_pass(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let text = arguments.text(0)?;
+    if text.contains('$') {
+        return Err(ArgumentError::new(Some(0), "variables in \"uwsgi_pass\" are not supported by daemun yet"));
+    }
+    if text.starts_with("suwsgi://") {
+        return Err(ArgumentError::new(Some(0), "\"suwsgi://\" is not supported by daemun yet"));
+    }
+    let span = arguments.word(0)?.span;
+    arguments.set_once(&mut pass.written, (text.to_owned(), span))
+}
+
+fn set_param(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let if_not_empty = arguments.len() == 3;
+    if if_not_empty && arguments.text(2)? != "if_not_empty" {
+        return Err(arguments.invalid_parameter(2));
+    }
+    let name = arguments.text(0)?.as_bytes().to_vec();
+    let parameter = Parameter { id: VariableId::of(&name), name, value: setter::template(arguments, 1)?, if_not_empty };
+    let list = pass.parameters.get_or_insert_default();
+    match Arc::get_mut(list) {
+        Some(list) => list.push(parameter),
+        None => return Err(ArgumentError::new(None, "parameters are shared before their block is closed")),
+    }
+    Ok(())
+}
