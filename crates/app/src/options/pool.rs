@@ -1,0 +1,241 @@
+//! The typed configuration of one application pool.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemun_conf::Span;
+
+use crate::options::address::SocketAddress;
+
+/// Everything that uWSGI's options say about a pool.
+///
+/// Paths are as they were written. A relative `pidfile`, `logto` or log file starts from the folder the program was started in,
+/// everything else from `chdir`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolOptions {
+    /// Workers.
+    pub processes: NonZeroU32,
+    /// Threads of each worker that take requests.
+    pub threads: NonZeroU32,
+    /// A process of its own watches the workers. In daemun always so; kept for what the application is told.
+    pub master: bool,
+    /// The application may start threads.
+    pub enable_threads: bool,
+    /// Each worker loads the application itself.
+    pub lazy_apps: bool,
+    /// The virtualenv.
+    pub virtualenv: Option<PathBuf>,
+    /// Where to go before the application is loaded.
+    pub chdir: Option<PathBuf>,
+    /// Where to go after the application has been loaded.
+    pub chdir_after: Option<PathBuf>,
+    /// `module`, with `:callable` if it was there.
+    pub module: Option<String>,
+    /// `wsgi-file`.
+    pub wsgi_file: Option<PathBuf>,
+    /// `callable`.
+    pub callable: Option<String>,
+    /// Folders for `sys.path`, in order; patterns are not expanded.
+    pub pythonpath: Vec<PathBuf>,
+    /// Modules to import besides the application.
+    pub import: Vec<String>,
+    /// `sys.argv` after its first word.
+    pub argv: Vec<String>,
+    /// Environment variables to set, in order.
+    pub env: Vec<(String, String)>,
+    /// Environment variables to take away.
+    pub unset_env: Vec<String>,
+    /// Where to listen, in order.
+    pub sockets: Vec<PoolSocket>,
+    /// What `socket` speaks.
+    pub protocol: Protocol,
+    /// Mode of unix sockets; `None` leaves it to the umask.
+    pub chmod_socket: Option<u32>,
+    /// `user[:group]` that unix sockets are given to.
+    pub chown_socket: Option<String>,
+    /// File-mode creation mask.
+    pub umask: Option<u32>,
+    /// Length of the listen queue.
+    pub listen: u32,
+    /// User to become, by name or number.
+    pub uid: Option<String>,
+    /// Group to become, by name or number.
+    pub gid: Option<String>,
+    /// File for the master's process id, written before `uid` is taken.
+    pub pidfile: Option<PathBuf>,
+    /// The same, written after `uid` has been taken.
+    pub pidfile_after: Option<PathBuf>,
+    /// Sockets and pid files are removed at the end.
+    pub vacuum: bool,
+    /// Where the log goes, besides `logto`.
+    pub loggers: Vec<LogTarget>,
+    /// File that standard output and error go to.
+    pub logto: Option<PathBuf>,
+    /// Go to the background; standard output and error go to this file.
+    pub daemonize: Option<PathBuf>,
+    /// Requests are not logged.
+    pub disable_logging: bool,
+    /// SIGTERM stops. In daemun always so.
+    pub die_on_term: bool,
+    /// The start fails when no application could be loaded.
+    pub need_app: bool,
+    /// How long a request may run.
+    pub harakiri: Option<Duration>,
+    /// How long workers have for their last requests.
+    pub reload_mercy: Option<Duration>,
+    /// Requests after which a worker is replaced.
+    pub max_requests: Option<u64>,
+    /// Largest random number added to `max_requests`.
+    pub max_requests_delta: Option<u64>,
+    /// Time after which a worker is replaced.
+    pub max_worker_lifetime: Option<Duration>,
+    /// Resident memory, in bytes, above which a worker is replaced.
+    pub reload_on_rss_bytes: Option<u64>,
+    /// Size of uWSGI's request buffer. Accepted; heads up to daemun's own limits are taken in any case.
+    pub buffer_size: Option<u64>,
+    /// Name of all processes of the pool.
+    pub procname: Option<String>,
+    /// What the names of the processes begin with.
+    pub procname_prefix: Option<String>,
+    /// What the names of the processes end with.
+    pub procname_append: Option<String>,
+    /// Name of the master.
+    pub procname_master: Option<String>,
+    /// Processes are named for what they are.
+    pub auto_procname: bool,
+    /// What is unknown or not built is an error.
+    pub strict: bool,
+    /// What to do instead of serving.
+    pub command: Option<Command>,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            processes: NonZeroU32::MIN,
+            threads: NonZeroU32::MIN,
+            master: false,
+            enable_threads: false,
+            lazy_apps: false,
+            virtualenv: None,
+            chdir: None,
+            chdir_after: None,
+            module: None,
+            wsgi_file: None,
+            callable: None,
+            pythonpath: Vec::new(),
+            import: Vec::new(),
+            argv: Vec::new(),
+            env: Vec::new(),
+            unset_env: Vec::new(),
+            sockets: Vec::new(),
+            protocol: Protocol::Uwsgi,
+            chmod_socket: None,
+            chown_socket: None,
+            umask: None,
+            listen: 100,
+            uid: None,
+            gid: None,
+            pidfile: None,
+            pidfile_after: None,
+            vacuum: false,
+            loggers: Vec::new(),
+            logto: None,
+            daemonize: None,
+            disable_logging: false,
+            die_on_term: false,
+            need_app: false,
+            harakiri: None,
+            reload_mercy: None,
+            max_requests: None,
+            max_requests_delta: None,
+            max_worker_lifetime: None,
+            reload_on_rss_bytes: None,
+            buffer_size: None,
+            procname: None,
+            procname_prefix: None,
+            procname_append: None,
+            procname_master: None,
+            auto_procname: false,
+            strict: false,
+            command: None,
+        }
+    }
+}
+
+impl PoolOptions {
+    /// What to load, with the callable that holds: the one behind `module`'s colon before `callable`, else `application`.
+    pub fn application(&self) -> Option<Application> {
+        let callable = || self.callable.clone().unwrap_or_else(|| "application".to_owned());
+        if let Some(module) = &self.module {
+            return Some(match module.split_once(':') {
+                Some((name, callable)) => Application::Module { name: name.to_owned(), callable: callable.to_owned() },
+                None => Application::Module { name: module.clone(), callable: callable() },
+            });
+        }
+        let path = self.wsgi_file.clone()?;
+        Some(Application::File { path, callable: callable() })
+    }
+}
+
+/// Where an application is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Application {
+    /// A module that is imported.
+    Module {
+        /// Its dotted name.
+        name: String,
+        /// The callable in it.
+        callable: String,
+    },
+    /// A file that is executed.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The callable in it.
+        callable: String,
+    },
+}
+
+/// One place to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSocket {
+    /// Where.
+    pub address: SocketAddress,
+    /// What is spoken there; `None` for `socket`, which speaks [`PoolOptions::protocol`].
+    pub protocol: Option<Protocol>,
+    /// Where the configuration says so.
+    pub span: Span,
+}
+
+/// What is spoken on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The uwsgi protocol.
+    Uwsgi,
+    /// HTTP.
+    Http,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// `file:PATH`.
+    File(PathBuf),
+    /// `stdio`.
+    StandardOutput,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print the options.
+    Help,
+    /// Print the version.
+    Version,
+    /// Stop the instance whose process id is in this file.
+    Stop(PathBuf),
+    /// Have the instance whose process id is in this file reload.
+    Reload(PathBuf),
+}

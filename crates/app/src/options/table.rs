@@ -1,0 +1,356 @@
+//! The options that daemun gives a meaning: one entry each, next to what it sets.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use daemun_conf::Diagnostic;
+
+use crate::options::address::SocketAddress;
+use crate::options::pool::{Command, LogTarget, PoolOptions, PoolSocket, Protocol};
+use crate::options::setting::Value;
+
+/// What stands behind an option's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing, or true or false.
+    Flag,
+    /// A value.
+    Value,
+    /// A value or nothing; on the command line only as `--name=value`.
+    Optional,
+}
+
+/// Whether an option is obeyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Built,
+    /// It is read and checked; a message says that it is not in effect yet.
+    NotYet,
+}
+
+/// Takes an option's value into the pool's configuration.
+pub type Setter = fn(&mut PoolOptions, &mut Value<'_>) -> Result<(), Diagnostic>;
+
+/// One option of uWSGI.
+#[derive(Debug, Clone, Copy)]
+pub struct UwsgiOption {
+    /// Its name.
+    pub name: &'static str,
+    /// Its other names.
+    pub aliases: &'static [&'static str],
+    /// What stands behind it.
+    pub argument: Argument,
+    /// Whether it is obeyed.
+    pub state: State,
+    /// Whether it may be given several times, each adding to the ones before; else the last one holds.
+    pub is_list: bool,
+    /// One line for the manual and for `--help`.
+    pub help: &'static str,
+    /// Takes its value.
+    pub set: Setter,
+}
+
+impl UwsgiOption {
+    const fn new(name: &'static str, argument: Argument, help: &'static str, set: Setter) -> Self {
+        Self { name, aliases: &[], argument, state: State::Built, is_list: false, help, set }
+    }
+
+    const fn also(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    const fn list(self) -> Self {
+        Self { is_list: true, ..self }
+    }
+
+    const fn not_yet(self) -> Self {
+        Self { state: State::NotYet, ..self }
+    }
+
+    /// The entry of the option with this name or alias.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        OPTIONS.iter().find(|option| option.name == name || option.aliases.contains(&name))
+    }
+}
+
+const fn flag(name: &'static str, help: &'static str, set: Setter) -> UwsgiOption {
+    UwsgiOption::new(name, Argument::Flag, help, set)
+}
+
+const fn value(name: &'static str, help: &'static str, set: Setter) -> UwsgiOption {
+    UwsgiOption::new(name, Argument::Value, help, set)
+}
+
+const fn optional(name: &'static str, help: &'static str, set: Setter) -> UwsgiOption {
+    UwsgiOption::new(name, Argument::Optional, help, set)
+}
+
+/// All options that have a meaning here, by subject.
+pub static OPTIONS: &[UwsgiOption] = &[
+    // The application.
+    value("module", "module[:callable] to import", |pool, value| put(&mut pool.module, value.text().to_owned()))
+        .also(&["wsgi"]),
+    value("wsgi-file", "file to execute instead of an import", |pool, value| put(&mut pool.wsgi_file, value.path()))
+        .also(&["file"]),
+    value("callable", "name of the callable, \"application\" if unset", |pool, value| {
+        put(&mut pool.callable, value.text().to_owned())
+    }),
+    value("home", "virtualenv whose Python and packages are used", |pool, value| {
+        put(&mut pool.virtualenv, value.path())
+    })
+    .also(&["virtualenv", "venv", "pyhome"]),
+    value("chdir", "folder to go to before the application is loaded", |pool, value| {
+        put(&mut pool.chdir, value.path())
+    }),
+    value("chdir2", "folder to go to after the application has been loaded", |pool, value| {
+        put(&mut pool.chdir_after, value.path())
+    }),
+    value("pythonpath", "folder to put into sys.path", |pool, value| add(&mut pool.pythonpath, value.path()))
+        .also(&["python-path", "pp"])
+        .list(),
+    value("import", "module to import besides the application", |pool, value| {
+        add(&mut pool.import, value.text().to_owned())
+    })
+    .also(&["pyimport", "py-import", "python-import"])
+    .list(),
+    value("pyargv", "words for sys.argv, by spaces", |pool, value| {
+        pool.argv = value.text().split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        Ok(())
+    }),
+    value("env", "NAME=VALUE: environment variable to set", |pool, value| add(&mut pool.env, value.pair()?)).list(),
+    value("unenv", "environment variable to take away", |pool, value| {
+        add(&mut pool.unset_env, value.text().to_owned())
+    })
+    .list(),
+    flag("need-app", "fail to start when no application can be loaded", |pool, value| {
+        pool.need_app = value.flag();
+        Ok(())
+    })
+    .optional(),
+    value("plugins", "accepted for python and http, which are always there", plugins).also(&["plugin"]).list(),
+    // Workers.
+    value("processes", "number of workers", |pool, value| {
+        pool.processes = count(value)?;
+        Ok(())
+    })
+    .also(&["workers"]),
+    value("threads", "threads of each worker that take requests", |pool, value| {
+        pool.threads = count(value)?;
+        Ok(())
+    }),
+    flag("master", "watch and replace workers; in daemun always so", |pool, value| {
+        pool.master = value.flag();
+        if !pool.master {
+            value.notice("option \"master\" has no effect in daemun: workers are always watched and replaced");
+        }
+        Ok(())
+    }),
+    flag("enable-threads", "let the application start threads", |pool, value| {
+        pool.enable_threads = value.flag();
+        Ok(())
+    }),
+    flag("lazy-apps", "load the application in each worker", |pool, value| {
+        pool.lazy_apps = value.flag();
+        Ok(())
+    }),
+    value("harakiri", "seconds a request may run, then its worker is replaced", |pool, value| {
+        pool.harakiri = seconds(value)?;
+        Ok(())
+    }),
+    value("reload-mercy", "seconds that workers have for their last requests", |pool, value| {
+        pool.reload_mercy = seconds(value)?;
+        Ok(())
+    })
+    .also(&["worker-reload-mercy"])
+    .not_yet(),
+    value("max-requests", "requests after which a worker is replaced", |pool, value| {
+        put(&mut pool.max_requests, value.number(0..=u64::MAX)?)
+    })
+    .not_yet(),
+    value("max-requests-delta", "largest random number added to max-requests", |pool, value| {
+        put(&mut pool.max_requests_delta, value.number(0..=u64::MAX)?)
+    })
+    .not_yet(),
+    value("max-worker-lifetime", "seconds after which a worker is replaced", |pool, value| {
+        pool.max_worker_lifetime = seconds(value)?;
+        Ok(())
+    })
+    .not_yet(),
+    value("reload-on-rss", "megabytes of resident memory above which a worker is replaced", |pool, value| {
+        put(&mut pool.reload_on_rss_bytes, value.number(0..=u64::from(u32::MAX))? << 20)
+    })
+    .not_yet(),
+    // Sockets.
+    value("socket", "address that speaks the uwsgi protocol", |pool, value| socket(pool, value, None)).list(),
+    value("uwsgi-socket", "the same, whatever `protocol` says", |pool, value| {
+        socket(pool, value, Some(Protocol::Uwsgi))
+    })
+    .list(),
+    value("http-socket", "address that speaks HTTP", |pool, value| socket(pool, value, Some(Protocol::Http)))
+        .also(&["http11-socket"])
+        .list(),
+    value("http", "address that speaks HTTP", |pool, value| socket(pool, value, Some(Protocol::Http)))
+        .also(&["httprouter"])
+        .list(),
+    value("protocol", "what `socket` speaks: uwsgi or http", |pool, value| {
+        pool.protocol = match value.text() {
+            "uwsgi" => Protocol::Uwsgi,
+            "http" | "http11" => Protocol::Http,
+            _ => return Err(value.invalid("daemun speaks uwsgi and http here")),
+        };
+        Ok(())
+    })
+    .also(&["socket-protocol"]),
+    optional("chmod-socket", "mode of unix sockets, 666 if no value is given", |pool, value| {
+        // As in uWSGI, "1" is what switches it on without saying a mode.
+        let has_mode = !matches!(value.text(), "" | "1" | "true");
+        put(&mut pool.chmod_socket, if has_mode { value.mode()? } else { 0o666 })
+    })
+    .also(&["chmod"]),
+    value("chown-socket", "user[:group] that unix sockets are given to", |pool, value| {
+        put(&mut pool.chown_socket, value.text().to_owned())
+    }),
+    value("umask", "file-mode creation mask", |pool, value| put(&mut pool.umask, value.mode()?)),
+    value("listen", "length of the listen queue", |pool, value| {
+        pool.listen = value.small_number(0..=65_535)?;
+        Ok(())
+    }),
+    value("buffer-size", "accepted: there is no such bound in daemun", |pool, value| {
+        put(&mut pool.buffer_size, value.number(0..=u64::MAX)?)
+    }),
+    // Process.
+    value("uid", "user to become", |pool, value| put(&mut pool.uid, value.text().to_owned())),
+    value("gid", "group to become", |pool, value| put(&mut pool.gid, value.text().to_owned())),
+    value("pidfile", "file for the master's process id", |pool, value| put(&mut pool.pidfile, value.path()))
+        .also(&["safe-pidfile"]),
+    value("pidfile2", "the same, written after the user has changed", |pool, value| {
+        put(&mut pool.pidfile_after, value.path())
+    })
+    .also(&["safe-pidfile2"]),
+    flag("vacuum", "remove sockets and pid files at the end", |pool, value| {
+        pool.vacuum = value.flag();
+        Ok(())
+    }),
+    value("daemonize", "go to the background, with this log file", |pool, value| {
+        put(&mut pool.daemonize, value.path())
+    }),
+    flag("die-on-term", "stop on SIGTERM; in daemun always so", |pool, value| {
+        pool.die_on_term = value.flag();
+        if !pool.die_on_term {
+            value.notice("option \"die-on-term\" has no effect in daemun: SIGTERM always stops");
+        }
+        Ok(())
+    }),
+    value("procname", "name of the processes", |pool, value| put(&mut pool.procname, value.text().to_owned())),
+    value("procname-prefix", "beginning of the processes' names", |pool, value| {
+        put(&mut pool.procname_prefix, value.text().to_owned())
+    }),
+    value("procname-prefix-spaced", "the same, and a space", |pool, value| {
+        put(&mut pool.procname_prefix, format!("{} ", value.text()))
+    }),
+    value("procname-append", "end of the processes' names", |pool, value| {
+        put(&mut pool.procname_append, value.text().to_owned())
+    }),
+    value("procname-master", "name of the master", |pool, value| {
+        put(&mut pool.procname_master, value.text().to_owned())
+    }),
+    flag("auto-procname", "name processes for what they are", |pool, value| {
+        pool.auto_procname = value.flag();
+        Ok(())
+    }),
+    // Logs.
+    value("logger", "file:PATH or stdio: where the log goes", logger).list(),
+    value("logto", "file for the log", |pool, value| put(&mut pool.logto, value.path())).also(&["logto2"]),
+    flag("disable-logging", "do not log requests", |pool, value| {
+        pool.disable_logging = value.flag();
+        Ok(())
+    }),
+    // Configuration; ini, include, inherit and set are the reader's.
+    flag("strict", "refuse unknown options", |pool, value| {
+        pool.strict = value.flag();
+        Ok(())
+    }),
+    value("ini", "read a file.ini[:section]", nothing).list(),
+    value("include", "the same", nothing).list(),
+    value("inherit", "the same, after everything else", nothing).list(),
+    value("set", "NAME=VALUE: an option or a placeholder", nothing).list(),
+    value("set-placeholder", "NAME=VALUE: a placeholder", nothing).also(&["set-ph"]).list(),
+    flag("help", "print the options", |pool, _| put(&mut pool.command, Command::Help)).also(&["usage"]),
+    flag("version", "print the version", |pool, _| put(&mut pool.command, Command::Version)),
+    value("stop", "stop the instance of this pid file", |pool, value| {
+        put(&mut pool.command, Command::Stop(value.path()))
+    }),
+    value("reload", "have the instance of this pid file reload", |pool, value| {
+        put(&mut pool.command, Command::Reload(value.path()))
+    }),
+];
+
+impl UwsgiOption {
+    const fn optional(self) -> Self {
+        Self { argument: Argument::Optional, ..self }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "ends setters, which return a result")]
+fn put<T>(setting: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
+    *setting = Some(value);
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "ends setters, which return a result")]
+fn add<T>(list: &mut Vec<T>, value: T) -> Result<(), Diagnostic> {
+    list.push(value);
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a setter")]
+fn nothing(_: &mut PoolOptions, _: &mut Value<'_>) -> Result<(), Diagnostic> {
+    Ok(())
+}
+
+fn count(value: &mut Value<'_>) -> Result<NonZeroU32, Diagnostic> {
+    let number = value.small_number(1..=COUNT_MAX)?;
+    NonZeroU32::new(number).ok_or_else(|| value.invalid("it must be 1 or more"))
+}
+
+/// 0 switches a time limit off.
+fn seconds(value: &mut Value<'_>) -> Result<Option<Duration>, Diagnostic> {
+    let number = value.number(0..=u64::from(u32::MAX))?;
+    Ok((number > 0).then(|| Duration::from_secs(number)))
+}
+
+fn socket(pool: &mut PoolOptions, value: &mut Value<'_>, protocol: Option<Protocol>) -> Result<(), Diagnostic> {
+    let address = SocketAddress::parse(value.text()).map_err(|reason| value.invalid(reason))?;
+    add(&mut pool.sockets, PoolSocket { address, protocol, span: value.span() })
+}
+
+fn logger(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
+    let text = value.text();
+    // A logger may have a name of its own: "errors file:/var/log/errors.log".
+    let target = text.split_once(' ').map_or(text, |(_, target)| target.trim_start());
+    if target == "stdio" || target.starts_with("stdio:") {
+        return add(&mut pool.loggers, LogTarget::StandardOutput);
+    }
+    match target.strip_prefix("file:") {
+        Some(path) if !path.is_empty() && !path.contains('=') => add(&mut pool.loggers, LogTarget::File(path.into())),
+        _ => {
+            value.not_yet(&format!("logger \"{text}\", which is neither file:PATH nor stdio,"));
+            Ok(())
+        }
+    }
+}
+
+fn plugins(_: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
+    for name in value.text().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let stem = name.trim_start_matches("0:");
+        let is_there = ["python", "http", "logfile", "corerouter"].iter().any(|known| stem.starts_with(known));
+        if !is_there {
+            value.not_yet(&format!("plugin \"{name}\""));
+        }
+    }
+    Ok(())
+}
+
+/// Most workers, and most threads of one.
+const COUNT_MAX: u32 = 4096;
