@@ -30,7 +30,7 @@ impl Loader for Files {
 fn surroundings() -> Surroundings {
     let environment = [("HOME", "/home/reader"), ("EMPTY", "")];
     Surroundings {
-        working_directory: "/work".into(),
+        working_directory: "/srv".into(),
         environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         host_name: "gate".to_owned(),
         processors: 4,
@@ -217,7 +217,7 @@ fn sections() {
     check("section_names", text, &read_ini(text));
     let text = "[uwsgi\nmaster = true\n";
     check("section_not_closed", text, &read_ini(text));
-    let files = [("/work/a.ini", "[uwsgi]\nini = :more\n[more]\nprocesses = 3\n[alone]\nthreads = 5\n")];
+    let files = [("/srv/a.ini", "[uwsgi]\nini = :more\n[more]\nprocesses = 3\n[alone]\nthreads = 5\n")];
     assert_eq!(quiet(read_with(&files, &["a.ini"])).processes.get(), 3);
     let pool = quiet(read_with(&files, &["--ini", "a.ini:alone"]));
     assert_eq!((pool.processes.get(), pool.threads.get()), (1, 5));
@@ -276,7 +276,7 @@ fn command_line_mistakes() {
 
 #[test]
 fn what_comes_later_holds() {
-    let files = [("/work/a.ini", "[uwsgi]\nprocesses = 2\n")];
+    let files = [("/srv/a.ini", "[uwsgi]\nprocesses = 2\n")];
     let processes = |arguments: &[&str]| quiet(read_with(&files, arguments)).processes.get();
     assert_eq!(processes(&["--ini", "a.ini", "-p", "8"]), 8);
     assert_eq!(processes(&["-p", "8", "a.ini"]), 2, "a file that stands alone is read after all options");
@@ -285,13 +285,13 @@ fn what_comes_later_holds() {
 #[test]
 fn files_of_files() {
     let files = [
-        ("/work/a.ini", "[uwsgi]\nname = x\ninclude = conf/%(name).ini\ninherit = last.ini\n"),
-        ("/work/conf/x.ini", "[uwsgi]\nhome = %d|%D|%n|%N\n"),
-        ("/work/last.ini", "[uwsgi]\nprocesses = 7\n"),
-        ("/work/loop.ini", "[uwsgi]\ninclude = loop.ini\n"),
+        ("/srv/a.ini", "[uwsgi]\nname = x\ninclude = conf/%(name).ini\ninherit = last.ini\n"),
+        ("/srv/conf/x.ini", "[uwsgi]\nhome = %d|%D|%n|%N\n"),
+        ("/srv/last.ini", "[uwsgi]\nprocesses = 7\n"),
+        ("/srv/loop.ini", "[uwsgi]\ninclude = loop.ini\n"),
     ];
     let pool = quiet(read_with(&files, &["a.ini"]));
-    assert_eq!(pool.virtualenv, Some("/work/conf/|/work/|x|a".into()));
+    assert_eq!(pool.virtualenv, Some("/srv/conf/|/srv/|x|a".into()));
     assert_eq!(pool.processes.get(), 7);
     check("loop", "loop.ini", &read_with(&files, &["loop.ini"]));
 }
