@@ -103,6 +103,13 @@ impl VariableId {
         UWSGI_SCRIPT,
     );
 
+    /// `HTTP_COOKIE`.
+    pub const HTTP_COOKIE: Self = Self(HEADER_BASE + HeaderId::Cookie as u16);
+    /// `HTTP_AUTHORIZATION`.
+    pub const HTTP_AUTHORIZATION: Self = Self(HEADER_BASE + HeaderId::Authorization as u16);
+    /// `HTTP_HOST`.
+    pub const HTTP_HOST: Self = Self(HEADER_BASE + HeaderId::Host as u16);
+
     /// The variable that a request header becomes; `None` for [`HeaderId::Other`].
     ///
     /// `Content-Type` and `Content-Length` are `CONTENT_TYPE` and `CONTENT_LENGTH`, all others

@@ -1,0 +1,98 @@
+//! One place in the pool: the worker that has it, or what the place waits for.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+/// The state of worker `index`'s place.
+#[derive(Debug)]
+pub enum Place {
+    /// Free; a worker may be forked from then on.
+    Vacant {
+        /// Not before this time.
+        due: Instant,
+    },
+    /// A worker has it.
+    Taken(Running),
+    /// The worker is dead and the edge has not yet taken back what it had.
+    Unclean {
+        /// When the next worker may be forked, if the edge is done by then.
+        due: Instant,
+    },
+}
+
+/// A living worker.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process.
+    pub pid: Pid,
+    /// Becomes readable when it dies.
+    pub pidfd: OwnedFd,
+    /// When it was forked.
+    pub born: Instant,
+    /// What the seats had served when it was forked.
+    pub served_before: u64,
+    /// Requests it may run before it is replaced, if there is a limit.
+    pub requests_max: Option<u64>,
+    /// Since when it has been told to finish.
+    pub stopping: Option<Instant>,
+    /// When it is to be killed for running a request too long.
+    pub harakiri: Option<Instant>,
+}
+
+impl Place {
+    /// The worker of this place.
+    pub fn running(&self) -> Option<&Running> {
+        match self {
+            Self::Taken(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// As [`Place::running`].
+    pub fn running_mut(&mut self) -> Option<&mut Running> {
+        match self {
+            Self::Taken(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Whether a worker may be forked now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Vacant { due } if *due <= now)
+    }
+
+    /// The edge has taken back what the dead worker had.
+    pub fn clean(&mut self) {
+        if let Self::Unclean { due } = self {
+            *self = Self::Vacant { due: *due };
+        }
+    }
+}
+
+/// How long to wait before a worker that died is replaced: not at all for the first, then ever longer while
+/// workers die young.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackOff {
+    young_deaths: u32,
+}
+
+impl BackOff {
+    /// Takes note of a death and says how long to wait.
+    pub fn after(&mut self, lived: Duration) -> Duration {
+        if lived >= GROWN_UP {
+            *self = Self::default();
+            return Duration::ZERO;
+        }
+        self.young_deaths += 1;
+        match self.young_deaths {
+            1 => Duration::ZERO,
+            deaths => (FIRST_DELAY * 2_u32.saturating_pow(deaths - 2)).min(DELAY_MAX),
+        }
+    }
+}
+
+const GROWN_UP: Duration = Duration::from_secs(10);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const DELAY_MAX: Duration = Duration::from_secs(10);

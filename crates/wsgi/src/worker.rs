@@ -1,0 +1,131 @@
+//! A worker process: its threads take requests and run the application, until they are told to stop.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use daemun_channel::{Handover, Observer, Seat, Wake, Worker, WorkerEnd};
+use pyo3::exceptions::{PyRuntimeError, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
+
+use crate::application::{Applications, LoadError};
+use crate::environ::{Concurrency, EnvironBuilder};
+use crate::log::{self, Level};
+use crate::log_stream::{self, Stream};
+use crate::respond::Responder;
+use crate::supervisor::traceback_signal;
+use crate::{exit, interpreter, signals, traceback, zygote};
+
+/// Runs worker `index` to its end and returns the exit status.
+pub fn run(py: Python<'_>, end: WorkerEnd, handover: &Handover, index: u16, loaded: Option<Arc<Applications>>) -> i32 {
+    interpreter::name_process(&handover.workers, &format!("worker {index}"));
+    let applications = match loaded.map_or_else(|| load(py, handover), Ok) {
+        Ok(applications) => applications,
+        Err(error) => {
+            zygote::report(handover, &error);
+            return exit::NO_APPLICATION;
+        }
+    };
+    match serve_all(py, end, index, &applications) {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            traceback::log(py, "worker cannot run", &error);
+            exit::FAILED
+        }
+    }
+}
+
+/// Loads the application, or stands in for it where it may be missing.
+///
+/// # Errors
+///
+/// [`LoadError`] when the application is needed.
+pub fn load(py: Python<'_>, handover: &Handover) -> Result<Arc<Applications>, LoadError> {
+    match Applications::load(py, &handover.application) {
+        Ok(applications) => Ok(Arc::new(applications)),
+        Err(error) if handover.application.need_app => Err(error),
+        Err(error) => {
+            zygote::report(handover, &error);
+            Ok(Arc::new(Applications::none()))
+        }
+    }
+}
+
+fn serve_all(py: Python<'_>, end: WorkerEnd, index: u16, applications: &Arc<Applications>) -> PyResult<()> {
+    let layout = *end.layout();
+    let failed = |error: daemun_channel::ChannelError| PyRuntimeError::new_err(error.to_string());
+    signals::catch_in_worker(Observer::attach(&end).map_err(failed)?, index);
+    let options = PyDict::new(py);
+    options.set_item("file", 2)?;
+    let register = py.import("faulthandler")?.getattr("register")?;
+    register.call((traceback_signal(),), Some(&options))?;
+
+    let mut worker = Worker::attach(end, index).map_err(failed)?;
+    let errors = log_stream::text_stream(py, Stream::Errors)?;
+    let concurrency = Concurrency { threads: layout.threads > 1, processes: layout.processes > 1 };
+    let mut desk = |thread| -> PyResult<(Seat, Responder)> {
+        let environ = EnvironBuilder::new(py, &errors, concurrency)?;
+        Ok((worker.seat(thread).map_err(failed)?, Responder::new(py, Arc::clone(applications), environ)?))
+    };
+    let (mut seat, mut responder) = desk(0)?;
+    let mut threads = Vec::new();
+    for thread in 1..layout.threads {
+        let (seat, responder) = desk(thread)?;
+        threads.push(start_thread(py, thread, seat, responder)?);
+    }
+    serve(py, &mut seat, &mut responder);
+    for thread in threads {
+        thread.call_method0("join")?;
+    }
+    Ok(())
+}
+
+/// A thread that Python knows: with a stack of the size it reckons with, and named in `threading`.
+fn start_thread<'py>(py: Python<'py>, thread: u16, seat: Seat, responder: Responder) -> PyResult<Bound<'py, PyAny>> {
+    let desk = Mutex::new(Some((seat, responder)));
+    let body = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
+        let desk = desk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((mut seat, mut responder)) = desk {
+            serve(arguments.py(), &mut seat, &mut responder);
+        }
+    };
+    let options = PyDict::new(py);
+    options.set_item("target", PyCFunction::new_closure(py, None, None, body)?)?;
+    options.set_item("name", format!("daemun-thread-{thread}"))?;
+    options.set_item("daemon", true)?;
+    let thread = py.import("threading")?.getattr("Thread")?.call((), Some(&options))?;
+    thread.call_method0("start")?;
+    Ok(thread)
+}
+
+/// Takes requests one by one until told to stop. Waits without the interpreter.
+fn serve(py: Python<'_>, seat: &mut Seat, responder: &mut Responder) {
+    while !seat.is_stopping() {
+        if let Some(job) = seat.try_take() {
+            // A panic would be a bug of ours. The job it had ends as failed; the worker goes on.
+            if catch_unwind(AssertUnwindSafe(|| responder.respond(py, job))).is_err() {
+                log::line(Level::Critical, "a bug in daemun ended this request");
+            }
+            log_stream::finish_lines();
+            log::set_request(0);
+            continue;
+        }
+        match py.detach(|| seat.wait(None)) {
+            Wake::Stop | Wake::EdgeGone => return,
+            Wake::Interrupted if is_told_to_exit(py) => return,
+            Wake::Request | Wake::TimedOut | Wake::Interrupted => {}
+        }
+    }
+}
+
+/// Runs the application's own signal handlers; one of them may want the process to end.
+fn is_told_to_exit(py: Python<'_>) -> bool {
+    match py.check_signals() {
+        Ok(()) => false,
+        Err(error) if error.is_instance_of::<PySystemExit>(py) => true,
+        Err(error) => {
+            traceback::log(py, "signal handler failed", &error);
+            false
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The first process of a pool: loads the application and forks the workers from itself.
+
+use std::sync::Arc;
+
+use daemun_channel::control::{self, Message};
+use daemun_channel::{ChannelError, Handover, WorkerEnd};
+use pyo3::prelude::*;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::application::{Applications, LoadError};
+use crate::log::{self, Level};
+use crate::supervisor::{Supervisor, Turn};
+use crate::{exit, interpreter, log_stream, traceback, worker};
+
+/// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
+pub fn run(py: Python<'_>) -> i32 {
+    // SAFETY: `main` is called once, in the process that the master made for it.
+    let inherited = unsafe { Handover::inherit() };
+    // SAFETY: as above: the descriptors were made for this process and nobody else has them.
+    let inherited = inherited.and_then(|handover| Ok((unsafe { handover.take_descriptors() }?, handover)));
+    let (end, handover) = match inherited {
+        Ok(inherited) => inherited,
+        Err(error) => return failed(&error),
+    };
+    if let Err(status) = prepare(py, &handover) {
+        return status;
+    }
+    let applications = match load(py, &handover) {
+        Ok(applications) => applications,
+        Err(error) => {
+            let reason = report(&handover, &error);
+            // The edge may be gone by now; the exit status says the same.
+            let _ = control::send(end.control(), &Message::Failed { reason }, None);
+            return exit::NO_APPLICATION;
+        }
+    };
+    freeze(py);
+    let role = say_ready(&end).and_then(|()| supervise(py, &end, &handover));
+    match role {
+        Ok(Role::Worker(index)) => worker::run(py, end, &handover, index, applications),
+        Ok(Role::Zygote(status)) => status,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Writes to the log why the application cannot be loaded; returns the text.
+pub fn report(handover: &Handover, error: &LoadError) -> String {
+    let name = &handover.application.name;
+    let text = format!("application \"{name}\" cannot be loaded: {error}");
+    log::line(Level::Critical, &text);
+    text
+}
+
+/// Which process this is after a fork.
+enum Role {
+    Zygote(i32),
+    Worker(u16),
+}
+
+fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), i32> {
+    let workers = &handover.workers;
+    interpreter::name_process(workers, "zygote");
+    if let Some(mask) = workers.umask {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+    }
+    if let Err(error) = interpreter::become_user(workers) {
+        log::line(Level::Critical, format_args!("cannot become uid {:?}, gid {:?}: {error}", workers.uid, workers.gid));
+        return Err(exit::FAILED);
+    }
+    // After the change of user, which forgets it. The master's death is the pool's.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    interpreter::prepare(py, &handover.application).map_err(|error| {
+        let name = &handover.application.name;
+        traceback::log(py, &format!("application \"{name}\" cannot be prepared"), &error);
+        exit::FAILED
+    })
+}
+
+/// `None` where each worker loads for itself.
+fn load(py: Python<'_>, handover: &Handover) -> Result<Option<Arc<Applications>>, LoadError> {
+    if handover.workers.lazy_apps {
+        return Ok(None);
+    }
+    let applications = worker::load(py, handover)?;
+    if let Some(folder) = &handover.application.chdir_after {
+        let changed = std::env::set_current_dir(folder);
+        changed.map_err(|source| LoadError::File { path: folder.clone(), source })?;
+    }
+    Ok(Some(applications))
+}
+
+/// Puts what is loaded out of the garbage collector's sight: no worker looks at it again, so its pages
+/// stay shared between them.
+fn freeze(py: Python<'_>) {
+    let frozen = py.import("gc").and_then(|gc| {
+        gc.call_method0("collect")?;
+        gc.call_method0("freeze")
+    });
+    if let Err(error) = frozen {
+        traceback::log(py, "gc.freeze() failed", &error);
+    }
+}
+
+fn say_ready(end: &WorkerEnd) -> Result<(), ChannelError> {
+    let pid = rustix::process::getpid();
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|errno| ChannelError::System { what: "pidfd_open", source: errno.into() })?;
+    let pid = pid.as_raw_nonzero().get().unsigned_abs();
+    control::send(end.control(), &Message::Ready { pid }, Some(std::os::fd::AsFd::as_fd(&pidfd)))
+}
+
+fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover) -> Result<Role, ChannelError> {
+    let mut supervisor = Supervisor::new(end, &handover.workers, handover.application.need_app)?;
+    let zygote = rustix::process::getpid();
+    loop {
+        let index = match py.detach(|| supervisor.turn()) {
+            Turn::Exit(status) => return Ok(Role::Zygote(status)),
+            Turn::Fork(index) => index,
+        };
+        log_stream::finish_lines();
+        match fork(py) {
+            Ok(0) => {
+                follow(zygote);
+                return Ok(Role::Worker(index));
+            }
+            Ok(pid) => {
+                let born = Pid::from_raw(pid).map(|pid| supervisor.born(index, pid));
+                if let Some(Err(error)) = born {
+                    log::line(Level::Critical, format_args!("worker {index} (pid {pid}) cannot be watched: {error}"));
+                    supervisor.not_born(index);
+                }
+            }
+            Err(error) => {
+                traceback::log(py, &format!("worker {index} cannot be forked"), &error);
+                supervisor.not_born(index);
+            }
+        }
+    }
+}
+
+/// `os.fork()`, so that the application's at-fork hooks run; 0 in the child.
+fn fork(py: Python<'_>) -> PyResult<i32> {
+    // Python warns of threads at a fork by a warning that a filter may turn into an exception, when the
+    // child is there already.
+    let warnings = py.import("warnings")?;
+    let kept = warnings.getattr("catch_warnings")?.call0()?;
+    kept.call_method0("__enter__")?;
+    let forked = warnings.call_method1("simplefilter", ("ignore",)).and_then(|_| py.import("os")?.call_method0("fork"));
+    kept.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
+    forked?.extract()
+}
+
+/// Makes a worker die with its zygote, whose seats another zygote will take.
+fn follow(zygote: Pid) {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if rustix::process::getppid() != Some(zygote) {
+        // It died before we asked to be told.
+        std::process::exit(exit::FAILED);
+    }
+}
+
+fn failed(error: &ChannelError) -> i32 {
+    log::line(Level::Critical, format_args!("{error}"));
+    exit::FAILED
+}
