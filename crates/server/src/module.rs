@@ -132,12 +132,10 @@ impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
         open: Option<OpenSettings>,
         build: &mut Build<'_>,
     ) -> Result<Settings, Diagnostic> {
-        let mut settings = match (parent, open) {
-            (Some(parent), None) => return Ok(Arc::clone(parent)),
-            (_, Some(open)) => {
-                *open.downcast::<C>().expect("settings of a block are made by the module that reads them")
-            }
-            (None, None) => C::default(),
+        // A block that says nothing has settings of its own all the same: what is not inherited stays behind.
+        let mut settings = match open {
+            Some(open) => *open.downcast::<C>().expect("settings of a block are made by the module that reads them"),
+            None => C::default(),
         };
         if let Some(parent) = parent {
             let parent = parent.downcast_ref::<C>().expect("parent settings are the module's own");

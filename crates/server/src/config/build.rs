@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use daemun_conf::{Diagnostic, Span};
+use daemun_conf::{Context, Diagnostic, Span};
 use daemun_net::{BindOptions, ListenAddress};
 
 use super::core::{CORE, Core, ErrorLogSetting};
@@ -56,12 +56,20 @@ pub struct Build<'a> {
     error_log: Option<&'a Path>,
     backends: &'a HashMap<SocketName, BackendId>,
     opens_logs: bool,
+    /// The kind of block that is being closed.
+    context: Context,
     logs: Vec<LogFile>,
     diagnostics: Vec<Diagnostic>,
     published: HashMap<TypeId, Box<dyn Any>>,
 }
 
 impl Build<'_> {
+    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER` or `LOCATION`.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.context
+    }
+
     /// Makes a value known to the modules that are closed later: the upstream groups, the zones.
     pub fn publish<T: 'static>(&mut self, value: T) {
         self.published.insert(TypeId::of::<T>(), Box::new(value));
@@ -98,9 +106,11 @@ impl Build<'_> {
         self.backends.get(socket).copied()
     }
 
-    /// Says something that does not stop the program.
+    /// Says something, once however many blocks inherit it. An error stops the program when everything has been read.
     pub fn warn(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if !self.diagnostics.contains(&diagnostic) {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     /// The log file at `path`; the same file for the same path.
@@ -118,8 +128,8 @@ impl Build<'_> {
                 Some(log)
             }
             Err(error) => {
-                self.diagnostics
-                    .push(Diagnostic::error_without_place(format!("open() \"{}\" failed ({error})", path.display())));
+                let message = format!("open() \"{}\" failed ({error})", path.display());
+                self.warn(Diagnostic::error_without_place(message));
                 None
             }
         }
@@ -151,12 +161,13 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         error_log: error_log.as_deref(),
         backends: &backends,
         opens_logs,
+        context: Context::MAIN,
         logs: Vec::new(),
         diagnostics,
         published: HashMap::new(),
     };
     let mut builder = Builder { build, modules, servers: Vec::new(), locations: Vec::new(), listeners: Vec::new() };
-    let main = builder.close(None, std::mem::take(&mut typed.main_scope));
+    let main = builder.close(Context::MAIN, None, std::mem::take(&mut typed.main_scope));
     if let Some(http) = typed.http.take() {
         builder.http(&main, http);
     }
@@ -185,7 +196,8 @@ type ClosedScope = Vec<Settings>;
 
 impl Builder<'_> {
     /// Merges a block with its parent, module by module.
-    fn close(&mut self, parent: Option<&ClosedScope>, scope: Scope) -> ClosedScope {
+    fn close(&mut self, context: Context, parent: Option<&ClosedScope>, scope: Scope) -> ClosedScope {
+        self.build.context = context;
         let mut open = scope.settings;
         open.resize_with(self.modules.len() + 1, || None);
         let mut closed = Vec::with_capacity(open.len());
@@ -195,7 +207,7 @@ impl Builder<'_> {
             match module.close(parent_settings, open, &mut self.build) {
                 Ok(settings) => closed.push(settings),
                 Err(diagnostic) => {
-                    self.build.diagnostics.push(diagnostic);
+                    self.build.warn(diagnostic);
                     // The build fails at its end; until then the module's defaults stand in.
                     let stand_in = parent_settings.cloned().or_else(|| module.close(None, None, &mut self.build).ok());
                     closed.extend(stand_in);
@@ -206,14 +218,14 @@ impl Builder<'_> {
     }
 
     fn http(&mut self, main: &ClosedScope, http: HttpBlock) {
-        let scope = self.close(Some(main), http.scope);
+        let scope = self.close(Context::HTTP, Some(main), http.scope);
         for server in http.servers {
             self.server(&scope, server);
         }
     }
 
     fn server(&mut self, http: &ClosedScope, mut server: ServerScope) {
-        let scope = self.close(Some(http), std::mem::take(&mut server.scope));
+        let scope = self.close(Context::SERVER, Some(http), std::mem::take(&mut server.scope));
         let settings = self.location(String::new(), false, &scope);
         let mut entries = Vec::new();
         let mut named = HashMap::new();
@@ -240,7 +252,7 @@ impl Builder<'_> {
         entries: &mut Vec<(Matcher, LocationId, Option<String>)>,
         named: &mut HashMap<String, LocationId>,
     ) {
-        let scope = self.close(Some(parent), block.scope);
+        let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let is_regex = matches!(block.matcher, Some(Matcher::Regex(_)));
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
         let id = self.location(block.name.clone(), is_regex, &scope);

@@ -123,6 +123,21 @@ impl Template {
         }
     }
 
+    /// As [`Template::render`]; after each variable `finish` is told where in `out` its value begins and whether it
+    /// has one, and may change what was appended.
+    pub fn render_each(&self, request: &Request, out: &mut Vec<u8>, mut finish: impl FnMut(&mut Vec<u8>, usize, bool)) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text),
+                Part::Variable { evaluate, suffix } => {
+                    let start = out.len();
+                    let has_value = evaluate(request, suffix, out);
+                    finish(out, start, has_value);
+                }
+            }
+        }
+    }
+
     /// Appends each piece by `write`: the text, and whether it is a variable's value (`None`: it has none).
     pub fn for_each(&self, request: &Request, mut write: impl FnMut(Option<&[u8]>, bool)) {
         let mut value = Vec::new();
