@@ -113,7 +113,8 @@ impl ChildPlan {
     /// A child that is a copy of this process and runs `run`, which returns the exit code.
     ///
     /// The child has a process group of its own, default signal handling and none blocked. The closure is dropped in the master
-    /// once the child lives, so descriptors it owns are then open in the child only.
+    /// once the child lives, so descriptors it owns are then open in the child only. The other way round, whatever the caller still holds at that moment, in its
+    /// [`Successors`] for instance, is open in the child too.
     #[must_use]
     pub fn fork(name: &str, role: Role, run: impl FnOnce(ReadyNotice) -> u8 + 'static) -> Self {
         Self::new(name, role, Program::Fork(Box::new(run)))

@@ -1,20 +1,20 @@
 //! What follows a death: who goes down with it, how long to wait, and the successors.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
 use crate::child::{Child, ChildState};
 use crate::plan::{Death, Scope};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{ORPHANS_LOOK, ORPHANS_WAIT, Supervisor};
 use crate::{Level, MasterError};
 
 /// Successors that are due.
 #[derive(Debug)]
 pub(crate) struct Revival {
     death: Death,
-    pub(crate) due: Instant,
-    /// Those that went down with the dead child; they must be gone first.
+    due: Instant,
+    /// The dead child and those that went down with it; they and their process groups must be gone first.
     fallen: Vec<Pid>,
 }
 
@@ -37,7 +37,8 @@ impl Supervisor {
     }
 
     /// Plans successors for `cause`, after the back-off that `latest`, the latest death on that account, brings.
-    pub(crate) fn revive(&mut self, cause: Death, latest: &Death, fallen: Vec<Pid>) {
+    pub(crate) fn revive(&mut self, cause: Death, latest: &Death, mut fallen: Vec<Pid>) {
+        fallen.extend(Pid::from_raw(latest.pid));
         let wait = self.death_row.count(&latest.name, latest.lived, &self.plan.timings.back_off);
         if !latest.was_ready {
             self.log(Level::Error, &format!("{} did not start: {}", latest.name, latest.reason()));
@@ -50,17 +51,23 @@ impl Supervisor {
         self.revivals.push(Revival { death: cause, due: Instant::now() + wait, fallen });
     }
 
-    /// Whether only time is lacking.
-    pub(crate) fn can_begin(&self, revival: &Revival) -> bool {
-        !self.children.iter().any(|child| revival.fallen.contains(&child.pid))
+    /// When to look at a revival again; `None` if a child's end comes first, which wakes the loop by itself.
+    pub(crate) fn wakes_at(&self, revival: &Revival) -> Option<Instant> {
+        if self.children.iter().any(|child| revival.fallen.contains(&child.pid)) {
+            return None;
+        }
+        let now = Instant::now();
+        // Successors use what the fallen used, so these must not run any more. One stuck in the kernel is not waited for, though.
+        let is_haunted = self.orphaned_groups.iter().any(|group| revival.fallen.contains(group));
+        if is_haunted && now < revival.due + ORPHANS_WAIT { Some(now + ORPHANS_LOOK) } else { Some(revival.due) }
     }
 
     /// Launches the successors whose time has come.
     pub(crate) fn advance_revivals(&mut self) {
-        let now = Instant::now();
+        self.forget_the_gone();
         let mut index = 0;
         while let Some(revival) = self.revivals.get(index) {
-            if revival.due > now || !self.can_begin(revival) {
+            if self.wakes_at(revival).is_none_or(|time| time > Instant::now()) {
                 index += 1;
                 continue;
             }
@@ -68,13 +75,21 @@ impl Supervisor {
             match self.plan.successors.plans(&death) {
                 Ok(plans) => self.launch(plans, Some(death)),
                 Err(reason) => {
-                    let latest = Death { message: Some(reason), was_ready: false, ..death.clone() };
+                    let latest = failed_attempt(&death, reason);
                     self.revive(death, &latest, Vec::new());
                 }
             }
             if self.stop.is_some() {
                 return; // The launch ended everything, this list included.
             }
+        }
+    }
+
+    /// Strikes those from the lists that are gone, before their process ids can be somebody else's.
+    fn forget_the_gone(&mut self) {
+        let (children, groups) = (&self.children, &self.orphaned_groups);
+        for revival in &mut self.revivals {
+            revival.fallen.retain(|pid| groups.contains(pid) || children.iter().any(|child| child.pid == *pid));
         }
     }
 
@@ -90,4 +105,9 @@ impl Supervisor {
         }
         told
     }
+}
+
+/// A death in the row for an attempt that came to nothing: no process, no life.
+fn failed_attempt(cause: &Death, reason: String) -> Death {
+    Death { pid: 0, ending: None, was_ready: false, lived: Duration::ZERO, message: Some(reason), ..cause.clone() }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Supervisor {
     pub(crate) launch_count: u64,
     pub(crate) interrupts: u32,
     /// Groups whose leader is reaped, and which may still have members.
-    orphaned_groups: Vec<Pid>,
+    pub(crate) orphaned_groups: Vec<Pid>,
     pid_files: Vec<PidFile>,
     is_started: bool,
 }
@@ -114,7 +114,7 @@ impl Supervisor {
 
     fn next_deadline(&self) -> Option<Instant> {
         let kills = self.children.iter().filter_map(|child| child.kill_at);
-        let revivals = self.revivals.iter().filter(|revival| self.can_begin(revival)).map(|revival| revival.due);
+        let revivals = self.revivals.iter().filter_map(|revival| self.wakes_at(revival));
         kills.chain(revivals).chain(self.stop.as_ref().and_then(Stop::deadline)).min()
     }
 
@@ -318,7 +318,8 @@ pub(crate) const MASTER_SIGNALS: [Signal; 8] =
     [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::USR2, Signal::WINCH, Signal::CHILD];
 
 /// How long killed processes may take to vanish; only one stuck in the kernel takes longer than an instant.
-const ORPHANS_WAIT: Duration = Duration::from_secs(5);
-const ORPHANS_LOOK: Duration = Duration::from_millis(20);
+pub(crate) const ORPHANS_WAIT: Duration = Duration::from_secs(5);
+/// How often to look, for those whose end is not reported to us.
+pub(crate) const ORPHANS_LOOK: Duration = Duration::from_millis(20);
 
 const FAILED_POLL_PAUSE: Duration = Duration::from_millis(100);

@@ -19,6 +19,7 @@ mod passing;
 mod socket_file;
 mod stream;
 mod transfer;
+mod watched;
 
 pub use acceptor::Acceptor;
 pub use address::{ListenAddress, PeerAddress};
@@ -31,3 +32,4 @@ pub use passing::{DESCRIPTORS_MAX, Received, receive_with_descriptors, send_with
 pub use socket_file::{SocketFile, refusal_on_path};
 pub use stream::Stream;
 pub use transfer::send_file;
+pub use watched::watch_for_reading;
