@@ -26,6 +26,8 @@ fn variables_are_the_environ() {
     let _site = Site::start(&scratch, "", "pep3333", "");
     let mut variables = get_variables("/environ_facts/x", "q=1");
     variables.extend([("HTTPS", "on"), ("REMOTE_USER", "somebody"), ("HTTP_X_OWN", "1"), ("OWN_VARIABLE", "own")]);
+    // nginx sends these beside CONTENT_TYPE and CONTENT_LENGTH; PEP 3333 has no such names.
+    variables.extend([("HTTP_CONTENT_TYPE", "text/plain"), ("HTTP_CONTENT_LENGTH", "0")]);
     let response = ask(&Address::Unix(scratch.path("site.sock")), &packet(&variables, b""));
     let facts: serde_json::Value = serde_json::from_slice(&response.body).expect("the page is JSON");
     for (name, expected) in [
@@ -41,6 +43,8 @@ fn variables_are_the_environ() {
     ] {
         assert_eq!(facts["strings"][name], expected, "{name}");
     }
+    assert_eq!(facts["strings"]["HTTP_CONTENT_TYPE"], serde_json::Value::Null);
+    assert_eq!(facts["strings"]["HTTP_CONTENT_LENGTH"], serde_json::Value::Null);
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //!
 //! It asserts nothing about daemun itself: that is the business of the test files beside `main.rs`.
 
+pub mod browser;
 pub mod client;
+pub mod mariadb;
 pub mod port;
 pub mod process;
 pub mod programs;
@@ -18,7 +20,9 @@ pub mod site;
 pub mod uwsgi_packet;
 pub mod waiting;
 
+pub use browser::Browser;
 pub use client::{Address, ClientError, Connection};
+pub use mariadb::MariaDb;
 pub use port::Port;
 pub use process::{Ended, Launch, Process};
 pub use request::Request;

@@ -54,6 +54,27 @@ pub fn mariadbd() -> PathBuf {
         .expect("mariadb-server is not installed: run scripts/install-peers")
 }
 
+/// MariaDB's client.
+#[track_caller]
+pub fn mariadb() -> PathBuf {
+    on_path(&["/usr/bin/mariadb", "/usr/bin/mysql"])
+        .expect("mariadb-client is not installed: run scripts/install-peers")
+}
+
+/// Makes MariaDB's first data folder.
+#[track_caller]
+pub fn mariadb_install_db() -> PathBuf {
+    on_path(&["/usr/bin/mariadb-install-db"]).expect("mariadb-server is not installed: run scripts/install-peers")
+}
+
+/// The example site's virtualenv, which scripts/example-venv makes.
+#[track_caller]
+pub fn example_virtualenv() -> PathBuf {
+    let folder = repository().join("target/example/venv");
+    assert!(folder.join("bin/python").exists(), "{} does not exist: run scripts/example-venv", folder.display());
+    folder
+}
+
 fn on_path(candidates: &[&str]) -> Option<PathBuf> {
     candidates.iter().map(PathBuf::from).find(|path| path.is_file())
 }

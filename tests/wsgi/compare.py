@@ -5,6 +5,10 @@ import os
 
 #: Differ from run to run, or are the server's own objects and extensions.
 VOLATILE = ("REMOTE_PORT", "wsgi.errors", "wsgi.input", "wsgi.file_wrapper", "wsgi.input_terminated")
+
+#: nginx and uWSGI hand these on beside CONTENT_TYPE and CONTENT_LENGTH. wsgiref.validate refuses them, so daemun does not.
+SECOND_NAMES = ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH")
+
 FOREIGN = ("uwsgi.", "x-wsgiorg.", "daemun.")
 
 
@@ -24,9 +28,10 @@ def describe(environ):
     """The environ, a line for each key, and length and digest of the body."""
     lines = []
     for key in sorted(environ):
-        if key in VOLATILE or key.startswith(FOREIGN):
-            continue
         value = environ[key]
+        # uWSGI leaves out an empty SCRIPT_NAME, daemun does not: some applications read it unasked, wsgiref.validate too.
+        if key in VOLATILE + SECOND_NAMES or key.startswith(FOREIGN) or (key == "SCRIPT_NAME" and value == ""):
+            continue
         if key.startswith("wsgi.") or isinstance(value, str):
             lines.append("%s=%s" % (ascii(key), ascii(value)))
     length = 0
