@@ -1,3 +1,23 @@
 //! Application pools: what uWSGI's files and options say, and the processes that come of it.
+//!
+//! ```text
+//!   uwsgi.ini -> options::PoolOptions -> pool::Pool -> a zygote to start, listeners to bind, a backend for the edge
+//!   request   -> backend (into shared memory) -> worker -> backend (out of it) -> answer
+//! ```
+//!
+//! It leaves to others: how the hop works (`channel`), what happens inside Python (`wsgi`), who watches processes
+//! (`master`), and everything about the client (`server`). This crate binds no socket and forks nothing.
 
 pub mod options;
+
+pub mod pool;
+
+mod backend;
+
+mod environment;
+
+pub mod limits;
+
+mod pump;
+
+mod workers;

@@ -1,0 +1,378 @@
+//! A pool's end on one event-loop thread: requests go into shared memory, answers come out of it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use daemun_channel::{Body as HopBody, BodyGrant, Completion, EdgeThread, Outcome as HopOutcome, SubmitError, Ticket, control};
+use daemun_gateway::answer;
+use daemun_gateway::record::{RecordFlags, RecordFront, RecordWriter};
+use daemun_http::StatusCode;
+use daemun_server::backend::{Backend, Environment};
+use daemun_server::log::Level;
+use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece};
+use daemun_server::{LocalFuture, Outcome, Request, Response};
+use tokio::sync::Notify;
+
+use crate::limits::{BODY_READ_BYTES, COMPLETIONS_PER_TURN, INLINE_BODY_BYTES, RECORD_BYTES_MAX, WAITING_MAX};
+use crate::workers::Workers;
+
+/// A pool's end on one event-loop thread.
+pub struct PoolThread {
+    hop: RefCell<EdgeThread>,
+    table: RefCell<Vec<Entry>>,
+    record: RefCell<Vec<u8>>,
+    workers: Arc<Workers>,
+    /// Wakes the pump, which wakes workers once per turn of the loop.
+    pump: RefCell<Option<Waker>>,
+    needs_kick: Cell<bool>,
+    slot_freed: Notify,
+    waiting: Cell<usize>,
+    in_flight: Cell<usize>,
+}
+
+/// What has been heard of one request that is with the workers.
+#[derive(Default)]
+struct Entry {
+    has_head: bool,
+    ended: Option<Ended>,
+    file: Option<FilePart>,
+    request_body: Option<(Rc<OpenFile>, u64)>,
+    waker: Option<Waker>,
+}
+
+/// How a request left its worker.
+#[derive(Clone, Copy)]
+enum Ended {
+    Complete,
+    Failed,
+    /// The worker on this seat died.
+    Lost(u16),
+}
+
+impl PoolThread {
+    /// Takes over the thread's handle on the hop.
+    #[must_use]
+    pub fn new(hop: EdgeThread, workers: Arc<Workers>) -> Rc<Self> {
+        let slots = hop.pool().layout().slots_per_thread as usize;
+        let mut table = Vec::new();
+        table.resize_with(slots, Entry::default);
+        Rc::new(Self {
+            hop: RefCell::new(hop),
+            table: RefCell::new(table),
+            record: RefCell::default(),
+            workers,
+            pump: RefCell::new(None),
+            needs_kick: Cell::new(false),
+            slot_freed: Notify::new(),
+            waiting: Cell::new(0),
+            in_flight: Cell::new(0),
+        })
+    }
+
+    /// Becomes readable when a worker reports something.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be copied.
+    pub fn wake_descriptor(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        self.hop.borrow().wake_descriptor().try_clone_to_owned()
+    }
+
+    /// One turn: hands over what workers report and wakes those that are needed. False where it must run again at
+    /// once; true where the hop's next report will make the wake descriptor readable.
+    pub fn turn(&self, context: &Context<'_>) -> bool {
+        let mut pump = self.pump.borrow_mut();
+        if !pump.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *pump = Some(context.waker().clone());
+        }
+        drop(pump);
+        let mut hop = self.hop.borrow_mut();
+        while hop.poll(COMPLETIONS_PER_TURN, |hop, completion| self.complete(hop, completion)) == COMPLETIONS_PER_TURN {}
+        if self.needs_kick.replace(false) {
+            hop.kick();
+        }
+        hop.arm()
+    }
+
+    fn complete(&self, hop: &mut EdgeThread, completion: Completion) {
+        match completion {
+            Completion::NeedBody { ticket } => self.grant_body(hop, ticket),
+            Completion::Head { ticket } => self.tell(ticket, |entry| entry.has_head = true),
+            Completion::Data { ticket } => self.tell(ticket, |_| {}),
+            Completion::File { ticket, file, offset, length } => {
+                let file = Rc::new(OpenFile { descriptor: file });
+                self.tell(ticket, |entry| entry.file = Some(FilePart { file, offset, length }));
+            }
+            Completion::End { ticket, outcome: HopOutcome::Complete } => self.tell(ticket, |entry| entry.ended = Some(Ended::Complete)),
+            Completion::End { ticket, outcome: HopOutcome::Failed } => self.tell(ticket, |entry| entry.ended = Some(Ended::Failed)),
+            Completion::Lost { ticket, seat } => self.tell(ticket, |entry| entry.ended = Some(Ended::Lost(seat))),
+            Completion::Cleaned { seats } => {
+                let worker = self.workers.worker_of(seats.start);
+                // A zygote that is gone needs no answer.
+                let _ = control::send(hop.pool().control(), &control::Message::Cleaned { worker }, None);
+            }
+            Completion::Misbehaved { seat, .. } => {
+                let worker = self.workers.worker_of(seat);
+                let _ = control::send(hop.pool().control(), &control::Message::Kill { worker }, None);
+            }
+        }
+    }
+
+    fn grant_body(&self, hop: &mut EdgeThread, ticket: Ticket) {
+        let body = self.table.borrow()[ticket.index()].request_body.clone();
+        let granted = match &body {
+            Some((file, length)) => hop.grant_body(ticket, BodyGrant::File { file: file.descriptor.as_fd(), length: *length }).is_ok(),
+            None => false,
+        };
+        if !granted {
+            self.tell(ticket, |entry| entry.ended = Some(Ended::Failed));
+        }
+    }
+
+    fn tell(&self, ticket: Ticket, change: impl FnOnce(&mut Entry)) {
+        let mut table = self.table.borrow_mut();
+        let entry = &mut table[ticket.index()];
+        change(entry);
+        if let Some(waker) = entry.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Puts a request on the queue; waits for a slot where all are in use.
+    async fn submit(self: &Rc<Self>, request: &Request, environment: &dyn Environment) -> Result<Flight, CallError> {
+        while self.hop.borrow().free_slots() == 0 {
+            if self.waiting.get() >= WAITING_MAX {
+                return Err(CallError::QueueFull(WAITING_MAX));
+            }
+            self.waiting.set(self.waiting.get() + 1);
+            let _place = Place(&self.waiting);
+            self.slot_freed.notified().await;
+        }
+        let mut record = self.record.borrow_mut();
+        record.clear();
+        write_record(request, environment, &mut record)?;
+        let length = request.body.length().unwrap_or(0);
+        let in_file = request.body.in_file();
+        let body = match (request.body.in_memory(), in_file) {
+            (Some([]), _) => HopBody::None,
+            (Some(octets), _) => HopBody::Inline(octets),
+            (None, _) => HopBody::Deferred { length: Some(length) },
+        };
+        let mut hop = self.hop.borrow_mut();
+        let ticket = hop.submit(&record, body)?;
+        self.table.borrow_mut()[ticket.index()] = Entry { request_body: in_file.map(|file| (Rc::clone(file), length)), ..Entry::default() };
+        self.in_flight.set(self.in_flight.get() + 1);
+        if !self.needs_kick.replace(true)
+            && let Some(pump) = &*self.pump.borrow()
+        {
+            pump.wake_by_ref();
+        }
+        Ok(Flight { thread: Rc::clone(self), ticket })
+    }
+
+    async fn run(self: &Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
+        if let Err(outcome) = request.read_body(INLINE_BODY_BYTES).await {
+            return outcome;
+        }
+        let flight = match self.submit(request, environment).await {
+            Ok(flight) => flight,
+            Err(error) => {
+                request.log(Level::Error, format_args!("{error} of \"{}\"", self.workers.pool_name()));
+                return Outcome::Finish(error.status());
+            }
+        };
+        let ended = poll_fn(|context| flight.poll_head(context)).await;
+        match answer_of(flight, ended) {
+            Ok(response) => Outcome::Respond(response),
+            Err(error) => {
+                request.log(Level::Error, format_args!("{error}"));
+                Outcome::Finish(error.status())
+            }
+        }
+    }
+}
+
+/// One of those that wait for a slot.
+struct Place<'a>(&'a Cell<usize>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The backend as the program's handlers see it.
+pub struct PoolBackend(pub Rc<PoolThread>);
+
+impl Backend for PoolBackend {
+    fn call<'a>(&'a self, request: &'a mut Request, environment: &'a dyn Environment) -> LocalFuture<'a, Outcome> {
+        Box::pin(self.0.run(request, environment))
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.in_flight.get() + self.0.waiting.get()
+    }
+}
+
+/// Why a request got no answer from an application.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error("{0} requests are waiting for a worker already")]
+    QueueFull(usize),
+    #[error("the variables of the request are too large for the hop ({0})")]
+    TooLarge(String),
+    #[error("{0}")]
+    Lost(String),
+    #[error("worker of \"{0}\" ended the request without an answer")]
+    NoAnswer(String),
+    #[error("worker of \"{pool}\" sent an invalid answer: {reason}")]
+    Invalid { pool: String, reason: String },
+}
+
+impl CallError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::QueueFull(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge(_) => StatusCode::REQUEST_HEADER_TOO_LARGE,
+            Self::Lost(_) | Self::Invalid { .. } => StatusCode::BAD_GATEWAY,
+            Self::NoAnswer(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<SubmitError> for CallError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::TooLarge(_) => Self::TooLarge(error.to_string()),
+            SubmitError::NoSlot | SubmitError::QueueFull => Self::QueueFull(0),
+        }
+    }
+}
+
+fn write_record(request: &Request, environment: &dyn Environment, record: &mut Vec<u8>) -> Result<(), CallError> {
+    let content_length = request.body.length();
+    let flags = RecordFlags::empty()
+        .with_if(request.client.is_tls, RecordFlags::HTTPS)
+        .with_if(request.is_head(), RecordFlags::HEAD)
+        .with_if(request.keep_alive, RecordFlags::KEEP_ALIVE)
+        .with_if(content_length != Some(0), RecordFlags::BODY);
+    let front = RecordFront { request_id: request.serial, content_length, deadline_ms: 0, flags };
+    let mut writer = RecordWriter::new(record, RECORD_BYTES_MAX, &front);
+    environment.write(request, &mut writer).map_err(|full| CallError::TooLarge(full.to_string()))?;
+    writer.finish();
+    Ok(())
+}
+
+/// A request that is with the workers. Dropping it gives the slot back, or tells the worker that nobody waits.
+struct Flight {
+    thread: Rc<PoolThread>,
+    ticket: Ticket,
+}
+
+impl Flight {
+    /// Ready when the head is there (`None`) or the request has ended.
+    fn poll_head(&self, context: &Context<'_>) -> Poll<Option<Ended>> {
+        let mut table = self.thread.table.borrow_mut();
+        let entry = &mut table[self.ticket.index()];
+        if entry.ended.is_some() || entry.has_head {
+            return Poll::Ready(entry.ended);
+        }
+        entry.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn has_head(&self) -> bool {
+        self.thread.table.borrow()[self.ticket.index()].has_head
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut table = self.thread.table.borrow_mut();
+        let entry = &mut table[self.ticket.index()];
+        let has_ended = entry.ended.is_some();
+        *entry = Entry::default();
+        drop(table);
+        let mut hop = self.thread.hop.borrow_mut();
+        if has_ended {
+            hop.release(self.ticket);
+        } else {
+            hop.abort(self.ticket);
+        }
+        self.thread.in_flight.set(self.thread.in_flight.get() - 1);
+        if self.thread.waiting.get() > 0 {
+            self.thread.slot_freed.notify_one();
+        }
+    }
+}
+
+/// Reads the head and, where the worker is done, the body.
+fn answer_of(flight: Flight, ended: Option<Ended>) -> Result<Box<Response>, CallError> {
+    let workers = Arc::clone(&flight.thread.workers);
+    match ended {
+        Some(Ended::Lost(seat)) if !flight.has_head() => return Err(CallError::Lost(workers.describe_death(seat))),
+        Some(Ended::Failed) if !flight.has_head() => return Err(CallError::NoAnswer(workers.pool_name().to_owned())),
+        _ => {}
+    }
+    let invalid = |reason: String| CallError::Invalid { pool: workers.pool_name().to_owned(), reason };
+    let mut response = Response::new(StatusCode::OK);
+    response.is_own = false;
+    {
+        let hop = flight.thread.hop.borrow();
+        let mut head = flight.thread.record.borrow_mut();
+        head.clear();
+        hop.copy_head(flight.ticket, &mut head).map_err(|violation| invalid(violation.to_string()))?;
+        let (status, reason) = answer::read(&head, &mut response.head.headers).map_err(|error| invalid(error.to_string()))?;
+        response.head.status = status;
+        response.head.reason.extend_from_slice(reason);
+    }
+    let has_file = flight.thread.table.borrow()[flight.ticket.index()].file.is_some();
+    response.body = match ended {
+        Some(Ended::Complete) if !has_file && !flight.has_head() => {
+            let mut body = Vec::new();
+            let copied = flight.thread.hop.borrow_mut().copy_body(flight.ticket, &mut body, usize::MAX);
+            copied.map_err(|violation| invalid(violation.to_string()))?;
+            if body.is_empty() { Body::Empty } else { Body::Bytes(Bytes::from(body)) }
+        }
+        _ => Body::Stream(Box::new(AnswerBody { flight })),
+    };
+    Ok(response)
+}
+
+/// The rest of an answer, as the worker makes it.
+struct AnswerBody {
+    flight: Flight,
+}
+
+impl BodyStream for AnswerBody {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        let thread = &self.flight.thread;
+        let ticket = self.flight.ticket;
+        let pool = || thread.workers.pool_name().to_owned();
+        let mut octets = Vec::new();
+        if thread.hop.borrow_mut().copy_body(ticket, &mut octets, BODY_READ_BYTES).is_err() {
+            return Poll::Ready(Some(Err(BodyError::Truncated(format!("worker of \"{}\"", pool())))));
+        }
+        if !octets.is_empty() {
+            return Poll::Ready(Some(Ok(Piece::Bytes(octets.into()))));
+        }
+        let mut table = thread.table.borrow_mut();
+        let entry = &mut table[ticket.index()];
+        if let Some(file) = entry.file.take() {
+            return Poll::Ready(Some(Ok(Piece::File(file))));
+        }
+        match entry.ended {
+            Some(Ended::Complete) => Poll::Ready(None),
+            Some(Ended::Failed) => Poll::Ready(Some(Err(BodyError::Truncated(format!("application of \"{}\"", pool()))))),
+            Some(Ended::Lost(seat)) => Poll::Ready(Some(Err(BodyError::Truncated(thread.workers.describe_death(seat))))),
+            None => {
+                entry.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

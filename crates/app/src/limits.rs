@@ -1,0 +1,26 @@
+//! The limits of the hop's edge side, in one place.
+
+use daemun_channel::limits::REQUEST_BYTES_MAX;
+
+/// Requests of one event-loop thread that may wait for a slot; more are answered 503.
+pub const WAITING_MAX: usize = 16 * 1024;
+
+/// Completions handed over before other tasks of the loop get their turn.
+pub const COMPLETIONS_PER_TURN: usize = 256;
+
+/// Octets of the variables of one request.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+
+/// Octets of a request body that travel beside the variables; a larger body goes over as a file.
+pub const INLINE_BODY_BYTES: u64 = 16 * 1024;
+
+/// Octets of an answer that are taken out of shared memory in one go.
+pub const BODY_READ_BYTES: usize = 64 * 1024;
+
+/// Requests that one event-loop thread may have with the workers of one pool.
+pub const SLOTS_PER_THREAD: u32 = 512;
+
+/// Rings for large answers of one pool.
+pub const CHUNKS: u32 = 64;
+
+const _: () = assert!(RECORD_BYTES_MAX + INLINE_BODY_BYTES as usize <= REQUEST_BYTES_MAX, "record and inline body fit a slot");
