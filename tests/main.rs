@@ -1,14 +1,14 @@
 //! Black-box tests, one file per feature: real processes, real sockets, real peers.
 
-mod app_start_errors;
-mod compare;
-mod config_errors;
-mod crash;
-mod edge_http;
-mod example_site;
-mod lifecycle;
-mod pythons;
-mod static_files;
-mod tutorial;
-mod uwsgi_socket;
-mod worker_pep3333;
+mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
+mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
+mod config_errors; // a wrong configuration is refused in its place, before anything is bound
+mod crash; // a worker that dies costs its own requests
+mod edge_http; // connections, framing, limits, slow clients
+mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
+mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
+mod pythons; // every CPython on the machine
+mod static_files; // files, locations, errors and logs of the web server itself
+mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
+mod uwsgi_socket; // the uwsgi protocol, spoken by anybody
+mod worker_pep3333; // environ, start_response, bodies, input, failures

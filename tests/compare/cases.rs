@@ -31,6 +31,7 @@ pub(super) fn all() -> Vec<Case> {
     cases.extend(application_answers());
     cases.extend(bodies());
     cases.extend(connections());
+    cases.extend(ends_of_connections());
     cases.extend(static_files());
     cases.extend(ranges_and_conditions());
     cases.extend(web_server_answers());
@@ -195,45 +196,33 @@ fn connections() -> Vec<Case> {
             steps: vec![Step::Send(pipelined), Step::Answer, Step::Answer, Step::Answer, Step::Answer, Step::Closed],
             statuses: vec![200; 4],
         },
-        closing("HTTP/1.0", Request::get("/echo").version("HTTP/1.0"), 200),
-        closing("HTTP/1.0 and a stream", Request::get("/stream").version("HTTP/1.0"), 200),
+    ]
+}
+
+fn ends_of_connections() -> Vec<Case> {
+    let old = |target: &str| Request::get(target).version("HTTP/1.0");
+    let kept = old("/head_headers").header("Connection", "keep-alive").octets();
+    let bare = b"\r\nGET /echo HTTP/1.1\nHost: example.test\nConnection: close\n\n";
+    let unread = Request::post("/static/style.css", "text/plain", "GET /stolen HTTP/1.1\r\n\r\n").octets();
+    let followed = [unread, Request::get("/echo").octets()].concat();
+    vec![
+        closing("HTTP/1.0", old("/echo"), 200),
+        closing("HTTP/1.0 and a stream", old("/stream"), 200),
         closing("HTTP/1.0 without Host", raw(b"GET /echo HTTP/1.0\r\n\r\n"), 200),
         closing("Connection: close", Request::get("/echo").header("Connection", "close"), 200),
         Case {
             name: "HTTP/1.0 with keep-alive",
-            steps: vec![
-                Step::Send(
-                    Request::get("/head_headers").version("HTTP/1.0").header("Connection", "keep-alive").octets(),
-                ),
-                Step::Answer,
-                Step::Send(Request::get("/echo").version("HTTP/1.0").octets()),
-                Step::Answer,
-                Step::Closed,
-            ],
+            steps: vec![Step::Send(kept), Step::Answer, Step::Send(old("/echo").octets()), Step::Answer, Step::Closed],
             statuses: vec![200, 200],
         },
         Case {
             name: "empty lines and bare LF before and in a head",
-            steps: vec![
-                Step::Send(b"\r\nGET /echo HTTP/1.1\nHost: example.test\nConnection: close\n\n".to_vec()),
-                Step::Answer,
-                Step::Closed,
-            ],
+            steps: vec![Step::Send(bare.to_vec()), Step::Answer, Step::Closed],
             statuses: vec![200],
         },
         Case {
             name: "an unread body does not become the next request",
-            steps: vec![
-                Step::Send(
-                    [
-                        Request::post("/static/style.css", "text/plain", "GET /stolen HTTP/1.1\r\n\r\n").octets(),
-                        Request::get("/echo").octets(),
-                    ]
-                    .concat(),
-                ),
-                Step::Answer,
-                Step::Answer,
-            ],
+            steps: vec![Step::Send(followed), Step::Answer, Step::Answer],
             statuses: vec![405, 200],
         },
     ]
