@@ -231,6 +231,11 @@ impl ProcessEntry {
         let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
         environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes())
     }
+
+    /// Whether its working folder is `folder` or below it.
+    pub fn works_in(&self, folder: &Path) -> bool {
+        fs::read_link(format!("/proc/{}/cwd", self.pid)).is_ok_and(|working| working.starts_with(folder))
+    }
 }
 
 /// The process table.

@@ -88,8 +88,15 @@ impl Scratch {
 
     /// Processes started from this folder which are still there, whoever their parent is now.
     pub fn processes_left(&self) -> Vec<ProcessEntry> {
-        let mark = format!("{MARK}={}", self.folder().display());
-        every_process().into_iter().filter(|process| process.has_environment(&mark)).collect()
+        let folder = self.folder();
+        let mark = format!("{MARK}={}", folder.display());
+        // A process that writes its own title over its environment is known by its folder or its command line.
+        let is_ours = |process: &ProcessEntry| {
+            process.has_environment(&mark)
+                || process.works_in(folder)
+                || process.command.contains(&*folder.to_string_lossy())
+        };
+        every_process().into_iter().filter(is_ours).collect()
     }
 
     /// Files in the folder whose name ends in one of `.sock`, `.pid`, `.lock`: what a server has to take away when it ends.
