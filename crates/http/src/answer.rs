@@ -246,7 +246,7 @@ impl AnswerReader {
             if head.headers.len() >= limits.headers {
                 return Err(AnswerError::TooManyHeaders { limit: limits.headers });
             }
-            let id = HeaderId::of(input.get(field.name.clone()).unwrap_or_default());
+            let id = field.id;
             if id.bit() & MEANINGFUL != 0 {
                 self.note(id, input, &field, head)?;
             }

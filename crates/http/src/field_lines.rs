@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use crate::HeaderId;
+use crate::octets::{find_control, find_octet};
+
 /// Where the reading of a head stands; positions count from the head's first octet.
 ///
 /// Whole lines are never looked at twice, and of an unfinished line only what is new: a sender of
@@ -34,6 +37,7 @@ pub(crate) enum Line {
 /// A field, as ranges of the input.
 #[derive(Debug)]
 pub(crate) struct FieldLine {
+    pub(crate) id: HeaderId,
     pub(crate) name: Range<usize>,
     /// Without white space around it.
     pub(crate) value: Range<usize>,
@@ -124,30 +128,29 @@ enum Scanned {
 /// Reads one line at `start` in a single pass.
 #[inline]
 fn scan(input: &[u8], start: usize) -> Scanned {
-    let rest = input.get(start..).unwrap_or_default();
-    let mut name_class = 0;
-    let stop = rest.iter().position(|&octet| {
-        let class = NAME_CLASSES[octet as usize];
-        name_class |= class;
-        class & STOP != 0
-    });
-    let Some(name_length) = stop else { return Scanned::Cut };
-    if name_length == 0 {
-        return match rest {
-            [b'\r', b'\n', ..] => Scanned::End(start + 2),
-            [b'\n', ..] => Scanned::End(start + 1),
-            [b'\r'] => Scanned::Cut,
-            _ => Scanned::Invalid,
-        };
+    match input.get(start..).unwrap_or_default() {
+        [b'\r', b'\n', ..] => return Scanned::End(start + 2),
+        [b'\n', ..] => return Scanned::End(start + 1),
+        [] | [b'\r'] => return Scanned::Cut,
+        _ => {}
     }
-    if rest.get(name_length) != Some(&b':') {
+    // The colon may be one of a later line: the name then has a line end in it and is not a known one.
+    let name = start..find_octet(input, b':', start);
+    let text = input.get(name.clone()).unwrap_or_default();
+    let id = if name.end == input.len() { HeaderId::Other } else { HeaderId::of(text) };
+    let name_class = if id == HeaderId::Other { classify(text) } else { 0 };
+    if name_class & STOP != 0 || text.is_empty() {
         return Scanned::Invalid;
     }
-    let name = start..start + name_length;
     match scan_value(input, name.end + 1) {
-        Ok((value, next)) => Scanned::Field(FieldLine { name, value, name_class: name_class & !STOP }, next),
+        Ok((value, next)) => Scanned::Field(FieldLine { id, name, value, name_class }, next),
         Err(scanned) => scanned,
     }
+}
+
+/// The classes of all octets of a name.
+fn classify(name: &[u8]) -> u8 {
+    name.iter().fold(0, |class, &octet| class | NAME_CLASSES[octet as usize])
 }
 
 /// Reads a value and its line end; gives the value without white space around it and what is behind.
@@ -159,7 +162,7 @@ fn scan_value(input: &[u8], from: usize) -> Result<(Range<usize>, usize), Scanne
     }
     let mut end = start;
     let next = loop {
-        end = crate::octets::find_control(input, end);
+        end = find_control(input, end);
         match input.get(end..).unwrap_or_default() {
             [b'\r', b'\n', ..] => break end + 2,
             [b'\n', ..] => break end + 1,
@@ -178,7 +181,7 @@ fn scan_value(input: &[u8], from: usize) -> Result<(Range<usize>, usize), Scanne
 pub(crate) const UNDERSCORE: u8 = 1;
 /// Class of octets in names that nginx takes only with `ignore_invalid_headers off`.
 pub(crate) const ODD: u8 = 2;
-/// Class of what ends a name: the colon, space, control characters.
+/// Class of what is never in a name: the colon, space, control characters.
 const STOP: u8 = 4;
 
 /// Classes of octets of names; 0 for letters, digits and `-`.

@@ -155,7 +155,7 @@ impl HeaderId {
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         let id = TABLE[slot(name)];
-        if NAMES[id as usize].as_bytes().eq_ignore_ascii_case(name) { id } else { Self::Other }
+        if is_same_name(NAMES[id as usize].as_bytes(), name) { id } else { Self::Other }
     }
 
     /// The name as it is usually written, such as `Content-Type`; empty for [`HeaderId::Other`].
@@ -224,6 +224,53 @@ const fn slot(name: &[u8]) -> usize {
     (hash >> (u64::BITS - SLOT_BITS)) as usize
 }
 
+/// Whether `name` is `known`, in whatever case. Both are compared eight octets at a time.
+#[inline]
+fn is_same_name(known: &[u8], name: &[u8]) -> bool {
+    if known.len() != name.len() {
+        return false;
+    }
+    let (Some(known_last), Some(last)) = (known.last_chunk::<8>(), name.last_chunk::<8>()) else {
+        return is_same_short_name(known, name);
+    };
+    let (known_words, _) = known.as_chunks::<8>();
+    let (words, _) = name.as_chunks::<8>();
+    known_words
+        .iter()
+        .zip(words)
+        .all(|(known, word)| is_same_word(u64::from_le_bytes(*known), u64::from_le_bytes(*word)))
+        && is_same_word(u64::from_le_bytes(*known_last), u64::from_le_bytes(*last))
+}
+
+/// [`is_same_name`] for names of less than eight octets.
+#[inline]
+fn is_same_short_name(known: &[u8], name: &[u8]) -> bool {
+    let word = |text: &[u8]| match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            Some(u64::from(u32::from_le_bytes(*last)) << 32 | u64::from(u32::from_le_bytes(*first)))
+        }
+        _ => None,
+    };
+    match (word(known), word(name)) {
+        (Some(known), Some(word)) => is_same_word(known, word),
+        _ => known.eq_ignore_ascii_case(name),
+    }
+}
+
+/// Whether eight octets are those of `known`, which is ASCII, letters in either case.
+#[inline]
+const fn is_same_word(known: u64, word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let difference = known ^ word;
+    if difference == 0 {
+        return true;
+    }
+    // Adding to octets below 0x80 carries nothing over: bit 7 says "from a on" and "beyond z".
+    let lower = known | (ONES * 0x20);
+    let letters = (lower + ONES * (0x80 - b'a' as u64)) & !(lower + ONES * (0x7f - b'z' as u64)) & (ONES * 0x80);
+    difference & !(letters >> 2) == 0
+}
+
 const fn table() -> [HeaderId; SLOTS] {
     let mut table = [HeaderId::Other; SLOTS];
     let mut at = 0;
@@ -248,6 +295,20 @@ mod tests {
             assert_eq!(HeaderId::of(name.as_bytes()), id);
             assert_eq!(HeaderId::of(name.to_ascii_lowercase().as_bytes()), id);
             assert_eq!(HeaderId::of(name.to_ascii_uppercase().as_bytes()), id);
+        }
+    }
+
+    #[test]
+    fn only_the_case_of_letters_may_differ() {
+        for &id in HeaderId::ALL {
+            for place in 0..id.name().len() {
+                for flipped in 1..=255_u8 {
+                    let mut name = id.name().as_bytes().to_vec();
+                    name[place] ^= flipped;
+                    let expected = HeaderId::ALL.iter().find(|id| id.name().as_bytes().eq_ignore_ascii_case(&name));
+                    assert_eq!(HeaderId::of(&name), expected.copied().unwrap_or(HeaderId::Other), "{name:?}");
+                }
+            }
         }
     }
 

@@ -34,13 +34,13 @@ pub fn parse(text: &[u8]) -> Result<HostAndPort, HostError> {
         [b'[', ..] => {
             let length = text.iter().position(|octet| *octet == b']').ok_or(HostError)? + 1;
             let (name, rest) = text.split_at_checked(length).ok_or(HostError)?;
-            check(name.get(1..length - 1).ok_or(HostError)?, is_literal_octet)?;
+            check(name.get(1..length - 1).ok_or(HostError)?, LITERAL)?;
             (length, rest)
         }
         _ => {
             let length = text.iter().position(|octet| *octet == b':').unwrap_or(text.len());
             let (name, rest) = text.split_at_checked(length).ok_or(HostError)?;
-            check(name, is_host_octet)?;
+            check(name, NAME)?;
             (if name.ends_with(b".") { length - 1 } else { length }, rest)
         }
     };
@@ -68,10 +68,10 @@ fn parse_port(rest: &[u8]) -> Result<Option<u16>, HostError> {
 }
 
 /// Refuses octets that are not `allowed`, and two dots in a row.
-fn check(name: &[u8], allowed: fn(u8) -> bool) -> Result<(), HostError> {
+fn check(name: &[u8], allowed: u8) -> Result<(), HostError> {
     let mut previous = 0;
     for &octet in name {
-        if !allowed(octet) || (octet == b'.' && previous == b'.') {
+        if CLASSES[octet as usize] & allowed == 0 || (octet == b'.' && previous == b'.') {
             return Err(HostError);
         }
         previous = octet;
@@ -79,12 +79,26 @@ fn check(name: &[u8], allowed: fn(u8) -> bool) -> Result<(), HostError> {
     Ok(())
 }
 
-const fn is_host_octet(octet: u8) -> bool {
-    octet == b'%' || is_unreserved_or_delimiter(octet)
-}
+/// Class of octets of a name.
+const NAME: u8 = 1;
+/// Class of octets between brackets.
+const LITERAL: u8 = 2;
 
-const fn is_literal_octet(octet: u8) -> bool {
-    octet == b':' || is_unreserved_or_delimiter(octet)
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        classes[octet] = match octet as u8 {
+            b'%' => NAME,
+            b':' => LITERAL,
+            octet if is_unreserved_or_delimiter(octet) => NAME | LITERAL,
+            _ => 0,
+        };
+        octet += 1;
+    }
+    classes
 }
 
 /// Unreserved characters and sub-delimiters of RFC 3986.

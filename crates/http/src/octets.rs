@@ -4,13 +4,41 @@
 /// `input.len()` where there is none.
 #[inline]
 pub(crate) fn find_control(input: &[u8], from: usize) -> usize {
-    find::<0x20>(input, from)
+    let mut at = from;
+    // Values are longer than what else is searched. Without an early end the loop over 32 octets
+    // becomes a few vector instructions.
+    while let Some(chunk) = input.get(at..).and_then(|rest| rest.first_chunk::<32>()) {
+        if chunk.iter().fold(false, |found, &octet| found | (octet < 0x20) | (octet == DELETE)) {
+            break;
+        }
+        at += 32;
+    }
+    find::<0x20>(input, at)
 }
 
 /// [`find_control`] that stops at a space too.
 #[inline]
 pub(crate) fn find_control_or_space(input: &[u8], from: usize) -> usize {
     find::<0x21>(input, from)
+}
+
+/// Position of the first `wanted` at or after `from`, `input.len()` where there is none. For
+/// short distances, where calling memchr would cost more than it saves.
+#[inline]
+pub(crate) fn find_octet(input: &[u8], wanted: u8, from: usize) -> usize {
+    let mut at = from;
+    while let Some(chunk) = input.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let difference = u64::from_le_bytes(*chunk) ^ (ONES * wanted as u64);
+        let found = difference.wrapping_sub(ONES) & !difference & (ONES * 0x80);
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while input.get(at).is_some_and(|octet| *octet != wanted) {
+        at += 1;
+    }
+    at
 }
 
 /// Position of the first octet below `FIRST_PLAIN` or equal to DEL.
@@ -104,6 +132,7 @@ mod tests {
                 input[place] = octet;
                 let is_control = octet < 0x20 || octet == 0x7f;
                 assert_eq!(find_control(&input, 0), if is_control { place } else { 20 }, "{octet} at {place}");
+                assert_eq!(find_octet(&input, octet, 0), if octet == b'x' { 0 } else { place });
                 let stops = is_control || octet == b' ';
                 assert_eq!(find_control_or_space(&input, 0), if stops { place } else { 20 });
                 assert_eq!(find_control_or_space(&input, place), if stops { place } else { 20 });

@@ -254,8 +254,7 @@ impl RequestHead {
             if self.headers.len() >= limits.headers {
                 return Err(HeadError::TooManyHeaders { limit: limits.headers });
             }
-            let name = input.get(field.name.clone()).unwrap_or_default();
-            let id = HeaderId::of(name);
+            let id = field.id;
             if id.bit() & MEANINGFUL != 0 {
                 self.note(id, input, &field, line_start)?;
             }
@@ -275,11 +274,7 @@ impl RequestHead {
             HeaderId::Host if self.authority.is_some() => {
                 host::parse(value).map_err(|_| HeadError::Host { value: Excerpt::of(value) })?;
             }
-            HeaderId::Host => {
-                if !self.keep_host(value) {
-                    return Err(HeadError::Host { value: Excerpt::of(value) });
-                }
-            }
+            HeaderId::Host if !self.keep_host(value) => return Err(HeadError::Host { value: Excerpt::of(value) }),
             HeaderId::Connection => self.connection.note(value),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::octets::find_control_or_space;
+use crate::octets::{find_control_or_space, find_octet};
 use crate::{Method, Version, host};
 
 /// A request line, as ranges of the line.
@@ -37,8 +37,9 @@ impl RequestLine {
     /// Between the parts and at the end there may be several spaces, as in nginx; every other
     /// octet up to 0x20 and DEL is a fault. Of the asterisk form nothing is known, as in nginx.
     pub(crate) fn read(&mut self, line: &[u8]) -> Result<(), RequestLineFault> {
-        let method_end = memchr::memchr(b' ', line).ok_or(RequestLineFault::Method)?;
-        self.method = line.get(..method_end).and_then(Method::of).ok_or(RequestLineFault::Method)?;
+        let method_end = find_octet(line, b' ', 0);
+        let name = if method_end < line.len() { line.get(..method_end) } else { None };
+        self.method = name.and_then(Method::of).ok_or(RequestLineFault::Method)?;
 
         let start = skip_spaces(line, method_end);
         let end = find_control_or_space(line, start);
@@ -54,10 +55,10 @@ impl RequestLine {
             Some(protocol) => self.version = read_version(protocol)?,
             None => return Err(RequestLineFault::Http09),
         }
-        if let Some(authority) = self.authority.clone().and_then(|range| line.get(range)) {
-            host::parse(authority).map_err(|_| RequestLineFault::Authority)?;
+        match self.authority.clone().and_then(|range| line.get(range)) {
+            Some(authority) if !is_authority(authority) => Err(RequestLineFault::Authority),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn read_target(&mut self, line: &[u8], range: Range<usize>) -> Result<(), RequestLineFault> {
@@ -92,6 +93,15 @@ impl RequestLine {
         self.lacks_slash = rest.get(length) != Some(&b'/');
         Ok(())
     }
+}
+
+/// Whether `text` is a host with or without port, of letters, digits, `.`, `-` and `_` or in brackets.
+///
+/// Narrower than what `Host` may be, as in nginx, but for the underscore, which names that a forward proxy
+/// is asked for do have.
+fn is_authority(text: &[u8]) -> bool {
+    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_' | b':');
+    (text.first() == Some(&b'[') || text.iter().all(is_plain)) && host::parse(text).is_ok()
 }
 
 /// Position of the first octet at or after `from` that is no space.

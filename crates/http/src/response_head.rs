@@ -1,7 +1,7 @@
 //! The head of an answer: written to clients, read from applications and other servers.
 
 use crate::octets::{find_control, is_writable_name};
-use crate::{Headers, StatusCode, Version};
+use crate::{HeaderId, Headers, StatusCode, Version};
 
 /// The head of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,11 @@ impl ResponseHead {
     pub fn write(&self, version: Version, out: &mut Vec<u8>) {
         write_status_line(version, self.status, &self.reason, out);
         for header in self.headers.iter() {
-            write_header(out, header.name, header.value);
+            if header.id == HeaderId::Other {
+                write_header(out, header.name, header.value);
+            } else {
+                write_field(out, header.name, header.value);
+            }
         }
     }
 }
@@ -64,9 +68,21 @@ pub fn write_status_line(version: Version, status: StatusCode, reason: &[u8], ou
 /// left out.
 #[inline]
 pub fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    if !is_writable_name(name) {
-        return;
+    if is_writable_name(name) {
+        write_field(out, name, value);
     }
+}
+
+/// [`write_header`] for a known name, as [`HeaderId::name`] spells it; [`HeaderId::Other`] writes nothing.
+#[inline]
+pub fn write_known_header(out: &mut Vec<u8>, id: HeaderId, value: &[u8]) {
+    if id != HeaderId::Other {
+        write_field(out, id.name().as_bytes(), value);
+    }
+}
+
+#[inline]
+fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -94,7 +110,6 @@ fn write_cleaned(out: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HeaderId;
 
     fn written(head: &ResponseHead) -> String {
         let mut out = Vec::new();

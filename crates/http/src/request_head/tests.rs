@@ -193,6 +193,8 @@ const WRONG: &[(&str, u16)] = &[
     ("GET http://a..b/ ~\r\n", 400),
     ("GET http://[::1/ ~\r\n", 400),
     ("GET http://a#b ~\r\n", 400),
+    ("GET http://a%2fb ~\r\n", 400),
+    ("GET http://a,b/ ~\r\n", 400),
     ("CONNECT / ~\r\n", 400),
     ("CONNECT a ~\r\n", 400),
     ("CONNECT a: ~\r\n", 400),
