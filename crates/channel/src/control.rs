@@ -79,7 +79,8 @@ pub enum Message {
 ///
 /// [`ChannelError::System`]; a peer that is gone is `EPIPE`.
 pub fn send(socket: BorrowedFd<'_>, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<(), ChannelError> {
-    send_packet(socket, &message.encode(), descriptor, SendFlags::empty()).map_err(ChannelError::system("control channel"))
+    send_packet(socket, &message.encode(), descriptor, SendFlags::empty())
+        .map_err(ChannelError::system("control channel"))
 }
 
 /// Receives one message; `None` when the peer has closed its end.
@@ -164,7 +165,9 @@ impl Message {
             }
             Self::Failed { reason } => {
                 packet.push(FAILED);
-                let most = reason.floor_char_boundary(CONTROL_MESSAGE_BYTES_MAX - 1);
+                // One byte is the kind; a cut stays between characters.
+                let most = reason.len().min(CONTROL_MESSAGE_BYTES_MAX - 1);
+                let most = (0..=most).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
                 packet.extend(reason.bytes().take(most));
             }
             Self::Born { worker, pid, first_seat, seats } => {

@@ -345,7 +345,8 @@ impl EdgeThread {
     fn collect_ready(&mut self) -> bool {
         let seats = self.pool.layout().seats();
         let mut any = 0;
-        for (index, (mine, shared)) in self.ready.iter_mut().zip(self.pool.segment.ready_seats(self.index)).enumerate() {
+        for (index, (mine, shared)) in self.ready.iter_mut().zip(self.pool.segment.ready_seats(self.index)).enumerate()
+        {
             if shared.load(Ordering::Relaxed) != 0 {
                 *mine |= shared.swap(0, Ordering::SeqCst);
                 // Bits beyond the last seat are some worker's nonsense.
@@ -434,9 +435,8 @@ impl EdgeThread {
             | Completion::End { ticket, .. }
             | Completion::Lost { ticket, .. } => *ticket,
         };
-        let is_this = |local: &Local| {
-            local.generation == generation && matches!(local.phase, Phase::Submitted | Phase::Ended)
-        };
+        let is_this =
+            |local: &Local| local.generation == generation && matches!(local.phase, Phase::Submitted | Phase::Ended);
         self.locals.get(ticket.index()).is_some_and(is_this)
     }
 

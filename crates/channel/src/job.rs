@@ -288,7 +288,9 @@ impl Job {
                 self.make_room(block)?;
                 continue;
             }
-            let span = self.stream.span(self.seat.segment(), self.produced, room.min(rest.len()));
+            let untold = (self.produced - self.told) as usize;
+            let most = room.min(rest.len()).min(TELL_BYTES as usize - untold);
+            let span = self.stream.span(self.seat.segment(), self.produced, most);
             let (piece, later) = rest.split_at(span.len());
             span.copy_from(piece);
             rest = later;
@@ -366,9 +368,7 @@ impl Job {
         if !self.is_head_told {
             self.is_head_told = true;
             self.report(Kind::Head);
-        } else if self.produced > self.told
-            && self.header().flow.data_pending.swap(1, Ordering::AcqRel) == 0
-        {
+        } else if self.produced > self.told && self.header().flow.data_pending.swap(1, Ordering::AcqRel) == 0 {
             self.report(Kind::Data);
         }
         self.told = self.produced;

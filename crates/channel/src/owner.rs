@@ -78,12 +78,9 @@ mod tests {
 
     #[test]
     fn words_come_back() {
-        for owner in [
-            Owner::free(0),
-            Owner::queued(u32::MAX),
-            Owner::claimed(7, 1023),
-            Owner::started(0x8000_0001, u16::MAX),
-        ] {
+        for owner in
+            [Owner::free(0), Owner::queued(u32::MAX), Owner::claimed(7, 1023), Owner::started(0x8000_0001, u16::MAX)]
+        {
             assert_eq!(Owner::from_word(owner.to_word()), owner);
         }
         assert_eq!(Owner::free(0).to_word(), 0, "a fresh segment is all free slots");

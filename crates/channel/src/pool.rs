@@ -27,11 +27,13 @@ pub struct Pool {
     /// Which edge threads' handles have been given out.
     taken: Mutex<Vec<bool>>,
     /// Response files, by seat, that were received while another edge thread looked for its own.
-    strays: Vec<Mutex<Vec<(Packet, OwnedFd)>>>,
+    strays: Vec<Strays>,
     deaths: Mutex<Deaths>,
     /// Number of the latest death: what edge threads compare with, without the lock.
     latest_death: AtomicU64,
 }
+
+type Strays = Mutex<Vec<(Packet, OwnedFd)>>;
 
 /// The deaths that some edge thread has not seen yet, oldest first.
 #[derive(Debug, Default)]
@@ -207,7 +209,7 @@ impl Pool {
         None
     }
 
-    fn socket_of(&self, seat: u16) -> Option<(BorrowedFd<'_>, &Mutex<Vec<(Packet, OwnedFd)>>)> {
+    fn socket_of(&self, seat: u16) -> Option<(BorrowedFd<'_>, &Strays)> {
         let seat = usize::from(seat);
         Some((self.seat_sockets.get(seat)?.as_fd(), self.strays.get(seat)?))
     }

@@ -32,7 +32,8 @@ impl EdgeThread {
             self.pool.clean_seats(death.seats.clone());
             self.backlog.push_back((0, Completion::Cleaned { seats: death.seats }));
         }
-        // Nobody may be left awake for what has just been queued again, nor for what the dead had been woken for.
+        wake::wake_again(&self.pool.segment, &self.pool.seat_wakes);
+        // Nobody may sleep on over what has just been queued again, or over what the dead had been woken for.
         wake::wake_for_queued(&self.pool.segment, &self.pool.seat_wakes);
         true
     }

@@ -333,14 +333,7 @@ impl Drop for Segment {
 
 impl Header {
     fn numbers(&self) -> [&AtomicU32; 6] {
-        [
-            &self.version,
-            &self.processes,
-            &self.threads,
-            &self.edge_threads,
-            &self.slots_per_thread,
-            &self.chunks,
-        ]
+        [&self.version, &self.processes, &self.threads, &self.edge_threads, &self.slots_per_thread, &self.chunks]
     }
 }
 

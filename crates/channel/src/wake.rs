@@ -51,8 +51,7 @@ pub(crate) fn wake_for_queued(segment: &Segment, seat_wakes: &[OwnedFd]) {
     if idle_seats.iter().all(|word| word.load(Ordering::Relaxed) == 0) {
         return;
     }
-    let woken = count(segment.woken_seats());
-    let mut wanted = queued.saturating_sub(woken);
+    let mut wanted = queued.saturating_sub(count_awaited(segment));
     for (index, word) in idle_seats.iter().enumerate() {
         let mut idle = word.load(Ordering::Relaxed);
         while idle != 0 && wanted > 0 {
@@ -78,6 +77,31 @@ fn wake(segment: &Segment, seat_wakes: &[OwnedFd], bit: usize) -> bool {
     }
     signal(descriptor);
     true
+}
+
+/// Wakes again whoever counts as woken: a worker killed while it woke another may have marked it only.
+pub(crate) fn wake_again(segment: &Segment, seat_wakes: &[OwnedFd]) {
+    for (index, word) in segment.woken_seats().iter().enumerate() {
+        let mut woken = word.load(Ordering::SeqCst);
+        while woken != 0 {
+            let bit = index * 64 + woken.trailing_zeros() as usize;
+            woken &= woken - 1;
+            seat_wakes.get(seat_of(segment.layout(), bit)).into_iter().for_each(signal);
+        }
+    }
+}
+
+/// How many seats were woken and have not looked yet.
+///
+/// A woken bit beside an idle bit does not count: its waker has not finished, and may never do if it is a
+/// worker that was killed there.
+fn count_awaited(segment: &Segment) -> u64 {
+    let words = segment.woken_seats().iter().zip(segment.idle_seats());
+    let awaited = |(woken, idle): (&AtomicU64, &AtomicU64)| {
+        let idle = idle.load(Ordering::Relaxed);
+        u64::from((woken.load(Ordering::Relaxed) & !idle).count_ones())
+    };
+    words.map(awaited).sum()
 }
 
 /// How many bits are set.

@@ -73,8 +73,7 @@ impl Worker {
         let socket = socket.ok_or(ChannelError::Index { what: "seat", index: thread })?;
         let seat = self.first_seat + thread;
         let edge_threads = 0..self.layout().edge_threads;
-        let counter =
-            |edge_thread| self.shared.segment.completions(seat, edge_thread).produced.load(Ordering::Acquire);
+        let counter = |edge_thread| self.shared.segment.completions(seat, edge_thread).produced.load(Ordering::Acquire);
         Ok(Seat {
             shared: Arc::new(SeatShared {
                 produced: Mutex::new(edge_threads.map(counter).collect()),
