@@ -50,7 +50,7 @@ pub use detach::{Detached, daemonize};
 pub use error::{IdentityError, MasterError};
 pub use identity::Identity;
 pub use log::{Level, Log};
-pub use pid_file::PidFile;
+pub use pid_file::{PidFile, signal_by_pid_file};
 pub use plan::{
     ChildPlan, Death, Executable, MasterPlan, NoSuccessors, Output, Program, Role, Scope, StartFailure, StopKind,
     Successors, Timings,

@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use daemun_net::SystemCause;
+use rustix::process::{Pid, Signal};
+
 /// A pid file this process has written.
 #[derive(Debug)]
 pub struct PidFile {
@@ -108,4 +111,16 @@ mod tests {
     fn a_missing_folder_is_an_error() {
         PidFile::write(Path::new("/run/no-such-folder/pid")).expect_err("nowhere to write");
     }
+}
+
+/// Sends `signal` to the process whose id is in the file at `path`.
+///
+/// # Errors
+///
+/// When the file cannot be read or holds no process id, or the system refuses; the text names the file or the process.
+pub fn signal_by_pid_file(path: &Path, signal: Signal) -> Result<(), String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("open() \"{shown}\" failed ({})", SystemCause(&error)))?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw).ok_or_else(|| format!("invalid PID number \"{}\" in \"{shown}\"", text.trim()))?;
+    rustix::process::kill_process(pid, signal).map_err(|error| format!("kill({}) failed ({error})", pid.as_raw_nonzero()))
 }

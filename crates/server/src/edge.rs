@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use daemun_net::{Acceptor, Listener, PeerAddress, Stream};
+use daemun_net::{Acceptor, ListenerSet, PeerAddress, Stream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -26,7 +26,7 @@ pub struct EdgePlan {
     /// The configuration in force.
     pub runtime: Arc<Runtime>,
     /// The bound sockets, in the order of [`Runtime::listeners`].
-    pub listeners: Vec<Listener>,
+    pub listeners: ListenerSet,
     /// Application pools, in the order of their [`crate::backend::BackendId`].
     pub pools: Vec<Box<dyn PoolFactory>>,
     /// Event-loop threads, at least one.
@@ -52,18 +52,26 @@ enum Command {
     Stop,
 }
 
+/// What the first thread does beside serving.
+struct First {
+    commander: watch::Sender<Command>,
+    started: Box<dyn FnOnce()>,
+}
+
 /// Serves until told to stop: SIGQUIT drains, SIGTERM and SIGINT stop at once, SIGUSR1 reopens the logs.
+///
+/// `started` is called once the first thread accepts connections.
 ///
 /// # Errors
 /// When a thread or its event loop cannot be made.
-pub fn run(plan: EdgePlan) -> io::Result<()> {
+pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
     let plan = Arc::new(plan);
     let (sender, receiver) = watch::channel(Command::Run);
     let mut others = Vec::new();
     for index in 1..plan.threads.max(1) {
         others.push(spawn_thread(index, Arc::clone(&plan), receiver.clone())?);
     }
-    let result = run_thread(0, &plan, receiver, Some(sender.clone()));
+    let result = run_thread(0, &plan, receiver, Some(First { commander: sender.clone(), started }));
     if result.is_err() {
         sender.send_replace(Command::Stop);
     }
@@ -86,14 +94,14 @@ fn run_thread(
     index: usize,
     plan: &Arc<EdgePlan>,
     receiver: watch::Receiver<Command>,
-    commander: Option<watch::Sender<Command>>,
+    first: Option<First>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .on_thread_park(log::flush)
         .build_local(LocalOptions::default())?;
-    let result = runtime.block_on(serve_thread(index, plan, receiver, commander));
+    let result = runtime.block_on(serve_thread(index, plan, receiver, first));
     thread::clear_spare_requests();
     drop(runtime);
     log::flush();
@@ -104,7 +112,7 @@ async fn serve_thread(
     index: usize,
     plan: &Arc<EdgePlan>,
     mut receiver: watch::Receiver<Command>,
-    commander: Option<watch::Sender<Command>>,
+    first: Option<First>,
 ) -> io::Result<()> {
     let backends = plan.pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
     let runtime = Rc::new(ThreadRuntime { shared: Arc::clone(&plan.runtime), backends });
@@ -115,8 +123,9 @@ async fn serve_thread(
         let id = ListenerId(u32::try_from(number).unwrap_or(u32::MAX));
         acceptors.push(spawn_local(accept_all(acceptor, id, Rc::clone(&edge))));
     }
-    if let Some(commander) = commander {
+    if let Some(First { commander, started }) = first {
         spawn_local(obey_signals(commander, Arc::clone(&plan.runtime), Signals::new()?));
+        started();
     }
     let mut command = *receiver.borrow_and_update();
     while command == Command::Run {

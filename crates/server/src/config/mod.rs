@@ -12,7 +12,7 @@ pub mod setter;
 mod table;
 mod walk;
 
-pub use build::{Build, BuildInput, build};
+pub use build::{Build, BuildInput, PoolListener, build};
 pub use core::{CORE, Core, ErrorPage, IfModifiedSince, OpenFileCache, ServerTokens};
 pub use main_block::{Main, WorkerProcesses};
 pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};

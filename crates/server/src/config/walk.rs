@@ -12,6 +12,7 @@ use crate::module::{AnyModule, OpenSettings};
 use crate::route::Matcher;
 
 /// A configuration with typed settings, nothing inherited yet.
+#[derive(Default)]
 pub struct Typed {
     /// Settings of the main context and of `events`.
     pub main: Main,

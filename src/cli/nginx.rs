@@ -1,0 +1,145 @@
+//! nginx's command line: `-c -p -e -g -t -T -q -s -v -V -h -?`, values beside the letter or behind it.
+
+use std::path::PathBuf;
+
+use super::{Mode, Request, Settings, Signal, VERSION};
+use crate::paths;
+
+/// Reads nginx's command line.
+pub fn parse(arguments: &[String]) -> Request {
+    match read(arguments) {
+        Ok(request) | Err(request) => request,
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    configuration: Option<PathBuf>,
+    prefix: Option<PathBuf>,
+    error_log: Option<PathBuf>,
+    directives: Option<String>,
+    signal: Option<Signal>,
+    tests: bool,
+    dumps: bool,
+    is_quiet: bool,
+    version: Option<Version>,
+}
+
+enum Version {
+    Short,
+    Long,
+    Help,
+}
+
+fn read(arguments: &[String]) -> Result<Request, Request> {
+    let mut options = Options::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+            return Err(refuse(format!("invalid option: \"{argument}\"")));
+        };
+        let mut letters = letters.char_indices();
+        while let Some((at, letter)) = letters.next() {
+            let attached = &argument[1 + at + letter.len_utf8()..];
+            if !"cpegs".contains(letter) {
+                options.flag(letter)?;
+                continue;
+            }
+            let value = if attached.is_empty() { rest.next().cloned() } else { Some(attached.to_owned()) };
+            options.value(letter, value.ok_or_else(|| refuse(needs(letter)))?)?;
+            break;
+        }
+    }
+    Ok(options.request())
+}
+
+impl Options {
+    fn flag(&mut self, letter: char) -> Result<(), Request> {
+        match letter {
+            '?' | 'h' => self.version = Some(Version::Help),
+            'v' => self.version = Some(Version::Short),
+            'V' => self.version = Some(Version::Long),
+            't' => self.tests = true,
+            'T' => {
+                self.tests = true;
+                self.dumps = true;
+            }
+            'q' => self.is_quiet = true,
+            other => return Err(refuse(format!("invalid option: \"{other}\""))),
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, letter: char, value: String) -> Result<(), Request> {
+        match letter {
+            'c' => self.configuration = Some(value.into()),
+            'p' => self.prefix = Some(value.into()),
+            'e' => self.error_log = Some(value.into()),
+            'g' => self.directives = Some(value),
+            _ => {
+                let signal = SIGNALS.iter().find(|(name, _)| *name == value).map(|(_, signal)| *signal);
+                self.signal = Some(signal.ok_or_else(|| refuse(format!("invalid option: \"-s {value}\"")))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn request(self) -> Request {
+        match self.version {
+            Some(Version::Short) => return Request::Print(VERSION.to_owned()),
+            Some(Version::Long) => return Request::Print(format!("nginx version: nginx/1.31.4\n{VERSION}")),
+            Some(Version::Help) => return Request::Print(HELP.to_owned()),
+            None => {}
+        }
+        let prefix = paths::absolute(&self.prefix.clone().unwrap_or_else(|| PathBuf::from(paths::DEFAULT_PREFIX)));
+        let default = if self.prefix.is_some() { prefix.join("conf/nginx.conf") } else { PathBuf::from(paths::DEFAULT_CONFIGURATION) };
+        let configuration = self.configuration.map_or(default, |path| prefix.join(path));
+        let settings = Settings {
+            mode: Mode::Web,
+            prefix,
+            configuration: Some(configuration),
+            directives: self.directives,
+            error_log: self.error_log,
+            ini_files: Vec::new(),
+            pool_arguments: Vec::new(),
+            is_quiet: self.is_quiet,
+            dumps: self.dumps,
+        };
+        match self.signal {
+            Some(signal) => Request::Signal(settings, signal),
+            None if self.tests => Request::Check(settings),
+            None => Request::Serve(settings),
+        }
+    }
+}
+
+fn refuse(message: String) -> Request {
+    Request::Refuse(format!("nginx: {message}"))
+}
+
+fn needs(letter: char) -> String {
+    let what = match letter {
+        'c' | 'e' => "file name",
+        'p' => "directory name",
+        _ => "parameter",
+    };
+    format!("option \"-{letter}\" requires {what}")
+}
+
+const SIGNALS: [(&str, Signal); 4] = [("stop", Signal::Stop), ("quit", Signal::Quit), ("reopen", Signal::Reopen), ("reload", Signal::Reload)];
+
+const HELP: &str = "\
+Usage: daemun web [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]
+
+Options:
+  -?,-h         : this help
+  -v            : show version and exit
+  -V            : show version and configure options then exit
+  -t            : test configuration and exit
+  -T            : test configuration, dump it and exit
+  -q            : suppress non-error messages during configuration testing
+  -s signal     : send signal to a master process: stop, quit, reopen, reload
+  -p prefix     : set prefix path
+  -e filename   : set error log file
+  -c filename   : set configuration file
+  -g directives : set global directives out of configuration file";

@@ -1,0 +1,84 @@
+//! daemun's own command line.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{Mode, Request, Settings};
+use crate::manual::Manual;
+use crate::paths;
+
+/// Reads daemun's own command line.
+pub fn parse(arguments: &[String]) -> Request {
+    let words = std::iter::once("daemun").chain(arguments.iter().map(String::as_str));
+    let matches = match command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return Request::Refuse(error.to_string().trim_end().to_owned()),
+        Err(answer) => return Request::Print(answer.to_string().trim_end().to_owned()),
+    };
+    match matches.subcommand() {
+        Some(("run", matches)) => settings(matches).map_or_else(Request::Refuse, Request::Serve),
+        Some(("check", matches)) => settings(matches).map_or_else(Request::Refuse, Request::Check),
+        Some(("manual", matches)) => match matches.get_one::<String>("which").map(String::as_str) {
+            Some("options") => Request::Manual(Manual::Options),
+            _ => Request::Manual(Manual::Directives),
+        },
+        _ => Request::Refuse(command().render_help().to_string()),
+    }
+}
+
+fn command() -> Command {
+    let run = configuration_arguments(Command::new("run").about("Serves by an nginx.conf and uwsgi.ini files, everything in one supervision tree"));
+    let check = configuration_arguments(Command::new("check").about("Says what is wrong with a configuration, and what in it has no effect"));
+    let which = Arg::new("which").value_parser(["directives", "options"]).required(true);
+    Command::new("daemun")
+        .about("Web server, application server and gateway in one")
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommand(run)
+        .subcommand(check)
+        .subcommand(Command::new("web").about("nginx's command line: daemun web -h"))
+        .subcommand(Command::new("app").about("uWSGI's command line: daemun app --help"))
+        .subcommand(Command::new("manual").about("Prints a manual made of the tables").hide(true).arg(which))
+}
+
+fn configuration_arguments(command: Command) -> Command {
+    let path = || value_parser!(PathBuf);
+    command
+        .arg(Arg::new("folder").value_name("FOLDER").value_parser(path()).help("Folder with nginx.conf and uwsgi.ini, in place of -p, -c and --ini"))
+        .arg(Arg::new("prefix").short('p').value_name("FOLDER").value_parser(path()).help("Where relative paths begin"))
+        .arg(Arg::new("configuration").short('c').value_name("FILE").value_parser(path()).help("The nginx.conf"))
+        .arg(Arg::new("ini").long("ini").value_name("FILE").value_parser(path()).action(ArgAction::Append).help("A uwsgi.ini; may be given several times"))
+        .arg(Arg::new("directives").short('g').value_name("DIRECTIVES").help("Directives of the main context, in place of the file's own of the same names"))
+        .arg(Arg::new("error_log").short('e').value_name("FILE").value_parser(path()).help("Error log until the configuration says otherwise"))
+}
+
+fn settings(matches: &ArgMatches) -> Result<Settings, String> {
+    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let folder = path("folder").map(|folder| paths::absolute(&folder));
+    let prefix = path("prefix").map(|prefix| paths::absolute(&prefix)).or_else(|| folder.clone()).unwrap_or_else(|| paths::absolute(".".as_ref()));
+    let in_folder = |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
+    let configuration = path("configuration").map(|path| prefix.join(path)).or_else(|| in_folder("nginx.conf"));
+    let mut ini_files: Vec<PathBuf> = matches.get_many::<PathBuf>("ini").unwrap_or_default().map(|path| prefix.join(path)).collect();
+    if ini_files.is_empty() {
+        ini_files.extend(in_folder("uwsgi.ini"));
+    }
+    if configuration.is_none() && ini_files.is_empty() {
+        return Err(match folder {
+            Some(folder) => format!("daemun: neither nginx.conf nor uwsgi.ini in {}", folder.display()),
+            None => "daemun: nothing to serve: give a folder, -c nginx.conf or --ini uwsgi.ini".to_owned(),
+        });
+    }
+    Ok(Settings {
+        mode: Mode::Run,
+        prefix,
+        configuration,
+        directives: matches.get_one::<String>("directives").cloned(),
+        error_log: path("error_log"),
+        ini_files,
+        pool_arguments: Vec::new(),
+        is_quiet: false,
+        dumps: false,
+    })
+}

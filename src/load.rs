@@ -1,0 +1,102 @@
+//! From files to typed settings: nginx.conf, uwsgi.ini, and what the command line says.
+
+use std::path::Path;
+
+use daemun_app::options::{self, PoolOptions, Surroundings};
+use daemun_conf::{Diagnostic, FileSystem, Node, Parser, Sources, render_all};
+use daemun_server::config::{DirectiveTable, Typed, walk};
+
+use crate::cli::{Mode, Settings};
+use crate::modules::MODULES;
+
+/// What was read.
+pub struct Loaded {
+    /// The nginx.conf, or an empty one.
+    pub typed: Typed,
+    /// Its texts, for messages.
+    pub sources: Sources,
+    /// The application pools.
+    pub pools: Vec<LoadedPool>,
+    /// Messages of the ini files, rendered.
+    pub pool_messages: Vec<String>,
+    /// Whether any of it is an error.
+    pub has_errors: bool,
+}
+
+/// One pool as configured.
+pub struct LoadedPool {
+    /// The file's name without its ending, or "app".
+    pub name: String,
+    /// Its options.
+    pub options: PoolOptions,
+}
+
+/// Reads everything that `settings` name.
+pub fn load(settings: &Settings) -> Loaded {
+    let mut pools = Vec::new();
+    let mut pool_messages = Vec::new();
+    let mut has_errors = false;
+    for (name, reading) in readings(settings) {
+        has_errors |= reading.has_errors();
+        if !reading.diagnostics.is_empty() {
+            pool_messages.push(reading.render());
+        }
+        pools.push(LoadedPool { name: unique(&name, &pools), options: reading.pool });
+    }
+    let (typed, sources) = read_web(settings);
+    has_errors |= typed.diagnostics.iter().any(Diagnostic::is_error);
+    Loaded { typed, sources, pools, pool_messages, has_errors }
+}
+
+fn readings(settings: &Settings) -> Vec<(String, options::Reading)> {
+    let mut surroundings = Surroundings::of_this_process();
+    if settings.mode == Mode::App {
+        return vec![("app".to_owned(), options::read_arguments(&FileSystem, &surroundings, &settings.pool_arguments))];
+    }
+    surroundings.working_directory.clone_from(&settings.prefix);
+    let read = |path: &std::path::PathBuf| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        (name, options::read_file(&FileSystem, &surroundings, &path.to_string_lossy()))
+    };
+    settings.ini_files.iter().map(read).collect()
+}
+
+fn unique(name: &str, pools: &[LoadedPool]) -> String {
+    let is_taken = |candidate: &str| pools.iter().any(|pool| pool.name == candidate);
+    if !is_taken(name) {
+        return name.to_owned();
+    }
+    (2..).map(|number| format!("{name}-{number}")).find(|candidate| !is_taken(candidate)).unwrap_or_default()
+}
+
+fn read_web(settings: &Settings) -> (Typed, Sources) {
+    let table = DirectiveTable::new(MODULES);
+    let Some(path) = &settings.configuration else {
+        let empty = daemun_conf::parse_text("none", "events { }");
+        return (walk(&empty.tree, &table, MODULES), empty.sources);
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut parser = Parser::new(&FileSystem, folder);
+    let overrides = settings.directives.as_deref().map(|text| parser.parse_command_line(text)).unwrap_or_default();
+    let file = parser.parse_file(path);
+    let parsed = parser.finish(merge(settings.mode, overrides, file));
+    let mut typed = walk(&parsed.tree, &table, MODULES);
+    // What the text says of itself stands before what the words mean.
+    let meanings = std::mem::replace(&mut typed.diagnostics, parsed.diagnostics);
+    typed.diagnostics.extend(meanings);
+    (typed, parsed.sources)
+}
+
+/// `-g` stands before the file. Under `daemun run` it takes the place of the file's own directives of the same names.
+fn merge(mode: Mode, overrides: Vec<Node>, file: Vec<Node>) -> Vec<Node> {
+    let is_replaced = |node: &Node| mode == Mode::Run && node.block.is_none() && overrides.iter().any(|other| other.is(&node.name.text));
+    let kept: Vec<_> = file.into_iter().filter(|node| !is_replaced(node)).collect();
+    overrides.into_iter().chain(kept).collect()
+}
+
+/// All messages, those of nginx.conf last.
+pub fn render(loaded: &Loaded, diagnostics: &[Diagnostic]) -> String {
+    let mut text: String = loaded.pool_messages.concat();
+    text.push_str(&render_all(diagnostics, &loaded.sources));
+    text
+}

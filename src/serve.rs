@@ -1,0 +1,320 @@
+//! Loads, checks, builds, binds, and hands the plan to the master.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use daemun_app::pool::Pool;
+use daemun_conf::{Diagnostic, Severity};
+use daemun_master::{ChildPlan, Death, Identity, MasterPlan, ReadyNotice, Role, Scope, StopKind, Successors, signal_by_pid_file};
+use daemun_net::ListenerSet;
+use daemun_server::backend::{BackendId, SocketName};
+use daemun_server::config::{BuildInput, PoolListener, build};
+use daemun_server::edge::{self, EdgePlan};
+use daemun_server::log::{ErrorLog, Level};
+use daemun_server::runtime::Runtime;
+
+use crate::cli::{Mode, Settings, Signal};
+use crate::load::{self, Loaded};
+use crate::modules::MODULES;
+use crate::paths;
+
+/// Why the program does not start: a text for the terminal.
+type Refusal = String;
+
+/// Serves until told to stop.
+pub fn serve(settings: &Settings) -> ExitCode {
+    match start(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what is wrong with a configuration; `-t` and `daemun check`.
+pub fn check(settings: &Settings) -> ExitCode {
+    let mut loaded = load::load(settings);
+    let path = settings.configuration.as_deref().unwrap_or(Path::new("uwsgi.ini")).display().to_string();
+    let program = program_name(settings.mode);
+    let result = if loaded.has_errors { Err(std::mem::take(&mut loaded.typed.diagnostics)) } else { build_web(settings, &mut loaded, &[], false) };
+    let (is_valid, diagnostics) = match result {
+        Ok((_, diagnostics)) => (true, diagnostics),
+        Err(diagnostics) => (false, diagnostics),
+    };
+    let shown: Vec<_> = diagnostics.into_iter().filter(|one| is_shown(one, settings)).collect();
+    eprint!("{}", load::render(&loaded, &shown));
+    if !is_valid {
+        eprintln!("{program}: configuration file {path} test failed");
+        return ExitCode::FAILURE;
+    }
+    if !settings.is_quiet {
+        eprintln!("{program}: the configuration file {path} syntax is ok");
+        eprintln!("{program}: configuration file {path} test is successful");
+    }
+    if settings.dumps {
+        for source in loaded.sources.iter() {
+            println!("# configuration file {}:", source.name());
+            println!("{}", String::from_utf8_lossy(source.bytes()));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// `nginx -t` says errors and warnings; `daemun check` says everything.
+fn is_shown(diagnostic: &Diagnostic, settings: &Settings) -> bool {
+    match settings.mode {
+        Mode::Run => true,
+        Mode::Web | Mode::App => diagnostic.severity != Severity::Notice,
+    }
+}
+
+/// Sends a signal to the master whose pid file the configuration names.
+pub fn signal(settings: &Settings, signal: Signal) -> ExitCode {
+    let loaded = load::load(settings);
+    if loaded.has_errors {
+        eprint!("{}", load::render(&loaded, &loaded.typed.diagnostics));
+        return ExitCode::FAILURE;
+    }
+    let path = pid_path(settings, &loaded.typed.main).unwrap_or_else(|| settings.prefix.join(paths::DEFAULT_PID));
+    let number = match signal {
+        Signal::Stop => daemun_master::Signal::TERM,
+        Signal::Quit => daemun_master::Signal::QUIT,
+        Signal::Reopen => daemun_master::Signal::USR1,
+        Signal::Reload => daemun_master::Signal::HUP,
+    };
+    match signal_by_pid_file(&path, number) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nginx: [error] {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn program_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Web => "nginx",
+        Mode::Run | Mode::App => "daemun",
+    }
+}
+
+fn start(settings: &Settings) -> Result<(), Refusal> {
+    let mut loaded = load::load(settings);
+    if loaded.has_errors {
+        return Err(load::render(&loaded, &loaded.typed.diagnostics));
+    }
+    let threads = loaded.typed.main.edge_threads();
+    let pools = make_pools(&mut loaded, threads)?;
+    let built = build_web(settings, &mut loaded, &pools, true);
+    let (runtime, diagnostics) = built.map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
+    let warnings: Vec<_> = diagnostics.into_iter().filter(|one| one.severity == Severity::Warning).collect();
+    eprint!("{}", load::render(&loaded, &warnings));
+    let runtime = Arc::new(runtime);
+    let listeners = bind(&runtime)?;
+    let is_web_daemon = settings.mode == Mode::Web && runtime.main.daemon();
+    let detached = match (is_web_daemon, pools.iter().find_map(|pool| pool.options.daemonize.clone())) {
+        (false, None) => None,
+        (false, Some(_)) if settings.mode == Mode::Run => None,
+        _ => Some(daemun_master::daemonize().map_err(|error| format!("daemun: leaving the terminal failed: {error}"))?),
+    };
+    let mut plan = master_plan(settings, &runtime, &listeners, pools)?;
+    plan.detached = detached;
+    daemun_master::run(plan).map_err(|error| format!("{}: [emerg] {error}", program_name(settings.mode)))
+}
+
+fn make_pools(loaded: &mut Loaded, threads: usize) -> Result<Vec<Pool>, Refusal> {
+    let mut pools = Vec::new();
+    for (number, pool) in std::mem::take(&mut loaded.pools).into_iter().enumerate() {
+        let made = Pool::new(&pool.name, pool.options, BackendId(number), threads);
+        pools.push(made.map_err(|error| format!("[emerg] application \"{}\": {error}", pool.name))?);
+    }
+    Ok(pools)
+}
+
+fn build_web(settings: &Settings, loaded: &mut Loaded, pools: &[Pool], opens_logs: bool) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut backends = HashMap::new();
+    let mut pool_listeners = Vec::new();
+    for (number, pool) in pools.iter().enumerate() {
+        match collect(pool, BackendId(number), &mut backends) {
+            Ok(listeners) => pool_listeners.extend(listeners),
+            Err(text) => return Err(vec![Diagnostic::error_without_place(text)]),
+        }
+    }
+    let default = (settings.mode == Mode::Web).then(|| PathBuf::from(paths::DEFAULT_ERROR_LOG));
+    let typed = std::mem::take(&mut loaded.typed);
+    build(BuildInput {
+        typed,
+        modules: MODULES,
+        prefix: settings.prefix.clone(),
+        error_log: settings.error_log.clone().or(default).filter(|path| path != Path::new("stderr")),
+        backends,
+        pool_listeners,
+        opens_logs,
+    })
+}
+
+fn collect(pool: &Pool, id: BackendId, backends: &mut HashMap<SocketName, BackendId>) -> Result<Vec<PoolListener>, String> {
+    let error = |error| format!("application \"{}\": {error}", pool.name);
+    for name in pool.socket_names().map_err(error)? {
+        backends.entry(name).or_insert(id);
+    }
+    pool.listeners().map_err(error)
+}
+
+fn bind(runtime: &Runtime) -> Result<ListenerSet, Refusal> {
+    let wanted: Vec<_> = runtime.listeners.iter().map(|listener| (&listener.setting.address, &listener.setting.options)).collect();
+    ListenerSet::bind(wanted).map_err(|errors| errors.iter().map(|error| format!("daemun: [emerg] {error}\n")).collect())
+}
+
+fn pid_path(settings: &Settings, main: &daemun_server::config::Main) -> Option<PathBuf> {
+    let default = (settings.mode == Mode::Web).then(|| PathBuf::from(paths::DEFAULT_PID));
+    main.pid.clone().or(default).map(|path| settings.prefix.join(path))
+}
+
+fn master_plan(settings: &Settings, runtime: &Arc<Runtime>, listeners: &ListenerSet, pools: Vec<Pool>) -> Result<MasterPlan, Refusal> {
+    let mut pid_files: Vec<_> = pid_path(settings, &runtime.main).into_iter().collect();
+    pid_files.extend(pools.iter().filter_map(|pool| pool.options.pidfile.clone()));
+    // A socket file without its server is of no use to anybody: nginx removes its own, uWSGI under `vacuum`.
+    let keeps_files = !pools.is_empty() && settings.mode == Mode::App && !pools.iter().any(|pool| pool.options.vacuum);
+    let socket_files = if keeps_files { Vec::new() } else { listeners.socket_files() };
+    let extension = if pools.is_empty() { PathBuf::new() } else { paths::extension_module().map_err(|error| format!("daemun: [emerg] {error}"))? };
+    let generation = Generation {
+        runtime: Arc::clone(runtime),
+        listeners: listeners.try_clone().map_err(|error| format!("daemun: [emerg] {error}"))?,
+        pools: Rc::new(RefCell::new(pools)),
+        extension,
+        identity: edge_identity(runtime)?,
+    };
+    let children = generation.children().map_err(|error| format!("daemun: [emerg] {error}"))?;
+    let log = MasterLog(runtime.error_log.clone());
+    let mut plan = MasterPlan::new(children, Box::new(generation), Box::new(log));
+    plan.pid_files = pid_files;
+    plan.socket_files = socket_files;
+    plan.timings.graceful_stop = runtime.main.worker_shutdown_timeout();
+    if settings.mode != Mode::Web {
+        // Who runs an application wants its requests finished: by Ctrl-C, by `docker stop`, by systemd.
+        plan.on_terminate = StopKind::Graceful;
+        plan.timings.graceful_stop.get_or_insert(GRACEFUL_STOP);
+        let addresses = shown_addresses(runtime, settings.mode);
+        plan.on_started = Some(Box::new(move || eprint!("{addresses}")));
+    }
+    Ok(plan)
+}
+
+/// Where a person finds the site.
+fn shown_addresses(runtime: &Runtime, mode: Mode) -> String {
+    use daemun_net::ListenAddress;
+    use daemun_server::listener::Protocol;
+    let mut text = String::new();
+    for listener in &runtime.listeners {
+        match (&listener.setting.address, listener.setting.protocol) {
+            (ListenAddress::Tcp(address), Protocol::Http) => {
+                let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+                text.push_str(&format!("daemun serves http://{host}:{}/\n", address.port()));
+            }
+            (address, _) if mode == Mode::App => text.push_str(&format!("daemun serves {address}\n")),
+            _ => {}
+        }
+    }
+    text
+}
+
+fn edge_identity(runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
+    let Some((user, group)) = &runtime.main.user else { return Ok(None) };
+    if !Identity::can_switch() {
+        let message = "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";
+        runtime.error_log.write(Level::Warn, format_args!("{message}"));
+        return Ok(None);
+    }
+    let identity = Identity::look_up(user, Some(group.as_deref().unwrap_or(user)));
+    identity.map(Some).map_err(|error| format!("daemun: [emerg] {error}"))
+}
+
+/// Makes the processes, the first time and whenever one has died.
+struct Generation {
+    runtime: Arc<Runtime>,
+    listeners: ListenerSet,
+    pools: Rc<RefCell<Vec<Pool>>>,
+    extension: PathBuf,
+    identity: Option<Identity>,
+}
+
+impl Generation {
+    fn children(&self) -> Result<Vec<ChildPlan>, String> {
+        let mut children = Vec::new();
+        for pool in self.pools.borrow().iter() {
+            children.push(pool.zygote(&self.extension).map_err(|error| error.to_string())?);
+        }
+        children.push(self.edge()?);
+        Ok(children)
+    }
+
+    fn edge(&self) -> Result<ChildPlan, String> {
+        let log = &self.runtime.error_log;
+        let pools = self.pools.borrow_mut().iter_mut().filter_map(|pool| pool.factory(log.clone())).collect();
+        let listeners = self.listeners.try_clone().map_err(|error| error.to_string())?;
+        let plan = EdgePlan {
+            runtime: Arc::clone(&self.runtime),
+            listeners,
+            pools,
+            threads: self.runtime.main.edge_threads(),
+        };
+        let log = log.clone();
+        let mut child = ChildPlan::fork("edge", Role::Edge, move |notice| run_edge(plan, notice, &log));
+        child.identity.clone_from(&self.identity);
+        Ok(child)
+    }
+}
+
+fn run_edge(plan: EdgePlan, notice: ReadyNotice, log: &ErrorLog) -> u8 {
+    match edge::run(plan, Box::new(move || notice.announce())) {
+        Ok(()) => 0,
+        Err(error) => {
+            log.write(Level::Emerg, format_args!("the edge cannot serve: {error}"));
+            1
+        }
+    }
+}
+
+impl Successors for Generation {
+    fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String> {
+        let text = |error: daemun_app::pool::PoolError| error.to_string();
+        match death.role {
+            // The edge shares memory with every pool: all begin anew.
+            Role::Edge => {
+                self.pools.borrow_mut().iter_mut().try_for_each(Pool::renew).map_err(text)?;
+                self.children()
+            }
+            Role::Application => {
+                let pools = self.pools.borrow();
+                let pool = pools.iter().find(|pool| pool.process_name() == death.name);
+                pool.map(|pool| pool.zygote(&self.extension).map_err(text)).into_iter().collect()
+            }
+        }
+    }
+
+    fn scope(&mut self, death: &Death) -> Scope {
+        match death.role {
+            Role::Edge => Scope::All,
+            Role::Application => Scope::Alone,
+        }
+    }
+}
+
+/// The master's lines, in the error log of the main context.
+struct MasterLog(ErrorLog);
+
+impl daemun_master::Log for MasterLog {
+    fn log(&mut self, level: daemun_master::Level, text: &str) {
+        let level = Level::parse(level.as_str()).unwrap_or(Level::Error);
+        self.0.write(level, format_args!("{text}"));
+    }
+}
+
+/// How long a graceful stop may take where the configuration does not say: less than container engines give.
+const GRACEFUL_STOP: std::time::Duration = std::time::Duration::from_secs(8);
