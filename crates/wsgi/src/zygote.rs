@@ -35,6 +35,7 @@ pub fn run(py: Python<'_>) -> i32 {
         }
     };
     freeze(py);
+    warn_of_threads(py);
     let role = say_ready(&end).and_then(|()| supervise(py, &end, &handover));
     match role {
         Ok(Role::Worker(index)) => worker::run(py, end, &handover, index, applications),
@@ -98,6 +99,22 @@ fn freeze(py: Python<'_>) {
     });
     if let Err(error) = frozen {
         traceback::log(py, "gc.freeze() failed", &error);
+    }
+}
+
+/// Threads that the application has started while it was loaded are not there in the workers.
+fn warn_of_threads(py: Python<'_>) {
+    let names = || -> PyResult<Vec<String>> {
+        let threads = py.import("threading")?.getattr("enumerate")?.call0()?;
+        threads.try_iter()?.skip(1).map(|thread| thread?.getattr("name")?.extract()).collect()
+    };
+    let names = names().unwrap_or_default();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        log::line(
+            Level::Warning,
+            format_args!("threads started while loading ({names}) do not exist in the workers; lazy-apps loads there"),
+        );
     }
 }
 

@@ -34,7 +34,7 @@ impl Plan {
         let application =
             Application { name: "site".into(), mounts: vec![mount], need_app: true, ..Application::default() };
         Self {
-            python: pythons().pop().expect("a Python from 3.9 on"),
+            python: std::env::var_os("DAEMUN_TEST_PYTHON").map_or_else(newest, PathBuf::from),
             application,
             workers: Workers::default(),
             layout: Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 64, chunks: 8 },
@@ -81,7 +81,7 @@ impl Plan {
         let pool = Pool::open(edge_end).expect("the pool opens");
         let edge = pool.thread(0).expect("the edge thread");
         Site {
-            folder,
+            folder: Some(folder),
             child,
             pool,
             edge,
@@ -163,6 +163,10 @@ pub fn pythons() -> Vec<PathBuf> {
         paths.push("python3".into());
     }
     paths
+}
+
+fn newest() -> PathBuf {
+    pythons().pop().expect("a Python from 3.9 on")
 }
 
 /// A request as a test writes it.
@@ -300,7 +304,7 @@ impl Answer {
 
 /// A pool that runs.
 pub struct Site {
-    pub folder: TempDir,
+    folder: Option<TempDir>,
     pub child: Child,
     pub pool: Arc<Pool>,
     pub edge: EdgeThread,
@@ -353,6 +357,22 @@ impl Site {
         answer.read_head();
         self.edge.release(ticket);
         answer
+    }
+
+    /// Everything of the edge is gone, as when it was killed together with its master.
+    pub fn lose_edge(mut self) -> (Child, Option<TempDir>) {
+        let nothing = Command::new("true").spawn().expect("true starts");
+        (std::mem::replace(&mut self.child, nothing), self.folder.take())
+    }
+
+    /// Where the pool's standard error goes.
+    pub fn child_log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Stops expecting anything of a request that was aborted.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.under_way.retain(|way| way.ticket != ticket);
     }
 
     /// Turns the loop until `is_so`.
@@ -428,7 +448,8 @@ impl Site {
             Completion::Lost { ticket, .. } => self.answer_mut(ticket).end = Some(End::Lost),
             Completion::Cleaned { seats } => {
                 let worker = seats.start / self.pool.layout().threads;
-                control::send(self.pool.control(), &Message::Cleaned { worker }, None).expect("sent");
+                // A zygote that is ending hears nothing more.
+                let _ = control::send(self.pool.control(), &Message::Cleaned { worker }, None);
             }
             Completion::Misbehaved { seat, violation } => panic!("seat {seat}: {violation}"),
         }
