@@ -28,6 +28,7 @@ mod interpreter;
 mod log;
 mod log_stream;
 mod place;
+mod ready;
 mod respond;
 mod signals;
 mod start_response;

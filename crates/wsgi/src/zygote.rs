@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::application::{Applications, LoadError};
 use crate::log::{self, Level};
 use crate::supervisor::{Supervisor, Turn};
-use crate::{exit, interpreter, log_stream, traceback, worker};
+use crate::{exit, interpreter, log_stream, ready, traceback, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
 pub fn run(py: Python<'_>) -> i32 {
@@ -30,13 +30,17 @@ pub fn run(py: Python<'_>) -> i32 {
         Err(error) => {
             let reason = report(&handover, &error);
             // The edge may be gone by now; the exit status says the same.
+            ready::fail(&reason);
             let _ = control::send(end.control(), &Message::Failed { reason }, None);
             return exit::NO_APPLICATION;
         }
     };
     freeze(py);
     warn_of_threads(py);
-    let role = say_ready(&end).and_then(|()| supervise(py, &end, &handover));
+    let role = say_ready(&end).and_then(|()| {
+        ready::announce();
+        supervise(py, &end, &handover)
+    });
     match role {
         Ok(Role::Worker(index)) => worker::run(py, end, &handover, index, applications),
         Ok(Role::Zygote(status)) => status,

@@ -237,7 +237,7 @@ impl Request {
         }
     }
 
-    fn record(&self) -> Vec<u8> {
+    pub fn record(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let front =
             RecordFront { request_id: self.id, content_length: self.length(), deadline_ms: 0, flags: self.flags };
