@@ -179,7 +179,6 @@ mod tests {
     fn seats_of_a_worker_are_neighbours() {
         assert_eq!(LAYOUT.seats_of(0), 0..2);
         assert_eq!(LAYOUT.seats_of(3), 6..8);
-        assert_eq!(LAYOUT.seats_of(9), 18..8, "a worker that does not exist has no seat");
-        assert!(LAYOUT.seats_of(9).is_empty());
+        assert!(LAYOUT.seats_of(9).is_empty(), "a worker that does not exist has no seat");
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Death {
     pub seats: Range<u16>,
     /// The submission queue was cleared: what is queued must be put in again.
     pub requeue_all: bool,
+    /// The whole pool died, its zygote with it.
+    pub is_reset: bool,
     threads_left: u16,
 }
 
@@ -114,24 +116,33 @@ impl Pool {
             producer.clear(&self.segment);
         }
         drop(producer);
-        self.report_death(seats, requeue_all);
+        self.report_death(seats, requeue_all, false);
     }
 
     /// As [`Pool::worker_died`] for all seats, after the zygote and with it every worker died.
     ///
-    /// Also rebuilds the submission queue, so that requests wait for the workers of the next zygote.
+    /// Also rebuilds the submission queue, so that requests wait for the workers of the next zygote. Those
+    /// may be forked at any time: until every edge thread has taken its requests back, they wait in
+    /// [`crate::Worker::attach`]. Read what the dead zygote has left on the control channel first: a late
+    /// [`Pool::worker_died`] would hit its successor's workers.
     pub fn reset(&self) {
         self.producer().clear(&self.segment);
-        self.report_death(0..self.layout().seats(), true);
+        self.report_death(0..self.layout().seats(), true, true);
     }
 
-    fn report_death(&self, seats: Range<u16>, requeue_all: bool) {
+    fn report_death(&self, seats: Range<u16>, requeue_all: bool, is_reset: bool) {
         let all = self.layout().seats();
         let seats = seats.start.min(all)..seats.end.min(all);
         let mut deaths = locked(&self.deaths);
         deaths.count += 1;
         let number = deaths.count;
-        deaths.pending.push_back(Death { number, seats, requeue_all, threads_left: self.layout().edge_threads });
+        deaths.pending.push_back(Death {
+            number,
+            seats,
+            requeue_all,
+            is_reset,
+            threads_left: self.layout().edge_threads,
+        });
         drop(deaths);
         self.latest_death.store(number, Ordering::SeqCst);
         self.edge_wakes.iter().for_each(wake::signal);
@@ -163,15 +174,18 @@ impl Pool {
         true
     }
 
-    /// Clears what a dead process left beside the requests.
-    pub(crate) fn clean_seats(&self, seats: Range<u16>) {
-        for seat in seats {
+    /// Clears what dead processes left beside the requests, when every edge thread has seen the death.
+    pub(crate) fn clean_seats(&self, death: &Death) {
+        for seat in death.seats.clone() {
             wake::mark_awake(&self.segment, seat);
             self.segment.seat(seat).busy_since_ms.store(0, Ordering::Relaxed);
             let Some((socket, strays)) = self.socket_of(seat) else { continue };
             let mut strays = locked(strays);
             strays.clear();
             while matches!(passing::receive(socket), Received::Packet(..) | Received::Nonsense) {}
+        }
+        if death.is_reset {
+            self.segment.admit_next();
         }
     }
 

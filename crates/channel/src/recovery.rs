@@ -29,7 +29,7 @@ impl EdgeThread {
         }
         self.sweep_chunks();
         if self.pool.death_seen(death.number) {
-            self.pool.clean_seats(death.seats.clone());
+            self.pool.clean_seats(&death);
             self.backlog.push_back((0, Completion::Cleaned { seats: death.seats }));
         }
         wake::wake_again(&self.pool.segment, &self.pool.seat_wakes);
@@ -76,13 +76,9 @@ impl EdgeThread {
             State::Queued if is_ours && death.requeue_all => self.requeue(ticket),
             State::Claimed | State::Started | State::Queued if is_ours => {}
             // A word that the edge never wrote: which worker did, nobody knows, and no END will be believed.
-            _ if self.is_whole_pool(death) => self.lose(ticket, local.seat.unwrap_or(death.seats.start)),
+            _ if death.is_reset => self.lose(ticket, local.seat.unwrap_or(death.seats.start)),
             _ => {}
         }
-    }
-
-    fn is_whole_pool(&self, death: &Death) -> bool {
-        death.seats == (0..self.pool.layout().seats())
     }
 
     /// Puts a request that no application has seen back on the queue.

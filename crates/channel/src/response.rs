@@ -15,6 +15,9 @@ use crate::stream::Stream;
 /// Most pieces of body that one `sendmsg` takes: to the end of the slot, to the end of the chunk, from its front.
 const SPANS_MAX: usize = 3;
 
+/// Bytes after which the worker is told of its new room, so that it need not wait for the whole copy.
+const STEP_BYTES: usize = 64 * 1024;
+
 impl EdgeThread {
     /// Appends the response head to `out` and returns its length, 0 if there is none.
     ///
@@ -52,15 +55,20 @@ impl EdgeThread {
     ///
     /// [`Violation::Body`]
     pub fn copy_body(&mut self, ticket: Ticket, out: &mut Vec<u8>, most: usize) -> Result<usize, Violation> {
-        let Some(reading) = self.stream(ticket)? else { return Ok(0) };
-        let wanted = reading.available.min(most);
+        // No more than is there now: a worker that writes as fast as this reads must not keep the loop here.
+        let wanted = self.body_available(ticket)?.min(most);
         let mut copied = 0;
         while copied < wanted {
-            let span = self.span(&reading, copied, wanted - copied)?;
+            let Some(reading) = self.stream(ticket)? else { break };
+            let span = self.span(&reading, 0, reading.available.min(wanted - copied).min(STEP_BYTES))?;
+            if span.len() == 0 {
+                break; // Only nonsense makes fewer bytes of what was there.
+            }
             span.append_to(out);
-            copied += span.len();
+            let bytes = span.len();
+            copied += bytes;
+            self.advance(ticket, &reading.stream, bytes);
         }
-        self.advance(ticket, &reading.stream, copied);
         Ok(copied)
     }
 

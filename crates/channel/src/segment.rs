@@ -26,6 +26,8 @@ struct Header {
     edge_threads: AtomicU32,
     slots_per_thread: AtomicU32,
     chunks: AtomicU32,
+    /// Process id of the zygote whose workers may attach, 0 if the next one to come may.
+    admitted: AtomicU32,
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"daemun\0h");
@@ -219,6 +221,20 @@ impl Segment {
     fn header(&self) -> &Header {
         // SAFETY: Header consists of atomics only.
         unsafe { self.at(0) }
+    }
+
+    /// Whether workers of this zygote may attach: it is the first since the segment was made or reset.
+    pub fn is_admitted(&self, zygote: u32) -> bool {
+        let admitted = &self.header().admitted;
+        match admitted.compare_exchange(0, zygote, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => true,
+            Err(found) => found == zygote,
+        }
+    }
+
+    /// Lets the workers of the next zygote attach.
+    pub fn admit_next(&self) {
+        self.header().admitted.store(0, Ordering::SeqCst);
     }
 
     /// The queue of requests, which all seats take from.

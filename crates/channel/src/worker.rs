@@ -38,17 +38,19 @@ struct WorkerShared {
 impl Worker {
     /// Maps the segment for worker `index`, `0..processes`. Call in the worker, after it was forked.
     ///
-    /// Closes what belongs to other workers and to the zygote.
+    /// Closes what belongs to other workers and to the zygote, which is this process' parent. Waits until
+    /// the edge has taken back what the workers of an earlier zygote had ([`crate::Pool::reset`]).
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Segment`] if the memory is not as `end` says; [`ChannelError::Index`];
-    /// [`ChannelError::System`].
+    /// [`ChannelError::Segment`] if the memory is not as `end` says, or after ten seconds of that wait;
+    /// [`ChannelError::Index`]; [`ChannelError::System`].
     pub fn attach(end: WorkerEnd, index: u16) -> Result<Self, ChannelError> {
         if index >= end.layout.processes {
             return Err(ChannelError::Index { what: "worker", index });
         }
         let segment = Segment::map(end.segment.as_fd(), &end.layout)?;
+        wait_for_admission(&segment)?;
         let seats = end.layout.seats_of(index);
         let mine = end.seat_sockets.into_iter().skip(usize::from(seats.start)).take(seats.len());
         Ok(Self {
@@ -86,6 +88,21 @@ impl Worker {
             }),
         })
     }
+}
+
+/// Returns when the seats are free of the workers of an earlier zygote.
+///
+/// Process ids tell zygotes apart: whichever zygote's worker comes first after a reset has the seats for its kin.
+fn wait_for_admission(segment: &Segment) -> Result<(), ChannelError> {
+    const STEP: Duration = Duration::from_millis(2);
+    let zygote = rustix::process::getppid().map_or(1, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+    for _ in 0..5_000 {
+        if segment.is_admitted(zygote) {
+            return Ok(());
+        }
+        std::thread::sleep(STEP);
+    }
+    Err(ChannelError::Segment("the edge has not given up the workers of an earlier zygote"))
 }
 
 /// An epoll that shows, each once, wake-ups by the seat's eventfd and events on its socket.

@@ -320,6 +320,30 @@ fn a_new_zygote_takes_over_what_was_queued() {
     pids.into_iter().for_each(kill);
 }
 
+#[test]
+fn workers_of_a_new_zygote_wait_until_the_edge_has_given_up_the_old() {
+    let layout = Layout { processes: 1, threads: 1, edge_threads: 2, slots_per_thread: 4, chunks: 1 };
+    let (pool, end) = hop::create(layout);
+    let mut edges = [0, 1].map(|index| Edge::new(pool.thread(index).expect("an edge thread")));
+    let pid = fork_worker(&end, 0, |_| {});
+    edges[0].submit(1, Task::Echo, b"").expect("a slot");
+    edges[0].finish();
+    kill(pid);
+    // The worker's zygote was this process; this process' own parent stands for another one.
+    let successor = std::thread::spawn({
+        let end = end.try_clone().expect("cloned");
+        move || Worker::attach(end, 0).map(drop)
+    });
+    pool.reset();
+    for edge in &mut edges {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!successor.is_finished(), "not every edge thread has seen the death");
+        edge.turn(Duration::ZERO);
+    }
+    assert_eq!(edges[1].cleaned.len(), 1);
+    successor.join().expect("no panic").expect("attached");
+}
+
 /// Overwrites the head and the tail of the submission queue, which begin on the segment's second page.
 fn scribble_on_queue(end: &WorkerEnd) {
     let numbers = daemun_channel::Handover::new(end, Default::default(), Default::default()).descriptors;
