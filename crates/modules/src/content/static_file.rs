@@ -1,0 +1,115 @@
+//! Files below `root` or `alias`: the last of the content handlers, which answers whatever nobody else did.
+
+use std::ffi::CStr;
+
+use daemun_http::{HeaderId, Method, StatusCode, target};
+use daemun_server::log::Level;
+use daemun_server::module::nothing_to_finish;
+use daemun_server::response::FilePart;
+use daemun_server::{Body, Handler, Module, Outcome, Phase, Request, Response};
+
+use crate::open_file::{self, Opened, OpenedFile};
+use crate::redirect;
+
+/// Named once, in the program's list of modules. Its settings are the http core's.
+pub static MODULE: Module<StaticFile> = Module {
+    name: "static_file",
+    directives: &[],
+    merge: |_, _| {},
+    finish: nothing_to_finish,
+    is_active: |_| true,
+    phases: &[(Phase::Content, Handler::Sync(static_file))],
+    filters: &[],
+    variables: &[],
+};
+
+/// No settings of its own.
+#[derive(Debug, Default)]
+pub struct StaticFile;
+
+/// Answers with the file that the request's path names.
+///
+/// A path that ends in a slash is refused: the handlers before this one would have listed the directory if they might.
+fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
+    if !matches!(request.method(), Method::Get | Method::Head | Method::Post) {
+        return Outcome::Finish(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let asked: &Request = request;
+    let found = open_file::with_path(asked, &asked.uri, |path| match asked.uri.last() {
+        Some(b'/') => Err(refuse_directory(asked, path)),
+        _ => open(asked, path),
+    });
+    match found {
+        Some(Ok(Found::File(file))) => answer(request, file),
+        Some(Ok(Found::Directory)) => add_slash(request),
+        Some(Err(status)) => Outcome::Finish(status),
+        None => Outcome::Finish(StatusCode::NOT_FOUND),
+    }
+}
+
+/// What a path without a slash at its end may name.
+enum Found {
+    File(OpenedFile),
+    Directory,
+}
+
+fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
+    match open_file::open(request.core(), path) {
+        Ok(Opened::File(_)) if *request.method() == Method::Post => Err(StatusCode::METHOD_NOT_ALLOWED),
+        Ok(Opened::File(file)) => Ok(Found::File(file)),
+        Ok(Opened::Directory) => Ok(Found::Directory),
+        Ok(Opened::Other) => {
+            request.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.to_string_lossy()));
+            Err(StatusCode::NOT_FOUND)
+        }
+        Err(error) => {
+            error.log(request, path);
+            Err(error.status())
+        }
+    }
+}
+
+fn refuse_directory(request: &Request, path: &CStr) -> StatusCode {
+    request.log(Level::Error, format_args!("directory index of \"{}\" is forbidden", path.to_string_lossy()));
+    StatusCode::FORBIDDEN
+}
+
+fn answer(request: &mut Request, opened: OpenedFile) -> Outcome {
+    let OpenedFile { file, facts, validators } = opened;
+    let mut response = Response::new(StatusCode::OK);
+    // The fields of the answer before, which the log has seen, lend their memory.
+    let mut headers = std::mem::take(&mut request.sent.headers);
+    headers.clear();
+    let core = request.core();
+    if let Some(content_type) = core.content_type(&request.uri) {
+        headers.append_known(HeaderId::ContentType, content_type);
+    }
+    // An error page is not what was asked for: its age is nobody's business.
+    if request.error_status.is_none_or(|status| status == StatusCode::OK) {
+        headers.append_known(HeaderId::LastModified, validators.last_modified());
+        response.last_modified = Some(facts.modified);
+    }
+    if core.etag() {
+        headers.append_known(HeaderId::ETag, validators.etag());
+    }
+    response.head.headers = headers;
+    response.allows_ranges = true;
+    if facts.size > 0 {
+        response.body = Body::File(FilePart { file, offset: 0, length: facts.size });
+    }
+    Outcome::Respond(response)
+}
+
+/// Sends the client to the same path with a slash, so that relative links within the directory work.
+fn add_slash(request: &Request) -> Outcome {
+    let mut location = Vec::with_capacity(request.uri.len() + request.args.len() + 2);
+    target::escape_uri(&request.uri, &mut location);
+    location.push(b'/');
+    if !request.args.is_empty() {
+        location.push(b'?');
+        location.extend_from_slice(&request.args);
+    }
+    let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
+    redirect::set_location(request, &mut response, &location);
+    Outcome::Respond(response)
+}

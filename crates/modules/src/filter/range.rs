@@ -1,0 +1,134 @@
+//! `Range`: parts of a file in place of the whole.
+
+use bytes::Bytes;
+use daemun_http::range::{self, Ranges};
+use daemun_http::{HeaderId, StatusCode, conditional};
+use daemun_server::module::nothing_to_finish;
+use daemun_server::response::{FilePart, Piece};
+use daemun_server::{Body, Module, Request, Response, error_page, thread};
+
+/// Named once, in the program's list of modules; the last of the filters. Its settings are the http core's `max_ranges`.
+pub static MODULE: Module<RangeFilter> = Module {
+    name: "range",
+    directives: &[],
+    merge: |_, _| {},
+    finish: nothing_to_finish,
+    is_active: |_| true,
+    phases: &[],
+    filters: &[range],
+    variables: &[],
+};
+
+/// No settings of its own.
+#[derive(Debug, Default)]
+pub struct RangeFilter;
+
+fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    let max_ranges = request.core().max_ranges().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    if !response.allows_ranges || response.status() != StatusCode::OK || max_ranges == Some(0) {
+        return response;
+    }
+    let Some(length) = response.content_length() else { return response };
+    match wanted(request, &response, length, max_ranges) {
+        Ranges::Whole => response.head.headers.append_known(HeaderId::AcceptRanges, b"bytes"),
+        Ranges::Unsatisfiable => refuse(request, &mut response, length),
+        Ranges::One(part) => {
+            let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            if let Some(body) = cut(&response.body, &part) {
+                begin(&mut response);
+                response.head.headers.set_known(HeaderId::ContentRange, content_range.as_bytes());
+                response.body = body.into_body();
+            }
+        }
+        Ranges::Several(parts) => send_several(request, &mut response, &parts, length),
+    }
+    response
+}
+
+/// What the request asks for, if it asks for this very answer.
+fn wanted(request: &Request, response: &Response, length: u64, max_ranges: Option<u32>) -> Ranges {
+    let Some(value) = request.headers().first(HeaderId::Range) else { return Ranges::Whole };
+    let etag = response.head.headers.first(HeaderId::ETag);
+    if !conditional::range_applies(request.headers(), etag, response.last_modified) {
+        return Ranges::Whole;
+    }
+    range::parse(value, length, max_ranges)
+}
+
+fn refuse(request: &Request, response: &mut Response, length: u64) {
+    response.head.status = StatusCode::RANGE_NOT_SATISFIABLE;
+    for field in [HeaderId::AcceptRanges, HeaderId::LastModified, HeaderId::ETag] {
+        response.head.headers.remove_known(field);
+    }
+    response.head.headers.set_known(HeaderId::ContentRange, format!("bytes */{length}").as_bytes());
+    error_page::fill(request.core(), response);
+}
+
+fn begin(response: &mut Response) {
+    response.head.status = StatusCode::PARTIAL_CONTENT;
+    response.head.reason.clear();
+    response.head.headers.remove_known(HeaderId::ContentLength);
+}
+
+/// `multipart/byteranges`: each part has a head with the type of the whole and its place in it.
+fn send_several(request: &Request, response: &mut Response, parts: &[std::ops::Range<u64>], length: u64) {
+    let boundary = format!("{:020}", thread::process_seed() ^ request.serial);
+    let content_type = response.head.headers.first(HeaderId::ContentType).unwrap_or_default();
+    let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
+    for part in parts {
+        let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+        if !content_type.is_empty() {
+            head.extend_from_slice(b"Content-Type: ");
+            head.extend_from_slice(content_type);
+            head.extend_from_slice(b"\r\n");
+        }
+        let place = format!("Content-Range: bytes {}-{}/{length}\r\n\r\n", part.start, part.end - 1);
+        head.extend_from_slice(place.as_bytes());
+        pieces.push(Piece::Bytes(head.into()));
+        let Some(cut) = cut(&response.body, part) else { return };
+        pieces.push(cut.into_piece());
+    }
+    pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into()));
+    begin(response);
+    let content_type = format!("multipart/byteranges; boundary={boundary}");
+    response.head.headers.set_known(HeaderId::ContentType, content_type.as_bytes());
+    response.body = Body::Pieces(pieces);
+}
+
+/// A part of a body.
+enum Cut {
+    Bytes(Bytes),
+    File(FilePart),
+}
+
+/// `part` lies within the body. `None` for a body that cannot be cut.
+fn cut(body: &Body, part: &std::ops::Range<u64>) -> Option<Cut> {
+    match body {
+        Body::Bytes(bytes) => {
+            let (start, end) = (usize::try_from(part.start).ok()?, usize::try_from(part.end).ok()?);
+            (end <= bytes.len()).then(|| Cut::Bytes(bytes.slice(start..end)))
+        }
+        Body::File(whole) => Some(Cut::File(FilePart {
+            file: std::rc::Rc::clone(&whole.file),
+            offset: whole.offset + part.start,
+            length: part.end - part.start,
+        })),
+        Body::Empty | Body::Pieces(_) | Body::Stream(_) => None,
+    }
+}
+
+impl Cut {
+    fn into_body(self) -> Body {
+        match self {
+            Self::Bytes(bytes) => Body::Bytes(bytes),
+            Self::File(part) => Body::File(part),
+        }
+    }
+
+    fn into_piece(self) -> Piece {
+        match self {
+            Self::Bytes(bytes) => Piece::Bytes(bytes),
+            Self::File(part) => Piece::File(part),
+        }
+    }
+}

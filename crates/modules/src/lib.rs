@@ -1,0 +1,36 @@
+//! Features of the edge: one file, one feature, with its directives and its handler or filter.
+//!
+//! The folders are the phases of a request. A file here knows the server crate's [`Module`](daemun_server::Module) and
+//! nothing of its neighbours; all of them meet in one list of the program. What passes a request on to another server
+//! or an application is in crates of its own.
+//!
+//! # Order
+//!
+//! The program's list decides, within each phase and for the filters. What the files here count on:
+//!
+//! | phase | order | reason |
+//! |---|---|---|
+//! | rewrite | `return_code` | |
+//! | precontent | `try_files` | |
+//! | content | whatever passes requests on, `index`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
+//! | filters | `not_modified`, `headers`, `charset`, `range` | 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
+//! | log | `access_log` | |
+//!
+//! Modules in reading order: [`rewrite`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and
+//! [`redirect`] are what several of them stand on.
+
+pub mod rewrite;
+
+pub mod precontent;
+
+pub mod content;
+
+pub mod filter;
+
+pub mod log;
+
+pub mod open_file;
+
+mod open_file_cache;
+
+pub mod redirect;

@@ -1,0 +1,4 @@
+//! The log phase: it sees every request, however it ended.
+
+pub mod access_log;
+pub mod format;

@@ -1,0 +1,395 @@
+//! `open_file_cache`: descriptors, facts and errors by path, least recently used out first.
+//!
+//! Each thread has its own; locations that say the same of `max` and `inactive` share one. A hit makes no system call.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::rc::Rc;
+
+use daemun_server::clock;
+use daemun_server::config::{Core, OpenFileCache};
+use daemun_server::response::OpenFile;
+
+use crate::open_file::{FileFacts, FileKind, OpenError, Opened, OpenedFile, Validators, open_and_look, stat};
+
+/// Opens the file at `path`, by the cache of the location.
+///
+/// # Errors
+/// What the system says or, with `open_file_cache_errors`, has said.
+pub(crate) fn open(core: &Core, path: &CStr) -> Result<Opened, OpenError> {
+    with_cache(core, |cache, rules| cache.ask(path, Wanted::Descriptor, rules)).map(|answer| match answer {
+        Answer { facts: FileFacts { kind: FileKind::Directory, .. }, .. } => Opened::Directory,
+        Answer { facts, file: Some((file, validators)) } => Opened::File(OpenedFile { file, facts, validators }),
+        Answer { .. } => Opened::Other,
+    })
+}
+
+/// Looks at the file at `path`, by the cache of the location.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn look_at(core: &Core, path: &CStr) -> Result<FileFacts, OpenError> {
+    with_cache(core, |cache, rules| cache.ask(path, Wanted::Facts, rules)).map(|answer| answer.facts)
+}
+
+fn with_cache<R>(core: &Core, ask: impl FnOnce(&mut Cache, &Rules) -> R) -> R {
+    thread_local! {
+        static CACHES: RefCell<Vec<Cache>> = const { RefCell::new(Vec::new()) };
+    }
+    let settings = core.open_file_cache().unwrap_or(NO_CACHE);
+    let rules = Rules {
+        now_ms: clock::monotonic_ms(),
+        valid_ms: milliseconds(core.open_file_cache_valid()),
+        uses_min: core.open_file_cache_min_uses(),
+        keeps_errors: core.open_file_cache_errors(),
+    };
+    CACHES.with_borrow_mut(|caches| {
+        let known = caches.iter().position(|cache| cache.settings == settings);
+        let at = known.unwrap_or_else(|| {
+            caches.push(Cache::new(settings));
+            caches.len() - 1
+        });
+        ask(&mut caches[at], &rules)
+    })
+}
+
+/// Stands in where a location without a cache asks nevertheless.
+const NO_CACHE: OpenFileCache = OpenFileCache { files_max: 0, inactive: std::time::Duration::ZERO };
+
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a location says of its cache, and the present time.
+struct Rules {
+    now_ms: u64,
+    valid_ms: u64,
+    uses_min: u64,
+    keeps_errors: bool,
+}
+
+/// What is asked of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Its facts.
+    Facts,
+    /// Its facts and, if it is a regular file, an open descriptor.
+    Descriptor,
+}
+
+/// What is known of a path; the descriptor is there when it was asked for and the file is regular.
+#[derive(Clone)]
+struct Answer {
+    facts: FileFacts,
+    file: Option<(Rc<OpenFile>, Validators)>,
+}
+
+struct Cache {
+    settings: OpenFileCache,
+    by_path: HashMap<Rc<CStr>, usize>,
+    /// Entries in use and unused ones; places do not change.
+    entries: Vec<Entry>,
+    unused: Vec<usize>,
+    /// Last asked for. [`NOWHERE`] in an empty cache.
+    newest: usize,
+    /// Asked for the longest time ago.
+    oldest: usize,
+}
+
+struct Entry {
+    path: Rc<CStr>,
+    known: Result<Answer, OpenError>,
+    /// When `known` was found out.
+    checked_ms: u64,
+    asked_ms: u64,
+    uses: u64,
+    newer: usize,
+    older: usize,
+}
+
+/// No entry's place.
+const NOWHERE: usize = usize::MAX;
+
+/// Entries dropped at most for being inactive whenever one is asked for.
+const INACTIVE_DROPPED: usize = 2;
+
+impl Cache {
+    fn new(settings: OpenFileCache) -> Self {
+        Self {
+            settings,
+            by_path: HashMap::new(),
+            entries: Vec::new(),
+            unused: Vec::new(),
+            newest: NOWHERE,
+            oldest: NOWHERE,
+        }
+    }
+
+    fn ask(&mut self, path: &CStr, wanted: Wanted, rules: &Rules) -> Result<Answer, OpenError> {
+        let result = match self.by_path.get(path) {
+            Some(&place) => self.ask_known(place, path, wanted, rules),
+            None => {
+                let found = find_out(path, wanted);
+                self.remember(path, &found, rules);
+                found
+            }
+        };
+        self.drop_inactive(rules.now_ms);
+        result
+    }
+
+    fn ask_known(&mut self, place: usize, path: &CStr, wanted: Wanted, rules: &Rules) -> Result<Answer, OpenError> {
+        self.unlink(place);
+        self.link_newest(place);
+        let entry = &mut self.entries[place];
+        entry.uses += 1;
+        entry.asked_ms = rules.now_ms;
+        let is_fresh = rules.now_ms - entry.checked_ms.min(rules.now_ms) < rules.valid_ms;
+        if is_fresh && entry.answers(wanted) {
+            return entry.known.clone();
+        }
+        let found = if is_fresh { find_out(path, wanted) } else { check_again(&entry.known, path, wanted) };
+        if found.is_err() && !rules.keeps_errors {
+            self.forget(place);
+            return found;
+        }
+        entry.checked_ms = rules.now_ms;
+        entry.keep(&found, rules.uses_min);
+        found
+    }
+
+    /// Makes an entry for what was found out of a new path.
+    fn remember(&mut self, path: &CStr, found: &Result<Answer, OpenError>, rules: &Rules) {
+        if self.settings.files_max == 0 || (found.is_err() && !rules.keeps_errors) {
+            return;
+        }
+        if self.by_path.len() >= self.settings.files_max {
+            self.forget(self.oldest);
+        }
+        let path: Rc<CStr> = path.into();
+        let known = Err(OpenError { errno: rustix::io::Errno::NOENT, call: "" });
+        let mut entry = Entry {
+            path: Rc::clone(&path),
+            known,
+            checked_ms: rules.now_ms,
+            asked_ms: rules.now_ms,
+            uses: 1,
+            newer: NOWHERE,
+            older: NOWHERE,
+        };
+        entry.keep(found, rules.uses_min);
+        let place = match self.unused.pop() {
+            Some(place) => {
+                self.entries[place] = entry;
+                place
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() - 1
+            }
+        };
+        self.by_path.insert(path, place);
+        self.link_newest(place);
+    }
+
+    fn drop_inactive(&mut self, now_ms: u64) {
+        let inactive_ms = milliseconds(self.settings.inactive);
+        for _ in 0..INACTIVE_DROPPED {
+            match self.entries.get(self.oldest) {
+                Some(entry) if now_ms.saturating_sub(entry.asked_ms) > inactive_ms => self.forget(self.oldest),
+                _ => return,
+            }
+        }
+    }
+
+    fn forget(&mut self, place: usize) {
+        if place == NOWHERE {
+            return;
+        }
+        self.unlink(place);
+        let entry = &mut self.entries[place];
+        self.by_path.remove(&entry.path);
+        // The descriptor is closed when the last answer that sends from it is out.
+        entry.known = Err(OpenError { errno: rustix::io::Errno::NOENT, call: "" });
+        self.unused.push(place);
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let (newer, older) = (self.entries[place].newer, self.entries[place].older);
+        match self.entries.get_mut(newer) {
+            Some(entry) => entry.older = older,
+            None => self.newest = older,
+        }
+        match self.entries.get_mut(older) {
+            Some(entry) => entry.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+
+    fn link_newest(&mut self, place: usize) {
+        let second = std::mem::replace(&mut self.newest, place);
+        self.entries[place].newer = NOWHERE;
+        self.entries[place].older = second;
+        match self.entries.get_mut(second) {
+            Some(entry) => entry.newer = place,
+            None => self.oldest = place,
+        }
+    }
+}
+
+impl Entry {
+    /// Whether what is known is what is wanted: a file that is not kept open must be opened again.
+    fn answers(&self, wanted: Wanted) -> bool {
+        match &self.known {
+            Ok(answer) => wanted == Wanted::Facts || answer.file.is_some() || answer.facts.kind != FileKind::Regular,
+            Err(_) => true,
+        }
+    }
+
+    /// Takes what was found out; the descriptor only of a file that is used often enough.
+    fn keep(&mut self, found: &Result<Answer, OpenError>, uses_min: u64) {
+        self.known = found.clone();
+        if let Ok(answer) = &mut self.known
+            && self.uses < uses_min
+        {
+            answer.file = None;
+        }
+    }
+}
+
+/// Asks the system.
+fn find_out(path: &CStr, wanted: Wanted) -> Result<Answer, OpenError> {
+    if wanted == Wanted::Facts {
+        return stat(path).map(|facts| Answer { facts, file: None });
+    }
+    let (file, facts) = open_and_look(path)?;
+    let file = (facts.kind == FileKind::Regular).then(|| (Rc::new(file), Validators::of(&facts)));
+    Ok(Answer { facts, file })
+}
+
+/// Asks the system whether the path still names the file that is open; if so, its descriptor goes on being used.
+fn check_again(known: &Result<Answer, OpenError>, path: &CStr, wanted: Wanted) -> Result<Answer, OpenError> {
+    let Ok(Answer { facts: old, file: Some((file, _)) }) = known else { return find_out(path, wanted) };
+    let facts = stat(path)?;
+    if facts.identity != old.identity {
+        return find_out(path, wanted);
+    }
+    Ok(Answer { facts, file: Some((Rc::clone(file), Validators::of(&facts))) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn c_path(path: &Path) -> CString {
+        CString::new(path.as_os_str().as_bytes()).expect("no NUL")
+    }
+
+    fn cache(files_max: usize) -> Cache {
+        Cache::new(OpenFileCache { files_max, inactive: Duration::from_secs(20) })
+    }
+
+    fn rules(now_ms: u64) -> Rules {
+        Rules { now_ms, valid_ms: 60_000, uses_min: 1, keeps_errors: false }
+    }
+
+    fn size(answer: &Result<Answer, OpenError>) -> u64 {
+        answer.as_ref().expect("found").facts.size
+    }
+
+    #[test]
+    fn a_file_is_looked_at_again_when_it_is_no_longer_valid() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a");
+        std::fs::write(&file, "one").expect("written");
+        let path = c_path(&file);
+        let mut cache = cache(10);
+        let first = cache.ask(&path, Wanted::Descriptor, &rules(0));
+        std::fs::write(&file, "three").expect("written");
+        assert_eq!(size(&cache.ask(&path, Wanted::Descriptor, &rules(1_000))), 3);
+        for now_ms in (10_000..60_000).step_by(10_000) {
+            assert_eq!(size(&cache.ask(&path, Wanted::Facts, &rules(now_ms))), 3);
+        }
+        let again = cache.ask(&path, Wanted::Descriptor, &rules(60_000));
+        assert_eq!(size(&again), 5);
+        let descriptor = |answer: &Result<Answer, OpenError>| {
+            answer.as_ref().ok().and_then(|answer| answer.file.as_ref()).map(|(file, _)| Rc::as_ptr(file))
+        };
+        assert_eq!(descriptor(&first), descriptor(&again), "the file is the same, so its descriptor is");
+
+        std::fs::remove_file(&file).expect("removed");
+        assert_eq!(size(&cache.ask(&path, Wanted::Descriptor, &rules(70_000))), 5);
+        assert!(cache.ask(&path, Wanted::Descriptor, &rules(121_000)).is_err());
+        assert!(cache.by_path.is_empty());
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths: Vec<_> = ["a", "b", "c"].iter().map(|name| c_path(&folder.path().join(name))).collect();
+        for name in ["a", "b", "c"] {
+            std::fs::write(folder.path().join(name), name).expect("written");
+        }
+        let mut cache = cache(2);
+        for path in [0, 1, 0, 2, 2, 0] {
+            assert!(cache.ask(&paths[path], Wanted::Facts, &rules(0)).is_ok());
+        }
+        let is_kept = |cache: &Cache, path: usize| cache.by_path.contains_key(paths[path].as_c_str());
+        assert!(is_kept(&cache, 0) && !is_kept(&cache, 1) && is_kept(&cache, 2));
+        assert!(cache.ask(&paths[1], Wanted::Facts, &rules(1)).is_ok());
+        assert!(is_kept(&cache, 0) && is_kept(&cache, 1) && !is_kept(&cache, 2));
+        assert_eq!(cache.entries.len(), 2, "places are used again");
+
+        assert!(cache.ask(&paths[0], Wanted::Facts, &rules(20_002)).is_ok());
+        assert!(is_kept(&cache, 0) && !is_kept(&cache, 1), "inactive for too long");
+    }
+
+    #[test]
+    fn errors_are_kept_where_that_is_wanted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("later");
+        let path = c_path(&file);
+        let keeps_errors = |now_ms| Rules { keeps_errors: true, ..rules(now_ms) };
+        let mut cache = cache(10);
+        assert!(cache.ask(&path, Wanted::Facts, &rules(0)).is_err());
+        assert!(cache.by_path.is_empty());
+        assert!(cache.ask(&path, Wanted::Facts, &keeps_errors(0)).is_err());
+        std::fs::write(&file, "x").expect("written");
+        assert!(cache.ask(&path, Wanted::Facts, &keeps_errors(10)).is_err());
+        assert!(cache.ask(&path, Wanted::Descriptor, &keeps_errors(60_000)).is_ok());
+    }
+
+    #[test]
+    fn a_seldom_used_file_is_not_kept_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a");
+        std::fs::write(&file, "x").expect("written");
+        let path = c_path(&file);
+        let mut cache = cache(10);
+        let is_open = |cache: &Cache| {
+            let entry = &cache.entries[cache.by_path[path.as_c_str()]];
+            entry.known.as_ref().is_ok_and(|answer| answer.file.is_some())
+        };
+        for expected in [false, false, true] {
+            let rules = Rules { uses_min: 3, ..rules(0) };
+            assert!(cache.ask(&path, Wanted::Descriptor, &rules).expect("found").file.is_some());
+            assert_eq!(is_open(&cache), expected);
+        }
+    }
+
+    #[test]
+    fn a_directory_and_a_socket_have_no_descriptor() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cache = cache(10);
+        let answer = cache.ask(&c_path(folder.path()), Wanted::Descriptor, &rules(0)).expect("found");
+        assert!(answer.facts.is_directory() && answer.file.is_none());
+        let answer = cache.ask(c"/dev/null", Wanted::Descriptor, &rules(0)).expect("found");
+        assert!(answer.facts.kind == FileKind::Other && answer.file.is_none());
+    }
+}

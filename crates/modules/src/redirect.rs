@@ -1,0 +1,46 @@
+//! The `Location` field of this program's own redirects.
+
+use daemun_http::HeaderId;
+use daemun_server::{Request, Response};
+
+/// Gives `response` the field; a path gets scheme, host and port before it, as `absolute_redirect`,
+/// `server_name_in_redirect` and `port_in_redirect` of the location say.
+pub fn set_location(request: &Request, response: &mut Response, target: &[u8]) {
+    if target.is_empty() {
+        return;
+    }
+    let is_path = target.first() == Some(&b'/');
+    let mut value = Vec::with_capacity(target.len() + 64);
+    if is_path && request.core().absolute_redirect() {
+        write_origin(request, &mut value);
+    }
+    value.extend_from_slice(target);
+    response.head.headers.set_known(HeaderId::Location, &value);
+}
+
+/// Writes `http://host:port`; nothing where there is neither a name nor an address.
+fn write_origin(request: &Request, out: &mut Vec<u8>) {
+    let core = request.core();
+    let client = &request.client;
+    let host = if core.server_name_in_redirect() { Some(request.server().first_name()) } else { request.head.host() };
+    let address = client.local_address();
+    let (host, is_literal) = match host.filter(|host| !host.is_empty()) {
+        Some(host) => (host, false),
+        None if client.local_port.is_none() => return, // A unix socket has no address that a client could use.
+        None => (address.as_bytes(), address.as_bytes().contains(&b':')),
+    };
+    out.extend_from_slice(client.scheme().as_bytes());
+    out.extend_from_slice(b"://");
+    if is_literal {
+        out.push(b'[');
+    }
+    out.extend_from_slice(host);
+    if is_literal {
+        out.push(b']');
+    }
+    let default_port = if client.is_tls { 443 } else { 80 };
+    if let Some(port) = client.local_port.filter(|port| *port != default_port && core.port_in_redirect()) {
+        out.push(b':');
+        out.extend_from_slice(port.to_string().as_bytes());
+    }
+}

@@ -1,0 +1,3 @@
+//! The rewrite phases, of the server and of the location.
+
+pub mod return_code;
