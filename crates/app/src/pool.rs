@@ -88,7 +88,7 @@ impl Pool {
     /// # Errors
     /// See [`PoolError`]; what can be found out before a process is started is found out here.
     pub fn new(name: &str, options: PoolOptions, id: BackendId, edge_threads: usize) -> Result<Self, PoolError> {
-        if options.application().is_none() && options.need_app {
+        if options.application().is_none() {
             return Err(PoolError::NoApplication);
         }
         if let Some(path) = &options.chdir {
@@ -250,7 +250,9 @@ impl Pool {
             argv: options.argv.clone(),
             mounts: mount.into_iter().collect(),
             import: options.import.clone(),
-            need_app: options.need_app,
+            // An application that cannot be loaded ends the start whatever `need-app` says: a server that answers 500 to
+            // everything is of no use to anybody.
+            need_app: true,
             log_request_id: true,
             ..Spec::default()
         }
