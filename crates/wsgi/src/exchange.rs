@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 
 use crate::head::Head;
 use crate::log::{self, Level};
+use crate::signals;
 
 /// A request that may be over. Kept and used again for the next one when nobody else holds it.
 #[derive(Debug, Default)]
@@ -80,8 +81,12 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// `RuntimeError` while another thread of the application waits in a call on this request.
+    /// `RuntimeError` while another thread of the application waits in a call on this request, and in
+    /// a process that the application has forked: the request is its parent's.
     pub fn state(&self) -> PyResult<MutexGuard<'_, State>> {
+        if signals::is_disowned() {
+            return Err(PyRuntimeError::new_err("the request belongs to the process that this one was forked from"));
+        }
         match self.state.try_lock() {
             Ok(state) => Ok(state),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
@@ -92,7 +97,14 @@ impl Exchange {
     }
 
     /// The state, for the worker itself: waits for a thread of the application to leave it.
+    ///
+    /// A process that the application has forked ends here: it came back from the application, and has
+    /// no business with the hop.
     pub fn own_state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+        if signals::is_disowned() {
+            log::line(Level::Error, "a process forked by the application came back from it and is ended");
+            crate::exit::now(crate::exit::FAILED);
+        }
         loop {
             if let Ok(state) = self.state() {
                 return state;

@@ -193,20 +193,7 @@ impl Reader {
                     return Err(broken_off());
                 }
             }
-            Source::Pipe { pipe, left } => {
-                let wanted = wanted.min(PIPE_READ_BYTES_MAX);
-                let wanted = left.map_or(wanted, |left| wanted.min(usize::try_from(left).unwrap_or(usize::MAX)));
-                let buffer = &mut self.buffer;
-                let count = match wanted {
-                    0 => 0,
-                    _ => interruptible(py, || read_some(pipe, buffer, wanted))?,
-                };
-                let is_cut = count == 0 && left.is_some_and(|left| left > 0);
-                if is_cut || (count == 0 && exchange.state()?.job()?.is_aborted()) {
-                    return Err(broken_off());
-                }
-                *left = left.map(|left| left.saturating_sub(count as u64));
-            }
+            Source::Pipe { pipe, left } => fill_from_pipe(py, exchange, pipe, left, wanted, &mut self.buffer)?,
         }
         if self.buffer.len() > before {
             return Ok(true);
@@ -214,6 +201,28 @@ impl Reader {
         self.source = Source::Ended;
         Ok(false)
     }
+}
+
+fn fill_from_pipe(
+    py: Python<'_>,
+    exchange: &Exchange,
+    pipe: &OwnedFd,
+    left: &mut Option<u64>,
+    wanted: usize,
+    buffer: &mut Vec<u8>,
+) -> PyResult<()> {
+    let wanted = wanted.min(PIPE_READ_BYTES_MAX);
+    let wanted = left.map_or(wanted, |left| wanted.min(usize::try_from(left).unwrap_or(usize::MAX)));
+    if wanted == 0 {
+        return Ok(());
+    }
+    let count = interruptible(py, || read_some(pipe, buffer, wanted))?;
+    // A body of unknown length ends with the pipe, but so does one whose client is gone.
+    if count == 0 && (left.is_some() || exchange.state()?.job()?.is_aborted()) {
+        return Err(broken_off());
+    }
+    *left = left.map(|left| left.saturating_sub(count as u64));
+    Ok(())
 }
 
 fn ask(py: Python<'_>, exchange: &Exchange, announced: Option<u64>) -> PyResult<Source> {

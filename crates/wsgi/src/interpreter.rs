@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::log_stream::{Stream, text_stream};
+use crate::ready::Ready;
 
 /// Becomes the user that the application runs as. Does nothing when it is that user already.
 ///
@@ -44,7 +45,9 @@ pub fn become_user(workers: &Workers) -> io::Result<()> {
 pub fn prepare(py: Python<'_>, settings: &Application) -> PyResult<()> {
     let os = py.import("os")?;
     let environment = os.getattr("environ")?;
-    environment.call_method1("pop", (Handover::VARIABLE, py.None()))?;
+    for ours in [Handover::VARIABLE, Ready::VARIABLE] {
+        environment.call_method1("pop", (ours, py.None()))?;
+    }
     for (name, value) in &settings.env {
         environment.set_item(name, value)?;
     }

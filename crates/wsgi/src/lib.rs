@@ -12,7 +12,7 @@
 //! a crash of the interpreter itself**; that costs the requests the worker was running.
 //!
 //! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `signals`,
-//! `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
+//! `ready`, `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
 //! `input`, `file_wrapper` (a request's); `log`, `log_stream`, `traceback`, `text`.
 
 #![allow(unsafe_code)]

@@ -95,4 +95,4 @@ impl BackOff {
 
 const GROWN_UP: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const DELAY_MAX: Duration = Duration::from_secs(10);
+const DELAY_MAX: Duration = Duration::from_secs(1);

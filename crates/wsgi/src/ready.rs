@@ -4,33 +4,57 @@
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// Says that the application is loaded.
-pub fn announce() {
-    write(b"R");
+use rustix::io::FdFlags;
+
+/// The master's pipe; what is said through it is said once.
+#[derive(Debug)]
+pub struct Ready {
+    /// `None` when somebody else than the master has started us: nobody waits.
+    pipe: Option<OwnedFd>,
 }
 
-/// Says why it is not.
-pub fn fail(reason: &str) {
-    let mut text = vec![b'E'];
-    text.extend_from_slice(reason.as_bytes());
-    text.truncate(REASON_BYTES_MAX);
-    write(&text);
-}
+impl Ready {
+    /// The environment variable that names the descriptor.
+    pub const VARIABLE: &'static str = "DAEMUN_READY";
 
-fn write(octets: &[u8]) {
-    let Some(number) = std::env::var(VARIABLE).ok().and_then(|text| text.parse::<RawFd>().ok()) else {
-        return; // Run by somebody else than the master: nobody waits.
-    };
-    // Neither the application nor its children are to find it.
-    // SAFETY: the zygote has one thread of its own at this time, before any worker is forked.
-    unsafe { std::env::remove_var(VARIABLE) };
-    // SAFETY: the master made this descriptor for this process, and the variable that named it is gone: it is taken once.
-    let pipe = unsafe { OwnedFd::from_raw_fd(number) };
-    // A master that is gone ends this process by itself.
-    let _ = rustix::io::write(&pipe, octets);
-}
+    /// Takes the pipe over, before the application can see it, and keeps it from child processes.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor that the variable names must be the master's pipe, not owned by anything else in this
+    /// process. True for a process that the master started and that has not called this before.
+    pub unsafe fn inherit() -> Self {
+        let number = std::env::var(Self::VARIABLE).ok().and_then(|text| text.parse::<RawFd>().ok());
+        let number = number.filter(|number| *number > 2);
+        // SAFETY: the caller vouches for the number.
+        let pipe = number.map(|number| unsafe { OwnedFd::from_raw_fd(number) });
+        if let Some(pipe) = &pipe {
+            // It fails for a number that is not open, and then so does everything else with it.
+            let _ = rustix::io::fcntl_setfd(pipe, FdFlags::CLOEXEC);
+        }
+        Self { pipe }
+    }
 
-const VARIABLE: &str = "DAEMUN_READY";
+    /// Says that the application is loaded.
+    pub fn announce(self) {
+        self.write(b"R");
+    }
+
+    /// Says why it is not.
+    pub fn fail(self, reason: &str) {
+        let mut text = vec![b'E'];
+        text.extend_from_slice(reason.as_bytes());
+        text.truncate(REASON_BYTES_MAX);
+        self.write(&text);
+    }
+
+    fn write(self, octets: &[u8]) {
+        if let Some(pipe) = self.pipe {
+            // A master that is gone ends this process by itself.
+            let _ = rustix::io::write(pipe, octets);
+        }
+    }
+}
 
 /// Fits an empty pipe, so that one call writes it all.
 const REASON_BYTES_MAX: usize = 4096;

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 use daemun_channel::Observer;
 use rustix::event::EventfdFlags;
@@ -35,10 +35,15 @@ impl ZygoteSignals {
     pub fn catch() -> io::Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         BELL.store(bell.as_raw_fd(), Ordering::SeqCst);
-        for signal in [libc::SIGTERM, libc::SIGQUIT, libc::SIGINT] {
-            handle(signal, note as *const () as libc::sighandler_t);
-        }
-        handle(libc::SIGHUP, libc::SIG_IGN);
+        own();
+        let old = [
+            (libc::SIGTERM, handle(libc::SIGTERM, note)),
+            (libc::SIGQUIT, handle(libc::SIGQUIT, note)),
+            (libc::SIGINT, handle(libc::SIGINT, note)),
+            (libc::SIGHUP, handle(libc::SIGHUP, ignore)),
+        ];
+        // There is one zygote in a process.
+        let _ = PYTHONS.set(old);
         Ok(Self { bell })
     }
 
@@ -64,14 +69,55 @@ impl ZygoteSignals {
 pub fn catch_in_worker(observer: Observer, index: u16) {
     // A worker is forked once and has one index.
     let _ = WORKER.set((observer, index));
-    for signal in [libc::SIGTERM, libc::SIGQUIT] {
-        handle(signal, stop_seats as *const () as libc::sighandler_t);
+    own();
+    handle(libc::SIGTERM, stop_seats);
+    handle(libc::SIGQUIT, stop_seats);
+    handle(libc::SIGINT, ignore);
+}
+
+/// In a process that the application forks from a worker: signals are Python's again, and the requests
+/// of the worker are not this process's.
+pub fn disown() {
+    DISOWNED.store(true, Ordering::Relaxed);
+    give_back();
+}
+
+/// Gives the signals back to whoever had them before. May be called from a signal handler.
+fn give_back() {
+    for (signal, action) in PYTHONS.get().into_iter().flatten() {
+        // SAFETY: an action that was in force before.
+        unsafe { libc::sigaction(*signal, action, std::ptr::null_mut()) };
     }
-    handle(libc::SIGINT, libc::SIG_IGN);
-    handle(libc::SIGHUP, libc::SIG_IGN);
+}
+
+/// From now on the signals of this process are meant for us.
+fn own() {
+    OWNER.store(std::process::id(), Ordering::SeqCst);
+}
+
+/// Whether a signal came to a process that was forked a moment ago and has not given the signals back
+/// yet. If so, it comes again to whom it is meant for.
+fn is_misdirected(signal: libc::c_int) -> bool {
+    if OWNER.load(Ordering::SeqCst) == std::process::id() {
+        return false;
+    }
+    give_back();
+    // SAFETY: takes a number, and may be called from a signal handler. The signal is blocked until
+    // that returns.
+    unsafe { libc::raise(signal) };
+    true
+}
+
+/// Whether this is a process that the application has forked from a worker.
+#[inline]
+pub fn is_disowned() -> bool {
+    DISOWNED.load(Ordering::Relaxed)
 }
 
 extern "C" fn note(signal: libc::c_int) {
+    if is_misdirected(signal) {
+        return;
+    }
     let wish = if signal == libc::SIGINT { 2 } else { 1 };
     NOTED.fetch_max(wish, Ordering::SeqCst);
     let one = 1_u64;
@@ -80,21 +126,33 @@ extern "C" fn note(signal: libc::c_int) {
     unsafe { libc::write(BELL.load(Ordering::SeqCst), (&raw const one).cast(), 8) };
 }
 
-extern "C" fn stop_seats(_signal: libc::c_int) {
+extern "C" fn stop_seats(signal: libc::c_int) {
+    if is_misdirected(signal) {
+        return;
+    }
     if let Some((observer, index)) = WORKER.get() {
         // Stores in shared memory and write() to the seats' eventfds: fit for a signal handler.
         observer.stop(*index);
     }
 }
 
-fn handle(signal: libc::c_int, handler: libc::sighandler_t) {
+/// For what the zygote decides. Not SIG_IGN, which the application's child processes would inherit.
+extern "C" fn ignore(_signal: libc::c_int) {}
+
+/// Installs a handler and returns what was there.
+fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> libc::sigaction {
     // SAFETY: all zeros is a valid `sigaction`: no flags (so that waits are interrupted), empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler;
-    // SAFETY: the handler is one of ours that does only what a signal handler may, or SIG_IGN.
-    unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    let mut old = action;
+    // SAFETY: the handler is one of ours that does only what a signal handler may.
+    unsafe { libc::sigaction(signal, &action, &mut old) };
+    old
 }
 
 static BELL: AtomicI32 = AtomicI32::new(-1);
 static NOTED: AtomicU8 = AtomicU8::new(0);
 static WORKER: OnceLock<(Observer, u16)> = OnceLock::new();
+static PYTHONS: OnceLock<[(libc::c_int, libc::sigaction); 4]> = OnceLock::new();
+static OWNER: AtomicU32 = AtomicU32::new(0);
+static DISOWNED: AtomicBool = AtomicBool::new(false);

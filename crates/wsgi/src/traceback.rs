@@ -6,7 +6,8 @@ use crate::log::{self, Level};
 
 /// Writes an exception with its traceback to the log, each line with the id of the request.
 pub fn log(py: Python<'_>, what: &str, error: &PyErr) {
-    log::line(Level::Error, format_args!("{what}: {error}"));
+    let summary = error.to_string();
+    log::line(Level::Error, format_args!("{what}: {}", summary.lines().next().unwrap_or_default()));
     for line in text(py, error).lines() {
         log::line(Level::Error, line);
     }

@@ -41,7 +41,14 @@ pub fn run(py: Python<'_>, end: WorkerEnd, handover: &Handover, index: u16, load
 ///
 /// [`LoadError`] when the application is needed.
 pub fn load(py: Python<'_>, handover: &Handover) -> Result<Arc<Applications>, LoadError> {
-    match Applications::load(py, &handover.application) {
+    let loaded = Applications::load(py, &handover.application).and_then(|applications| {
+        if let Some(folder) = &handover.application.chdir_after {
+            let changed = std::env::set_current_dir(folder);
+            changed.map_err(|source| LoadError::File { path: folder.clone(), source })?;
+        }
+        Ok(applications)
+    });
+    match loaded {
         Ok(applications) => Ok(Arc::new(applications)),
         Err(error) if handover.application.need_app => Err(error),
         Err(error) => {
@@ -55,11 +62,7 @@ fn serve_all(py: Python<'_>, end: WorkerEnd, index: u16, applications: &Arc<Appl
     let layout = *end.layout();
     let failed = |error: daemun_channel::ChannelError| PyRuntimeError::new_err(error.to_string());
     signals::catch_in_worker(Observer::attach(&end).map_err(failed)?, index);
-    let options = PyDict::new(py);
-    options.set_item("file", 2)?;
-    let register = py.import("faulthandler")?.getattr("register")?;
-    register.call((traceback_signal(),), Some(&options))?;
-
+    register_hooks(py)?;
     let mut worker = Worker::attach(end, index).map_err(failed)?;
     let errors = log_stream::text_stream(py, Stream::Errors)?;
     let concurrency = Concurrency { threads: layout.threads > 1, processes: layout.processes > 1 };
@@ -78,6 +81,18 @@ fn serve_all(py: Python<'_>, end: WorkerEnd, index: u16, applications: &Arc<Appl
         thread.call_method0("join")?;
     }
     Ok(())
+}
+
+/// Python stacks on a signal of the zygote's, and care for processes that the application forks.
+fn register_hooks(py: Python<'_>) -> PyResult<()> {
+    let options = PyDict::new(py);
+    options.set_item("file", 2)?;
+    py.import("faulthandler")?.getattr("register")?.call((traceback_signal(),), Some(&options))?;
+
+    let disown = |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| signals::disown();
+    let options = PyDict::new(py);
+    options.set_item("after_in_child", PyCFunction::new_closure(py, None, None, disown)?)?;
+    py.import("os")?.getattr("register_at_fork")?.call((), Some(&options)).map(drop)
 }
 
 /// A thread that Python knows: with a stack of the size it reckons with, and named in `threading`.

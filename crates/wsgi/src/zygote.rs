@@ -9,12 +9,15 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::application::{Applications, LoadError};
 use crate::log::{self, Level};
+use crate::ready::Ready;
 use crate::supervisor::{Supervisor, Turn};
-use crate::{exit, interpreter, log_stream, ready, traceback, worker};
+use crate::{exit, interpreter, log_stream, traceback, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
 pub fn run(py: Python<'_>) -> i32 {
     // SAFETY: `main` is called once, in the process that the master made for it.
+    let ready = unsafe { Ready::inherit() };
+    // SAFETY: as above.
     let inherited = unsafe { Handover::inherit() };
     // SAFETY: as above: the descriptors were made for this process and nobody else has them.
     let inherited = inherited.and_then(|handover| Ok((unsafe { handover.take_descriptors() }?, handover)));
@@ -22,23 +25,19 @@ pub fn run(py: Python<'_>) -> i32 {
         Ok(inherited) => inherited,
         Err(error) => return failed(&error),
     };
-    if let Err(status) = prepare(py, &handover) {
-        return status;
-    }
-    let applications = match load(py, &handover) {
+    let applications = match prepare(py, &handover).and_then(|()| load(py, &handover)) {
         Ok(applications) => applications,
-        Err(error) => {
-            let reason = report(&handover, &error);
+        Err(Failure { reason, status }) => {
+            ready.fail(&reason);
             // The edge may be gone by now; the exit status says the same.
-            ready::fail(&reason);
             let _ = control::send(end.control(), &Message::Failed { reason }, None);
-            return exit::NO_APPLICATION;
+            return status;
         }
     };
     freeze(py);
     warn_of_threads(py);
     let role = say_ready(&end).and_then(|()| {
-        ready::announce();
+        ready.announce();
         supervise(py, &end, &handover)
     });
     match role {
@@ -46,6 +45,12 @@ pub fn run(py: Python<'_>) -> i32 {
         Ok(Role::Zygote(status)) => status,
         Err(error) => failed(&error),
     }
+}
+
+/// Why there is no pool. The reason is in the log already.
+struct Failure {
+    reason: String,
+    status: i32,
 }
 
 /// Writes to the log why the application cannot be loaded; returns the text.
@@ -62,36 +67,35 @@ enum Role {
     Worker(u16),
 }
 
-fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), i32> {
+fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
     let workers = &handover.workers;
+    let name = &handover.application.name;
     interpreter::name_process(workers, "zygote");
     if let Some(mask) = workers.umask {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
     }
-    if let Err(error) = interpreter::become_user(workers) {
-        log::line(Level::Critical, format_args!("cannot become uid {:?}, gid {:?}: {error}", workers.uid, workers.gid));
-        return Err(exit::FAILED);
-    }
+    interpreter::become_user(workers).map_err(|error| {
+        let (uid, gid) = (workers.uid, workers.gid);
+        let reason = format!("application \"{name}\" cannot run as uid {uid:?}, gid {gid:?}: {error}");
+        log::line(Level::Critical, &reason);
+        Failure { reason, status: exit::FAILED }
+    })?;
     // After the change of user, which forgets it. The master's death is the pool's.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     interpreter::prepare(py, &handover.application).map_err(|error| {
-        let name = &handover.application.name;
-        traceback::log(py, &format!("application \"{name}\" cannot be prepared"), &error);
-        exit::FAILED
+        let reason = format!("application \"{name}\" cannot be prepared: {error}");
+        log::line(Level::Critical, &reason);
+        Failure { reason, status: exit::FAILED }
     })
 }
 
 /// `None` where each worker loads for itself.
-fn load(py: Python<'_>, handover: &Handover) -> Result<Option<Arc<Applications>>, LoadError> {
+fn load(py: Python<'_>, handover: &Handover) -> Result<Option<Arc<Applications>>, Failure> {
     if handover.workers.lazy_apps {
         return Ok(None);
     }
-    let applications = worker::load(py, handover)?;
-    if let Some(folder) = &handover.application.chdir_after {
-        let changed = std::env::set_current_dir(folder);
-        changed.map_err(|source| LoadError::File { path: folder.clone(), source })?;
-    }
-    Ok(Some(applications))
+    let failure = |error| Failure { reason: report(handover, &error), status: exit::NO_APPLICATION };
+    worker::load(py, handover).map(Some).map_err(failure)
 }
 
 /// Puts what is loaded out of the garbage collector's sight: no worker looks at it again, so its pages
@@ -176,7 +180,7 @@ fn follow(zygote: Pid) {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     if rustix::process::getppid() != Some(zygote) {
         // It died before we asked to be told.
-        std::process::exit(exit::FAILED);
+        exit::now(exit::FAILED);
     }
 }
 

@@ -63,6 +63,18 @@ fn what_cannot_be_loaded_is_said_once_and_clearly() {
 }
 
 #[test]
+fn a_folder_that_is_not_there_is_said() {
+    let mut plan = Plan::new("");
+    plan.application.chdir = Some("/no/such/folder".into());
+    let (status, log) = plan.fail();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        log.contains("cannot be prepared") && log.contains("No such file or directory: '/no/such/folder'"),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_lazy_application_that_cannot_be_loaded_ends_the_pool_too() {
     let mut plan = Plan::new("import no_such_inside").processes(2);
     plan.workers.lazy_apps = true;
@@ -246,4 +258,61 @@ fn threads_that_a_fork_would_lose_are_named() {
     assert_eq!(site.ask(get("/")).status, 200);
     let log = site.log();
     assert!(log.contains("[warn]") && log.contains("(ticker)") && !log.contains("DeprecationWarning"), "{log}");
+}
+
+#[test]
+fn processes_that_the_application_forks_leave_the_hop_alone() {
+    let source = r#"
+import multiprocessing, os, signal, subprocess, sys, time
+context = multiprocessing.get_context("fork")
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/terminate":
+        process = context.Process(target=time.sleep, args=(60,))
+        process.start(); process.terminate(); process.join()
+        start_response("200 OK", [])
+        return [str(process.exitcode).encode()]
+    if path == "/command":
+        code = "import signal; print([signal.getsignal(s) == signal.SIG_IGN for s in (signal.SIGINT, signal.SIGHUP)])"
+        start_response("200 OK", [])
+        return [subprocess.run([sys.executable, "-c", code], capture_output=True).stdout]
+    if path == "/return":
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+    try: start_response("200 OK", [])
+    except RuntimeError as error: print("child:", error, flush=True)
+    return [b"parent"]
+"#;
+    let mut site = Plan::new(source).start();
+    for (path, text) in
+        [("/terminate", "-15"), ("/command", "[False, False]\n"), ("/return", "parent"), ("/", "parent")]
+    {
+        let answer = site.ask(get(path));
+        assert_eq!((answer.text().as_str(), answer.end), (text, Some(End::Complete)), "{path}: {}", site.log());
+    }
+    let log = site.log();
+    assert!(log.contains("child: the request belongs to") && log.contains("came back from it and is ended"), "{log}");
+    assert_eq!(site.born.len(), 1);
+}
+
+#[test]
+fn the_pool_runs_as_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Nobody else may become somebody else.
+    }
+    let source = r#"
+import os
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [repr([os.getuid(), os.getgid(), os.getgroups()]).encode()]
+"#;
+    let mut plan = Plan::new(source);
+    // The interpreter must be one that other users can read too.
+    plan.python = PathBuf::from("/usr/bin/python3");
+    if !plan.python.exists() {
+        return;
+    }
+    (plan.workers.uid, plan.workers.gid, plan.workers.groups) = (Some(65534), Some(65534), vec![65534]);
+    assert_eq!(plan.start().ask(get("/")).text(), "[65534, 65534, [65534]]");
 }
