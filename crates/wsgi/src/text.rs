@@ -6,9 +6,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+// SAFETY: the signature of every CPython from 3.3 on, all of which export it. Part of the stable ABI only
+// since 3.10, which is why pyo3 does not declare it for abi3-py39. Spares an allocation per header name
+// and value.
 unsafe extern "C" {
-    // Exported by every CPython from 3.3 on and part of the stable ABI since 3.10, which is why
-    // pyo3 does not declare it for abi3-py39. Spares an allocation per header name and value.
     fn PyUnicode_AsUTF8AndSize(unicode: *mut ffi::PyObject, size: *mut ffi::Py_ssize_t) -> *const c_char;
 }
 
