@@ -24,8 +24,8 @@
 //! processes (who forks, reaps and replaces workers), time-outs and the limits of queues.
 //!
 //! Modules in reading order: [`limits`], [`layout`], [`wiring`], [`handover`], [`control`]; `segment` (the mapped
-//! memory), `owner`, `queue`, `completion`, `wake`, `chunk`, `stream` (how they are used); [`pool`], [`edge`], `recovery` (the
-//! edge's side); [`worker`], [`job`], [`observer`] (the workers' side).
+//! memory), `owner`, `queue`, `completion`, `wake`, `chunk`, `stream`, `passing` (how it is used); [`pool`],
+//! [`edge`], `response`, `recovery` (the edge's side); [`worker`], [`job`], [`observer`] (the workers' side).
 
 pub mod control;
 pub mod edge;
