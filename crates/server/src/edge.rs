@@ -229,19 +229,16 @@ impl EdgeThread {
     fn drain(&self) {
         self.is_draining.set(true);
         let mut idle = Vec::new();
-        for (serial, (client, task)) in self.connections.borrow().iter() {
+        for (client, task) in self.connections.borrow().values() {
             if client.is_idle.get() {
-                task.as_ref().inspect(|task| task.abort());
-                idle.push(*serial);
+                idle.extend(task.clone());
             } else if client.requests.get() == 0 {
                 client.set_deadline(DRAIN_FIRST_REQUEST);
             }
         }
-        // Their tasks are gone before they could take themselves off the list.
-        for serial in idle {
-            self.connections.borrow_mut().remove(&serial);
+        for task in idle {
+            task.abort(); // Its place on the list goes with it.
         }
-        self.ended.notify_waiters();
     }
 
     async fn wait_until_empty(&self) {
@@ -266,17 +263,31 @@ impl EdgeThread {
         let edge = Rc::clone(self);
         let protocol = setting.protocol;
         self.connections.borrow_mut().insert(serial, (Rc::clone(&client), None));
+        let place = Place { client: Rc::clone(&client), edge: Rc::clone(self) };
         let task = spawn_local(async move {
+            let _place = place;
             match protocol {
-                Protocol::Http => serve_http(client, Rc::clone(&edge)).await,
-                Protocol::Uwsgi => serve_uwsgi(client, Rc::clone(&edge)).await,
+                Protocol::Http => serve_http(client, edge).await,
+                Protocol::Uwsgi => serve_uwsgi(client, edge).await,
             }
-            edge.connections.borrow_mut().remove(&serial);
-            edge.ended.notify_waiters();
         });
         if let Some((_, slot)) = self.connections.borrow_mut().get_mut(&serial) {
             *slot = Some(task.abort_handle());
         }
+    }
+}
+
+/// A connection's place on the list. However its task ends, the socket is closed and the place is free.
+struct Place {
+    client: Rc<Client>,
+    edge: Rc<EdgeThread>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.client.close();
+        self.edge.connections.borrow_mut().remove(&self.client.serial);
+        self.edge.ended.notify_waiters();
     }
 }
 

@@ -20,7 +20,8 @@ use crate::thread;
 
 /// One client's connection. Handlers of its requests share it.
 pub struct Client {
-    stream: RefCell<Stream>,
+    /// `None` once the connection is closed: request objects that wait to be used again still hold their last client.
+    stream: RefCell<Option<Stream>>,
     pub(crate) input: RefCell<Input>,
     deadline: RefCell<Deadline>,
     /// The listener it came in by.
@@ -60,7 +61,7 @@ impl Client {
             PeerAddress::Unix => (AddressText::new(&"unix:"), None),
         };
         Self {
-            stream: RefCell::new(stream),
+            stream: RefCell::new(Some(stream)),
             input: RefCell::default(),
             deadline: RefCell::default(),
             listener,
@@ -84,7 +85,7 @@ impl Client {
 
     /// The server's address as text.
     pub fn local_address(&self) -> &AddressText {
-        self.local_address.get_or_init(|| match self.stream.borrow().local_address() {
+        self.local_address.get_or_init(|| match self.stream.borrow().as_ref().and_then(Stream::local_address) {
             Some(address) => AddressText::new(&address.ip()),
             None => AddressText::new(&"unix:"),
         })
@@ -109,7 +110,9 @@ impl Client {
     /// Reads into `buffer`; an error of kind `TimedOut` when the deadline passes first. 0 is the end.
     pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
-        match Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read) {
+        let mut stream = self.stream.borrow_mut();
+        let Some(stream) = stream.as_mut() else { return Poll::Ready(Err(closed())) };
+        match Pin::new(stream).poll_read(context, &mut read) {
             Poll::Ready(result) => Poll::Ready(result.map(|()| read.filled().len())),
             Poll::Pending => {
                 ready!(self.deadline.borrow_mut().poll(context));
@@ -120,7 +123,9 @@ impl Client {
 
     /// Writes what fits; an error of kind `TimedOut` when the deadline passes first.
     pub fn poll_write(&self, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, octets) {
+        let mut stream = self.stream.borrow_mut();
+        let Some(stream) = stream.as_mut() else { return Poll::Ready(Err(closed())) };
+        match Pin::new(stream).poll_write(context, octets) {
             Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => {
                 ready!(self.deadline.borrow_mut().poll(context));
@@ -134,7 +139,7 @@ impl Client {
     /// # Errors
     /// `WouldBlock` when nothing fits, else what the system says.
     pub fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
-        self.stream.borrow().try_write(octets)
+        self.stream.borrow().as_ref().ok_or_else(closed)?.try_write(octets)
     }
 
     /// Runs a call that writes to the socket, such as sendfile.
@@ -146,12 +151,15 @@ impl Client {
         call: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let stream = self.stream.borrow();
+        let stream = stream.as_ref().ok_or_else(closed)?;
         stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
     }
 
     /// Ready when the socket takes octets again; an error of kind `TimedOut` when the deadline passes first.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = self.stream.borrow().poll_write_ready(context);
+        let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(Err(closed())) };
+        let result = stream.poll_write_ready(context);
         if result.is_pending() {
             ready!(self.deadline.borrow_mut().poll(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -162,12 +170,12 @@ impl Client {
     /// Ready when the client has closed the connection. Octets that arrive meanwhile stay in the socket.
     pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(()) };
         if ready!(stream.poll_read_ready(context)).is_err() {
             return Poll::Ready(());
         }
         let mut octet = [0_u8; 1];
-        let peeked =
-            stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(&*stream, &mut octet, RecvFlags::PEEK)?));
+        let peeked = stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(stream, &mut octet, RecvFlags::PEEK)?));
         match peeked {
             Ok((0, _)) => Poll::Ready(()),
             Ok(_) => Poll::Pending, // The next request is waiting: whether the client goes now is seen when it is read.
@@ -181,16 +189,26 @@ impl Client {
 
     /// Tells the client that nothing more will come.
     pub fn shutdown_write(&self) {
-        let _ = rustix::net::shutdown(&*self.stream.borrow(), rustix::net::Shutdown::Write);
+        if let Some(stream) = self.stream.borrow().as_ref() {
+            let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
+        }
     }
 
-    /// Closes the connection with a reset, so that no octets wait in the kernel.
+    /// Closes the socket. Whoever still holds the client can do nothing more with it.
+    pub(crate) fn close(&self) {
+        self.stream.take();
+    }
+
+    /// Small writes leave at once.
     pub fn set_no_delay(&self) {
-        let stream = self.stream.borrow();
-        if stream.is_tcp() {
+        if let Some(stream) = self.stream.borrow().as_ref().filter(|stream| stream.is_tcp()) {
             let _ = daemun_net::set_no_delay(stream.as_fd(), true);
         }
     }
+}
+
+fn closed() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 impl AddressText {
