@@ -25,7 +25,7 @@ type Check = fn(&House<'_>) -> Vec<Finding>;
 /// All checks that need nothing but the house; the manuals come after them, since they need the program.
 const CHECKS: &[Check] = &[
     |house| check::direction::check(house.tree, house.metadata),
-    |house| check::dependency::check(house.tree, house.metadata),
+    |house| check::dependency::check(house.tree, house.sources, house.metadata),
     |house| check::member::check(house.tree, house.metadata),
     |house| check::purity::check(house.sources, house.metadata),
     |house| check::danger::check(house.sources),

@@ -1,15 +1,17 @@
-//! What others wrote and we build on: deny.toml, held to what Cargo says. The format is cargo-deny's, one entry per line.
+//! What others wrote and we build on: deny.toml, held to what Cargo says, and no dependency that is not used. The format of
+//! deny.toml is cargo-deny's, one entry per line.
 
 use crate::check::direction::line_of;
 use crate::finding::Finding;
 use crate::metadata::{Metadata, Package};
-use crate::tree::Tree;
+use crate::rust::{Source, Token};
+use crate::tree::{Tree, crate_of};
 
 /// Where the rules stand.
 const PATH: &str = "deny.toml";
 
-/// Reports licences that are not allowed, and packages where they are banned.
-pub fn check(tree: &Tree, metadata: &Metadata) -> Vec<Finding> {
+/// Reports licences that are not allowed, packages where they are banned, and dependencies that no source names.
+pub fn check(tree: &Tree, sources: &[Source<'_>], metadata: &Metadata) -> Vec<Finding> {
     let rules = Rules::read(tree.text(PATH).unwrap_or_default());
     let mut findings = rules.unread;
     for package in metadata.packages() {
@@ -28,7 +30,20 @@ pub fn check(tree: &Tree, metadata: &Metadata) -> Vec<Finding> {
         }
         findings.extend(stale_wrappers(metadata, ban));
     }
+    findings.extend(metadata.members().flat_map(|(package, manifest)| unused(tree, sources, package, manifest)));
     findings
+}
+
+fn unused(tree: &Tree, sources: &[Source<'_>], package: &Package, manifest: &str) -> Vec<Finding> {
+    let krate = if manifest == "Cargo.toml" { "daemun" } else { crate_of(manifest) };
+    let own: Vec<_> = sources.iter().filter(|source| crate_of(source.path) == krate).collect();
+    let is_named = |name: &str| {
+        let word = name.replace('-', "_");
+        own.iter().flat_map(|source| source.tokens.iter()).filter_map(Token::word).any(|found| found == word)
+    };
+    let unused = package.built_from.iter().chain(&package.tested_with).filter(|name| !is_named(name));
+    let message = |name| format!("no source of {} names `{name}`; leave it out", package.name);
+    unused.map(|name| Finding::new(manifest, line_of(tree, manifest, name), message(name))).collect()
 }
 
 fn banned_use(tree: &Tree, user: &Package, ban: &Ban<'_>) -> Option<Finding> {
@@ -226,6 +241,16 @@ deny = [
             "deny.toml:10: numpy uses `pyo3`, which is for daemun-wsgi by deny.toml: one door to Python",
         ];
         assert_eq!(found(RULES, &metadata), expected);
+    }
+
+    #[test]
+    fn a_dependency_that_nothing_names_is_found() {
+        let metadata = Metadata::of(&[("app", &["pyo3", "serde-json"]), ("wsgi", &[])]);
+        let rules = "[licenses]\nallow = [\n    \"Apache-2.0\",\n]\n";
+        assert_eq!(
+            found(rules, &metadata),
+            ["crates/app/Cargo.toml:1: no source of daemun-app names `serde-json`; leave it out"]
+        );
     }
 
     #[test]
