@@ -23,7 +23,10 @@ const MANUALS: [Manual; 2] =
 pub fn check(root: &Path, tree: &Tree) -> Vec<Finding> {
     let compared = MANUALS.iter().filter_map(|manual| match generate(root, *manual) {
         Ok(text) => compare(*manual, tree.text(manual.path), &text),
-        Err(message) => Some(Finding::new(manual.path, 1, format!("the manual cannot be compared: {message}"))),
+        Err(message) => {
+            let first = message.lines().next().unwrap_or_default();
+            Some(Finding::new(manual.path, 1, format!("cannot be compared: {first}")))
+        }
     });
     compared.collect()
 }

@@ -35,8 +35,7 @@ pub fn check(tree: &Tree, sources: &[Source<'_>], metadata: &Metadata) -> Vec<Fi
 }
 
 fn unused(tree: &Tree, sources: &[Source<'_>], package: &Package, manifest: &str) -> Vec<Finding> {
-    let krate = if manifest == "Cargo.toml" { "daemun" } else { crate_of(manifest) };
-    let own: Vec<_> = sources.iter().filter(|source| crate_of(source.path) == krate).collect();
+    let own: Vec<_> = sources.iter().filter(|source| crate_of(source.path) == crate_of(manifest)).collect();
     let is_named = |name: &str| {
         let word = name.replace('-', "_");
         own.iter().flat_map(|source| source.tokens.iter()).filter_map(Token::word).any(|found| found == word)
@@ -51,7 +50,8 @@ fn banned_use(tree: &Tree, user: &Package, ban: &Ban<'_>) -> Option<Finding> {
     if !is_used || ban.wrappers.contains(&user.name.as_str()) {
         return None;
     }
-    let only = if ban.wrappers.is_empty() { "nobody".to_owned() } else { ban.wrappers.join(", ") };
+    let ours: Vec<&str> = ban.wrappers.iter().copied().filter(|name| name.starts_with("daemun")).collect();
+    let only = if ours.is_empty() { "none of ours".to_owned() } else { ours.join(", ") };
     let message = format!("{} uses `{}`, which is for {only} by {PATH}: {}", user.name, ban.name, ban.reason);
     Some(match &user.manifest {
         Some(manifest) => Finding::new(manifest, line_of(tree, manifest, ban.name), message),
@@ -187,9 +187,14 @@ deny = [
 ";
 
     fn found(rules: &str, metadata: &Metadata) -> Vec<String> {
-        let tree =
-            Tree::of(&[("deny.toml", rules), ("crates/app/Cargo.toml", "[dependencies]\npyo3.workspace = true\n")]);
-        printed(&check(&tree, metadata))
+        let files = [
+            ("deny.toml", rules),
+            ("crates/app/Cargo.toml", "[dependencies]\npyo3.workspace = true\n"),
+            ("crates/app/src/lib.rs", "use pyo3::Python;"),
+            ("crates/wsgi/src/lib.rs", "use pyo3::Python;"),
+        ];
+        let tree = Tree::of(&files);
+        printed(&check(&tree, &tree.sources(), metadata))
     }
 
     #[test]

@@ -62,11 +62,15 @@ fn feature_uses(tree: &Tree, manifest: &str, package: &Package, used: &BTreeSet<
     others.map(finding).collect()
 }
 
-/// The line of a manifest on which a dependency stands.
+/// The line of a manifest on which a dependency stands; what the whole workspace may choose from does not count.
 pub fn line_of(tree: &Tree, manifest: &str, dependency: &str) -> usize {
+    let mut is_for_all = false;
     let names_it = |line: &str| {
+        if line.starts_with('[') {
+            is_for_all = line.starts_with("[workspace");
+        }
         let rest = line.trim_start().strip_prefix(dependency);
-        rest.is_some_and(|rest| rest.starts_with([' ', '.', '=']))
+        !is_for_all && rest.is_some_and(|rest| rest.starts_with([' ', '.', '=']))
     };
     tree.text(manifest).unwrap_or_default().lines().position(names_it).map_or(1, |at| at + 1)
 }
@@ -142,6 +146,12 @@ mod tests {
         assert_eq!(found(TABLE, &[("http", &[]), ("net", &[])]), expected);
         let expected = "ARCHITECTURE.md:1: has no table of crates, which begins with `| crate | uses |`";
         assert_eq!(found("# A\n", &[]), [expected]);
+    }
+
+    #[test]
+    fn a_dependency_is_found_below_what_the_workspace_has() {
+        let text = "[workspace.dependencies]\na = \"1\"\n\n[dependencies]\na-b = \"1\"\na.workspace = true\n";
+        assert_eq!(line_of(&Tree::of(&[("Cargo.toml", text)]), "Cargo.toml", "a"), 6);
     }
 
     #[test]
