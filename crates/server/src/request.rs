@@ -7,7 +7,7 @@ use daemun_http::{HeaderId, Headers, Method, RequestHead, StatusCode};
 
 use crate::body::{BodyLimits, RequestBody, RequestBodyError};
 use crate::clock;
-use crate::config::Core;
+use crate::config::{Core, WHOLE_PATH};
 use crate::connection::Client;
 use crate::log::Level;
 use crate::phase::Outcome;
@@ -181,8 +181,13 @@ impl Request {
         match &location.core.alias {
             Some(alias) => {
                 alias.render(self, path);
-                let Some(rest) = uri.get(location.prefix_length()..) else { return false };
-                path.extend_from_slice(rest);
+                match location.prefix_length() {
+                    WHOLE_PATH => {}
+                    replaced => match uri.get(replaced..) {
+                        Some(rest) => path.extend_from_slice(rest),
+                        None => return false,
+                    },
+                }
             }
             None => {
                 location.core.root().render(self, path);

@@ -89,10 +89,10 @@ impl Server {
 }
 
 impl Location {
-    /// Octets of the path that `alias` replaces.
+    /// Octets of the path that `alias` replaces; [`crate::config::WHOLE_PATH`] where it names the file itself.
     #[must_use]
     pub fn prefix_length(&self) -> usize {
-        if self.is_regex { usize::MAX } else { self.name.len() }
+        self.core.alias_prefix.unwrap_or(0)
     }
 }
 

@@ -79,23 +79,44 @@ fn set_access_log(conf: &mut AccessLog, arguments: &mut Arguments<'_>) -> Result
     }
     let format = if arguments.len() > 1 { arguments.text(1)? } else { "combined" };
     let span = arguments.words().get(1).map_or(arguments.span(), |word| word.span);
-    let mut written = Written { path: PathBuf::from(path), format: format.to_owned(), condition: None, span };
-    let (mut is_buffered, mut has_flush) = (false, false);
+    let options = read_options(arguments)?;
+    if options.has_flush && !options.is_buffered {
+        return Err(ArgumentError::new(None, format!("no buffer is defined for access_log \"{path}\"")));
+    }
+    if options.is_buffered {
+        let message = "\"buffer\" and \"flush\" have no effect in daemun: lines are written together once per turn";
+        arguments.report(Diagnostic::notice(arguments.span(), message));
+    }
+    let condition = options.condition;
+    conf.written.push(Written { path: PathBuf::from(path), format: format.to_owned(), condition, span });
+    Ok(())
+}
+
+/// What follows path and format.
+#[derive(Default)]
+struct Options {
+    is_buffered: bool,
+    has_flush: bool,
+    condition: Option<Template>,
+}
+
+fn read_options(arguments: &Arguments<'_>) -> Result<Options, ArgumentError> {
+    let mut options = Options::default();
     for at in 2..arguments.len() {
         match arguments.parameter(at) {
             Some(("buffer", size)) => {
                 parse_size(size).filter(|size| *size > 0).ok_or_else(|| invalid(at, "buffer size", size))?;
-                is_buffered = true;
+                options.is_buffered = true;
             }
             Some(("flush", time)) => {
                 parse_milliseconds(time)
                     .filter(|time| !time.is_zero())
                     .ok_or_else(|| invalid(at, "flush time", time))?;
-                has_flush = true;
+                options.has_flush = true;
             }
             Some(("if", condition)) => {
                 let parsed = Template::parse(condition);
-                written.condition = Some(parsed.map_err(|error| ArgumentError::new(Some(at), error.to_string()))?);
+                options.condition = Some(parsed.map_err(|error| ArgumentError::new(Some(at), error.to_string()))?);
             }
             _ if arguments.text(at)?.starts_with("gzip") => {
                 let message = "gzip in \"access_log\" is not supported by daemun yet";
@@ -104,15 +125,7 @@ fn set_access_log(conf: &mut AccessLog, arguments: &mut Arguments<'_>) -> Result
             _ => return Err(arguments.invalid_parameter(at)),
         }
     }
-    if has_flush && !is_buffered {
-        return Err(ArgumentError::new(None, format!("no buffer is defined for access_log \"{path}\"")));
-    }
-    if is_buffered {
-        let message = "\"buffer\" and \"flush\" have no effect in daemun: lines are written together once per turn";
-        arguments.report(Diagnostic::notice(arguments.span(), message));
-    }
-    conf.written.push(written);
-    Ok(())
+    Ok(options)
 }
 
 fn invalid(argument: usize, what: &str, text: &str) -> ArgumentError {

@@ -62,13 +62,17 @@ fn set_try_files(conf: &mut TryFiles, arguments: &mut Arguments<'_>) -> Result<(
     let text = arguments.text(last)?;
     conf.fallback = Some(match text.strip_prefix('=') {
         Some(code) => {
-            let status = code.parse().ok().and_then(StatusCode::new);
+            let status = parse_digits(code).and_then(StatusCode::new);
             let invalid = || ArgumentError::new(Some(last), format!("invalid code \"{code}\""));
             Fallback::Status(status.ok_or_else(invalid)?)
         }
         None => Fallback::Uri(setter::template(arguments, last)?),
     });
     Ok(())
+}
+
+fn parse_digits(text: &str) -> Option<u16> {
+    text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 fn try_files(conf: &TryFiles, request: &mut Request) -> Outcome {
@@ -93,8 +97,7 @@ impl Candidate {
     /// The request's path if this one is taken. With `alias`, names are relative to it, unless a variable has put the
     /// location's own prefix before them.
     fn uri(&self, request: &Request) -> Vec<u8> {
-        let location = request.location();
-        let prefix = if location.core.alias.is_some() && !location.is_regex { location.name.as_bytes() } else { b"" };
+        let prefix = request.uri.get(..request.location().prefix_length()).unwrap_or_default();
         let mut uri = prefix.to_vec();
         self.name.render(request, &mut uri);
         let has_prefix_twice = self.name.as_constant().is_none() && uri[prefix.len()..].starts_with(prefix);

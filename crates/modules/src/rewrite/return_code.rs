@@ -50,16 +50,17 @@ enum Ending {
 
 fn set_return(conf: &mut ReturnCode, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let first = arguments.text(0)?;
-    let ending = match first.parse::<u16>() {
-        Ok(number) => {
+    let is_number = first.bytes().all(|octet| octet.is_ascii_digit());
+    let ending = match first.parse() {
+        Ok(number) if is_number => {
             let status = StatusCode::new(number).ok_or_else(|| invalid(first))?;
             let text = if arguments.len() == 2 { Some(setter::template(arguments, 1)?) } else { None };
             Ending::of(status, text)
         }
-        Err(_) if arguments.len() == 1 && URL_STARTS.iter().any(|start| first.starts_with(start)) => {
+        _ if arguments.len() == 1 && URL_STARTS.iter().any(|start| first.starts_with(start)) => {
             Ending::Redirect(StatusCode::FOUND, setter::template(arguments, 0)?)
         }
-        Err(_) => return Err(invalid(first)),
+        _ => return Err(invalid(first)),
     };
     conf.ending.get_or_insert(ending);
     Ok(())

@@ -58,6 +58,8 @@ pub struct Build<'a> {
     opens_logs: bool,
     /// The kind of block that is being closed.
     context: Context,
+    /// Length of the name of the location that is being closed.
+    prefix_length: usize,
     logs: Vec<LogFile>,
     diagnostics: Vec<Diagnostic>,
     published: HashMap<TypeId, Box<dyn Any>>,
@@ -68,6 +70,12 @@ impl Build<'_> {
     #[must_use]
     pub fn context(&self) -> Context {
         self.context
+    }
+
+    /// Octets of a path that the location being finished has matched; [`super::WHOLE_PATH`] for a regular expression.
+    #[must_use]
+    pub fn prefix_length(&self) -> usize {
+        self.prefix_length
     }
 
     /// Makes a value known to the modules that are closed later: the upstream groups, the zones.
@@ -162,6 +170,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         backends: &backends,
         opens_logs,
         context: Context::MAIN,
+        prefix_length: 0,
         logs: Vec::new(),
         diagnostics,
         published: HashMap::new(),
@@ -252,8 +261,9 @@ impl Builder<'_> {
         entries: &mut Vec<(Matcher, LocationId, Option<String>)>,
         named: &mut HashMap<String, LocationId>,
     ) {
-        let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let is_regex = matches!(block.matcher, Some(Matcher::Regex(_)));
+        self.build.prefix_length = if is_regex { super::WHOLE_PATH } else { block.name.len() };
+        let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
         let id = self.location(block.name.clone(), is_regex, &scope);
         match block.matcher {

@@ -30,8 +30,11 @@ pub static CORE: Module<Core> = Module {
 #[derive(Default)]
 pub struct Core {
     root: Option<Template>,
-    /// `alias`; never inherited.
+    /// `alias`; inherited together with `root`, since a block has either.
     pub alias: Option<Template>,
+    /// Octets of the path that `alias` replaces, once it is known which location says so; [`WHOLE_PATH`] within a regular
+    /// expression.
+    pub alias_prefix: Option<usize>,
     types: Option<Arc<HashMap<Vec<u8>, Vec<u8>>>>,
     default_type: Option<Vec<u8>>,
     client_max_body_size: Option<u64>,
@@ -71,6 +74,9 @@ pub struct Core {
     /// Filled when the logs are known.
     opened_error_log: OnceLock<ErrorLog>,
 }
+
+/// What [`Core::alias_prefix`] is where `alias` names the file itself.
+pub const WHOLE_PATH: usize = usize::MAX;
 
 /// `server_tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +142,8 @@ mod defaults {
 
 impl Core {
     fn merge(parent: &Self, child: &mut Self) {
-        if child.alias.is_none() {
-            inherit!(parent, child; root);
+        if child.alias.is_none() && child.root.is_none() {
+            inherit!(parent, child; root, alias, alias_prefix);
         }
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
@@ -149,6 +155,9 @@ impl Core {
 
     #[expect(clippy::unnecessary_wraps, reason = "the signature of every module's finish")]
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+        if self.alias.is_some() {
+            self.alias_prefix.get_or_insert(build.prefix_length());
+        }
         for root in [&mut self.root, &mut self.alias].into_iter().flatten() {
             build.make_absolute(root);
         }
