@@ -17,11 +17,12 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &proxy::uwsgi_pass::MODULE,
     &modules::content::index::MODULE,
     &modules::content::static_file::MODULE,
-    // Filters: charset changes the type that the log and the client see; headers come next so that they are there for a
-    // 304 too; not_modified may take the body away; range cuts what is left of it.
-    &modules::filter::charset::MODULE,
-    &modules::filter::headers::MODULE,
+    // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and
+    // what it makes of it, 304 or 412, gets the fields of that status; charset finds no type on a 304; range, last, repeats
+    // the whole type in each part.
     &modules::filter::not_modified::MODULE,
+    &modules::filter::headers::MODULE,
+    &modules::filter::charset::MODULE,
     &modules::filter::range::MODULE,
     // Log, the last phase.
     &modules::log::access_log::MODULE,

@@ -112,6 +112,18 @@ fn ranges_that_do_not_fit() {
 }
 
 #[test]
+fn a_refusal_has_its_error_page() {
+    let site = Site::start(
+        &[("www/f", "0123456789"), ("www/e.html", "page")],
+        "server { listen 8080; root ROOT/www; error_page 412 416 /e.html; }",
+    );
+    let answer = range(&site, "/f", "10-");
+    assert_eq!((answer.status, answer.body.as_str()), (416, "page"));
+    let answer = site.get_with("/f", "If-Match: \"x\"\r\n");
+    assert_eq!((answer.status, answer.body.as_str()), (412, "page"));
+}
+
+#[test]
 fn if_range_must_name_the_file() {
     let site = site();
     for (value, status) in [(ETAG, 206), (DATE, 206), ("\"x\"", 200), (LATER, 200)] {
