@@ -89,7 +89,9 @@ fn read_web(settings: &Settings) -> (Typed, Sources) {
 
 /// `-g` stands before the file. Under `daemun run` it takes the place of the file's own directives of the same names.
 fn merge(mode: Mode, overrides: Vec<Node>, file: Vec<Node>) -> Vec<Node> {
-    let is_replaced = |node: &Node| mode == Mode::Run && node.block.is_none() && overrides.iter().any(|other| other.is(&node.name.text));
+    let is_replaced = |node: &Node| {
+        mode == Mode::Run && node.block.is_none() && overrides.iter().any(|other| other.is(&node.name.text))
+    };
     let kept: Vec<_> = file.into_iter().filter(|node| !is_replaced(node)).collect();
     overrides.into_iter().chain(kept).collect()
 }

@@ -42,7 +42,10 @@ fn directives() -> String {
         (Effect::Refused, "Not supported yet", "A configuration that has one of them is refused by name."),
     ];
     for (effect, title, meaning) in known {
-        let names = all.iter().filter(|entry| entry.reader == Reader::Known(effect)).map(|entry| format!("`{}`", entry.entry.name));
+        let names = all
+            .iter()
+            .filter(|entry| entry.reader == Reader::Known(effect))
+            .map(|entry| format!("`{}`", entry.entry.name));
         let _ = writeln!(text, "\n## {title}\n\n{meaning}\n\n{}", names.collect::<Vec<_>>().join(", "));
     }
     text
@@ -60,7 +63,9 @@ fn row(entry: &TableEntry) -> String {
 }
 
 fn options() -> String {
-    let mut text = String::from("# Options of an application pool\n\nMade by `cargo xtask manual` from the table the program reads by.\n");
+    let mut text = String::from(
+        "# Options of an application pool\n\nMade by `cargo xtask manual` from the table the program reads by.\n",
+    );
     text.push_str("\n| option | other names | |\n|---|---|---|\n");
     for option in OPTIONS {
         let state = match option.state {

@@ -24,11 +24,15 @@ pub fn absolute(path: &Path) -> PathBuf {
 /// # Errors
 /// A text that says where it was looked for.
 pub fn extension_module() -> Result<PathBuf, String> {
-    let program = std::env::current_exe().and_then(std::fs::canonicalize).map_err(|error| format!("the program's own path cannot be found: {error}"))?;
+    let program = std::env::current_exe()
+        .and_then(std::fs::canonicalize)
+        .map_err(|error| format!("the program's own path cannot be found: {error}"))?;
     let folder = program.parent().unwrap_or(Path::new("/"));
     let candidates = [folder.join(MODULE), folder.join("../lib/daemun").join(MODULE)];
     let found = candidates.iter().find(|path| path.exists());
-    found.cloned().ok_or_else(|| format!("{MODULE} is missing: looked for {} and {}", candidates[0].display(), candidates[1].display()))
+    found.cloned().ok_or_else(|| {
+        format!("{MODULE} is missing: looked for {} and {}", candidates[0].display(), candidates[1].display())
+    })
 }
 
 const MODULE: &str = "libdaemun_wsgi.so";

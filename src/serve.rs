@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use daemun_app::pool::Pool;
 use daemun_conf::{Diagnostic, Severity};
-use daemun_master::{ChildPlan, Death, Identity, MasterPlan, ReadyNotice, Role, Scope, StopKind, Successors, signal_by_pid_file};
+use daemun_master::{
+    ChildPlan, Death, Identity, MasterPlan, ReadyNotice, Role, Scope, StopKind, Successors, signal_by_pid_file,
+};
 use daemun_net::ListenerSet;
 use daemun_server::backend::{BackendId, SocketName};
 use daemun_server::config::{BuildInput, PoolListener, build};
@@ -41,7 +43,11 @@ pub fn check(settings: &Settings) -> ExitCode {
     let mut loaded = load::load(settings);
     let path = settings.configuration.as_deref().unwrap_or(Path::new("uwsgi.ini")).display().to_string();
     let program = program_name(settings.mode);
-    let result = if loaded.has_errors { Err(std::mem::take(&mut loaded.typed.diagnostics)) } else { build_web(settings, &mut loaded, &[], false) };
+    let result = if loaded.has_errors {
+        Err(std::mem::take(&mut loaded.typed.diagnostics))
+    } else {
+        build_web(settings, &mut loaded, &[], false)
+    };
     let (is_valid, diagnostics) = match result {
         Ok((_, diagnostics)) => (true, diagnostics),
         Err(diagnostics) => (false, diagnostics),
@@ -106,6 +112,7 @@ fn program_name(mode: Mode) -> &'static str {
 fn start(settings: &Settings) -> Result<(), Refusal> {
     let mut loaded = load::load(settings);
     if loaded.has_errors {
+        loaded.typed.diagnostics.retain(|one| one.severity != Severity::Notice);
         return Err(load::render(&loaded, &loaded.typed.diagnostics));
     }
     let threads = loaded.typed.main.edge_threads();
@@ -122,9 +129,18 @@ fn start(settings: &Settings) -> Result<(), Refusal> {
         (false, Some(_)) if settings.mode == Mode::Run => None,
         _ => Some(daemun_master::daemonize().map_err(|error| format!("daemun: leaving the terminal failed: {error}"))?),
     };
-    let mut plan = master_plan(settings, &runtime, &listeners, pools)?;
-    plan.detached = detached;
-    daemun_master::run(plan).map_err(|error| format!("{}: [emerg] {error}", program_name(settings.mode)))
+    let files = listeners.socket_files();
+    let result = master_plan(settings, &runtime, listeners, pools).and_then(|mut plan| {
+        plan.detached = detached;
+        daemun_master::run(plan).map_err(|error| format!("{}: [emerg] {error}", program_name(settings.mode)))
+    });
+    if result.is_err() {
+        // Whatever `vacuum` says, a start that failed leaves nothing behind.
+        for file in files {
+            let _ = file.remove();
+        }
+    }
+    result
 }
 
 fn make_pools(loaded: &mut Loaded, threads: usize) -> Result<Vec<Pool>, Refusal> {
@@ -136,7 +152,12 @@ fn make_pools(loaded: &mut Loaded, threads: usize) -> Result<Vec<Pool>, Refusal>
     Ok(pools)
 }
 
-fn build_web(settings: &Settings, loaded: &mut Loaded, pools: &[Pool], opens_logs: bool) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
+fn build_web(
+    settings: &Settings,
+    loaded: &mut Loaded,
+    pools: &[Pool],
+    opens_logs: bool,
+) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut backends = HashMap::new();
     let mut pool_listeners = Vec::new();
     for (number, pool) in pools.iter().enumerate() {
@@ -158,7 +179,11 @@ fn build_web(settings: &Settings, loaded: &mut Loaded, pools: &[Pool], opens_log
     })
 }
 
-fn collect(pool: &Pool, id: BackendId, backends: &mut HashMap<SocketName, BackendId>) -> Result<Vec<PoolListener>, String> {
+fn collect(
+    pool: &Pool,
+    id: BackendId,
+    backends: &mut HashMap<SocketName, BackendId>,
+) -> Result<Vec<PoolListener>, String> {
     let error = |error| format!("application \"{}\": {error}", pool.name);
     for name in pool.socket_names().map_err(error)? {
         backends.entry(name).or_insert(id);
@@ -167,8 +192,10 @@ fn collect(pool: &Pool, id: BackendId, backends: &mut HashMap<SocketName, Backen
 }
 
 fn bind(runtime: &Runtime) -> Result<ListenerSet, Refusal> {
-    let wanted: Vec<_> = runtime.listeners.iter().map(|listener| (&listener.setting.address, &listener.setting.options)).collect();
-    ListenerSet::bind(wanted).map_err(|errors| errors.iter().map(|error| format!("daemun: [emerg] {error}\n")).collect())
+    let wanted: Vec<_> =
+        runtime.listeners.iter().map(|listener| (&listener.setting.address, &listener.setting.options)).collect();
+    ListenerSet::bind(wanted)
+        .map_err(|errors| errors.iter().map(|error| format!("daemun: [emerg] {error}\n")).collect())
 }
 
 fn pid_path(settings: &Settings, main: &daemun_server::config::Main) -> Option<PathBuf> {
@@ -176,19 +203,35 @@ fn pid_path(settings: &Settings, main: &daemun_server::config::Main) -> Option<P
     main.pid.clone().or(default).map(|path| settings.prefix.join(path))
 }
 
-fn master_plan(settings: &Settings, runtime: &Arc<Runtime>, listeners: &ListenerSet, pools: Vec<Pool>) -> Result<MasterPlan, Refusal> {
+fn master_plan(
+    settings: &Settings,
+    runtime: &Arc<Runtime>,
+    listeners: ListenerSet,
+    pools: Vec<Pool>,
+) -> Result<MasterPlan, Refusal> {
     let mut pid_files: Vec<_> = pid_path(settings, &runtime.main).into_iter().collect();
     pid_files.extend(pools.iter().filter_map(|pool| pool.options.pidfile.clone()));
     // A socket file without its server is of no use to anybody: nginx removes its own, uWSGI under `vacuum`.
     let keeps_files = !pools.is_empty() && settings.mode == Mode::App && !pools.iter().any(|pool| pool.options.vacuum);
     let socket_files = if keeps_files { Vec::new() } else { listeners.socket_files() };
-    let extension = if pools.is_empty() { PathBuf::new() } else { paths::extension_module().map_err(|error| format!("daemun: [emerg] {error}"))? };
+    let extension = if pools.is_empty() {
+        PathBuf::new()
+    } else {
+        paths::extension_module().map_err(|error| format!("daemun: [emerg] {error}"))?
+    };
+    let identity = match pools.first() {
+        // Without a `user` directive of its own, the edge of `daemun app` is who the application is.
+        Some(pool) if settings.mode == Mode::App => {
+            pool.identity().map_err(|error| format!("daemun: [emerg] {error}"))?
+        }
+        _ => edge_identity(runtime)?,
+    };
     let generation = Generation {
         runtime: Arc::clone(runtime),
-        listeners: listeners.try_clone().map_err(|error| format!("daemun: [emerg] {error}"))?,
+        listeners,
         pools: Rc::new(RefCell::new(pools)),
         extension,
-        identity: edge_identity(runtime)?,
+        identity,
     };
     let children = generation.children().map_err(|error| format!("daemun: [emerg] {error}"))?;
     let log = MasterLog(runtime.error_log.clone());
@@ -214,7 +257,8 @@ fn shown_addresses(runtime: &Runtime, mode: Mode) -> String {
     for listener in &runtime.listeners {
         match (&listener.setting.address, listener.setting.protocol) {
             (ListenAddress::Tcp(address), Protocol::Http) => {
-                let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+                let host =
+                    if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
                 text.push_str(&format!("daemun serves http://{host}:{}/\n", address.port()));
             }
             (address, _) if mode == Mode::App => text.push_str(&format!("daemun serves {address}\n")),
@@ -227,7 +271,8 @@ fn shown_addresses(runtime: &Runtime, mode: Mode) -> String {
 fn edge_identity(runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
     let Some((user, group)) = &runtime.main.user else { return Ok(None) };
     if !Identity::can_switch() {
-        let message = "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";
+        let message =
+            "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";
         runtime.error_log.write(Level::Warn, format_args!("{message}"));
         return Ok(None);
     }

@@ -92,7 +92,11 @@ impl Options {
             None => {}
         }
         let prefix = paths::absolute(&self.prefix.clone().unwrap_or_else(|| PathBuf::from(paths::DEFAULT_PREFIX)));
-        let default = if self.prefix.is_some() { prefix.join("conf/nginx.conf") } else { PathBuf::from(paths::DEFAULT_CONFIGURATION) };
+        let default = if self.prefix.is_some() {
+            prefix.join("conf/nginx.conf")
+        } else {
+            PathBuf::from(paths::DEFAULT_CONFIGURATION)
+        };
         let configuration = self.configuration.map_or(default, |path| prefix.join(path));
         let settings = Settings {
             mode: Mode::Web,
@@ -126,7 +130,8 @@ fn needs(letter: char) -> String {
     format!("option \"-{letter}\" requires {what}")
 }
 
-const SIGNALS: [(&str, Signal); 4] = [("stop", Signal::Stop), ("quit", Signal::Quit), ("reopen", Signal::Reopen), ("reload", Signal::Reload)];
+const SIGNALS: [(&str, Signal); 4] =
+    [("stop", Signal::Stop), ("quit", Signal::Quit), ("reopen", Signal::Reopen), ("reload", Signal::Reload)];
 
 const HELP: &str = "\
 Usage: daemun web [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]

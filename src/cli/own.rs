@@ -28,8 +28,12 @@ pub fn parse(arguments: &[String]) -> Request {
 }
 
 fn command() -> Command {
-    let run = configuration_arguments(Command::new("run").about("Serves by an nginx.conf and uwsgi.ini files, everything in one supervision tree"));
-    let check = configuration_arguments(Command::new("check").about("Says what is wrong with a configuration, and what in it has no effect"));
+    let run = configuration_arguments(
+        Command::new("run").about("Serves by an nginx.conf and uwsgi.ini files, everything in one supervision tree"),
+    );
+    let check = configuration_arguments(
+        Command::new("check").about("Says what is wrong with a configuration, and what in it has no effect"),
+    );
     let which = Arg::new("which").value_parser(["directives", "options"]).required(true);
     Command::new("daemun")
         .about("Web server, application server and gateway in one")
@@ -46,21 +50,48 @@ fn command() -> Command {
 fn configuration_arguments(command: Command) -> Command {
     let path = || value_parser!(PathBuf);
     command
-        .arg(Arg::new("folder").value_name("FOLDER").value_parser(path()).help("Folder with nginx.conf and uwsgi.ini, in place of -p, -c and --ini"))
+        .arg(
+            Arg::new("folder")
+                .value_name("FOLDER")
+                .value_parser(path())
+                .help("Folder with nginx.conf and uwsgi.ini, in place of -p, -c and --ini"),
+        )
         .arg(Arg::new("prefix").short('p').value_name("FOLDER").value_parser(path()).help("Where relative paths begin"))
         .arg(Arg::new("configuration").short('c').value_name("FILE").value_parser(path()).help("The nginx.conf"))
-        .arg(Arg::new("ini").long("ini").value_name("FILE").value_parser(path()).action(ArgAction::Append).help("A uwsgi.ini; may be given several times"))
-        .arg(Arg::new("directives").short('g').value_name("DIRECTIVES").help("Directives of the main context, in place of the file's own of the same names"))
-        .arg(Arg::new("error_log").short('e').value_name("FILE").value_parser(path()).help("Error log until the configuration says otherwise"))
+        .arg(
+            Arg::new("ini")
+                .long("ini")
+                .value_name("FILE")
+                .value_parser(path())
+                .action(ArgAction::Append)
+                .help("A uwsgi.ini; may be given several times"),
+        )
+        .arg(
+            Arg::new("directives")
+                .short('g')
+                .value_name("DIRECTIVES")
+                .help("Directives of the main context, in place of the file's own of the same names"),
+        )
+        .arg(
+            Arg::new("error_log")
+                .short('e')
+                .value_name("FILE")
+                .value_parser(path())
+                .help("Error log until the configuration says otherwise"),
+        )
 }
 
 fn settings(matches: &ArgMatches) -> Result<Settings, String> {
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let folder = path("folder").map(|folder| paths::absolute(&folder));
-    let prefix = path("prefix").map(|prefix| paths::absolute(&prefix)).or_else(|| folder.clone()).unwrap_or_else(|| paths::absolute(".".as_ref()));
+    let prefix = path("prefix")
+        .map(|prefix| paths::absolute(&prefix))
+        .or_else(|| folder.clone())
+        .unwrap_or_else(|| paths::absolute(".".as_ref()));
     let in_folder = |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
     let configuration = path("configuration").map(|path| prefix.join(path)).or_else(|| in_folder("nginx.conf"));
-    let mut ini_files: Vec<PathBuf> = matches.get_many::<PathBuf>("ini").unwrap_or_default().map(|path| prefix.join(path)).collect();
+    let mut ini_files: Vec<PathBuf> =
+        matches.get_many::<PathBuf>("ini").unwrap_or_default().map(|path| prefix.join(path)).collect();
     if ini_files.is_empty() {
         ini_files.extend(in_folder("uwsgi.ini"));
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use daemun_channel::{Body as HopBody, BodyGrant, Completion, EdgeThread, Outcome as HopOutcome, SubmitError, Ticket, control};
+use daemun_channel::{
+    Body as HopBody, BodyGrant, Completion, EdgeThread, Outcome as HopOutcome, SubmitError, Ticket, control,
+};
 use daemun_gateway::answer;
 use daemun_gateway::record::{RecordFlags, RecordFront, RecordWriter};
 use daemun_http::StatusCode;
@@ -91,7 +93,8 @@ impl PoolThread {
         }
         drop(pump);
         let mut hop = self.hop.borrow_mut();
-        while hop.poll(COMPLETIONS_PER_TURN, |hop, completion| self.complete(hop, completion)) == COMPLETIONS_PER_TURN {}
+        while hop.poll(COMPLETIONS_PER_TURN, |hop, completion| self.complete(hop, completion)) == COMPLETIONS_PER_TURN {
+        }
         if self.needs_kick.replace(false) {
             hop.kick();
         }
@@ -107,8 +110,12 @@ impl PoolThread {
                 let file = Rc::new(OpenFile { descriptor: file });
                 self.tell(ticket, |entry| entry.file = Some(FilePart { file, offset, length }));
             }
-            Completion::End { ticket, outcome: HopOutcome::Complete } => self.tell(ticket, |entry| entry.ended = Some(Ended::Complete)),
-            Completion::End { ticket, outcome: HopOutcome::Failed } => self.tell(ticket, |entry| entry.ended = Some(Ended::Failed)),
+            Completion::End { ticket, outcome: HopOutcome::Complete } => {
+                self.tell(ticket, |entry| entry.ended = Some(Ended::Complete))
+            }
+            Completion::End { ticket, outcome: HopOutcome::Failed } => {
+                self.tell(ticket, |entry| entry.ended = Some(Ended::Failed))
+            }
             Completion::Lost { ticket, seat } => self.tell(ticket, |entry| entry.ended = Some(Ended::Lost(seat))),
             Completion::Cleaned { seats } => {
                 let worker = self.workers.worker_of(seats.start);
@@ -125,7 +132,9 @@ impl PoolThread {
     fn grant_body(&self, hop: &mut EdgeThread, ticket: Ticket) {
         let body = self.table.borrow()[ticket.index()].request_body.clone();
         let granted = match &body {
-            Some((file, length)) => hop.grant_body(ticket, BodyGrant::File { file: file.descriptor.as_fd(), length: *length }).is_ok(),
+            Some((file, length)) => {
+                hop.grant_body(ticket, BodyGrant::File { file: file.descriptor.as_fd(), length: *length }).is_ok()
+            }
             None => false,
         };
         if !granted {
@@ -164,7 +173,8 @@ impl PoolThread {
         };
         let mut hop = self.hop.borrow_mut();
         let ticket = hop.submit(&record, body)?;
-        self.table.borrow_mut()[ticket.index()] = Entry { request_body: in_file.map(|file| (Rc::clone(file), length)), ..Entry::default() };
+        self.table.borrow_mut()[ticket.index()] =
+            Entry { request_body: in_file.map(|file| (Rc::clone(file), length)), ..Entry::default() };
         self.in_flight.set(self.in_flight.get() + 1);
         if !self.needs_kick.replace(true)
             && let Some(pump) = &*self.pump.borrow()
@@ -326,7 +336,8 @@ fn answer_of(flight: Flight, ended: Option<Ended>) -> Result<Box<Response>, Call
         let mut head = flight.thread.record.borrow_mut();
         head.clear();
         hop.copy_head(flight.ticket, &mut head).map_err(|violation| invalid(violation.to_string()))?;
-        let (status, reason) = answer::read(&head, &mut response.head.headers).map_err(|error| invalid(error.to_string()))?;
+        let (status, reason) =
+            answer::read(&head, &mut response.head.headers).map_err(|error| invalid(error.to_string()))?;
         response.head.status = status;
         response.head.reason.extend_from_slice(reason);
     }
@@ -367,8 +378,12 @@ impl BodyStream for AnswerBody {
         }
         match entry.ended {
             Some(Ended::Complete) => Poll::Ready(None),
-            Some(Ended::Failed) => Poll::Ready(Some(Err(BodyError::Truncated(format!("application of \"{}\"", pool()))))),
-            Some(Ended::Lost(seat)) => Poll::Ready(Some(Err(BodyError::Truncated(thread.workers.describe_death(seat))))),
+            Some(Ended::Failed) => {
+                Poll::Ready(Some(Err(BodyError::Truncated(format!("application of \"{}\"", pool())))))
+            }
+            Some(Ended::Lost(seat)) => {
+                Poll::Ready(Some(Err(BodyError::Truncated(thread.workers.describe_death(seat)))))
+            }
             None => {
                 entry.waker = Some(context.waker().clone());
                 Poll::Pending

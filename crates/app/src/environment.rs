@@ -3,9 +3,9 @@
 use daemun_gateway::environment::add_headers;
 use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
 use daemun_http::{Framing, HeaderId};
+use daemun_server::Request;
 use daemun_server::backend::Environment;
 use daemun_server::listener::Protocol;
-use daemun_server::Request;
 
 /// What uWSGI gives an application behind `http-socket` and `socket`.
 ///
@@ -23,6 +23,10 @@ impl Environment for ListenerEnvironment {
 
 fn from_peer(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
     for (name, value) in &request.gateway_variables {
+        // nginx sends both, and PEP 3333 has other names for them.
+        if matches!(name.as_slice(), b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH") {
+            continue;
+        }
         let name = VariableId::of(name).map_or(VariableName::Literal(name), VariableName::Known);
         sink.variable(name, &[value])?;
     }

@@ -9,7 +9,9 @@ pub const WAITING_MAX: usize = 16 * 1024;
 pub const COMPLETIONS_PER_TURN: usize = 256;
 
 /// Octets of the variables of one request.
-pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+///
+/// A whole uwsgi packet of another server fits: nothing here is like uWSGI's `buffer-size`.
+pub const RECORD_BYTES_MAX: usize = 72 * 1024;
 
 /// Octets of a request body that travel beside the variables; a larger body goes over as a file.
 pub const INLINE_BODY_BYTES: u64 = 16 * 1024;
@@ -23,4 +25,5 @@ pub const SLOTS_PER_THREAD: u32 = 512;
 /// Rings for large answers of one pool.
 pub const CHUNKS: u32 = 64;
 
-const _: () = assert!(RECORD_BYTES_MAX + INLINE_BODY_BYTES as usize <= REQUEST_BYTES_MAX, "record and inline body fit a slot");
+const _: () =
+    assert!(RECORD_BYTES_MAX + INLINE_BODY_BYTES as usize <= REQUEST_BYTES_MAX, "record and inline body fit a slot");

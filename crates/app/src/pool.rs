@@ -92,7 +92,8 @@ impl Pool {
             return Err(PoolError::NoApplication);
         }
         if let Some(path) = &options.chdir {
-            let found = std::fs::metadata(path).and_then(|folder| if folder.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+            let found = std::fs::metadata(path)
+                .and_then(|folder| if folder.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
             found.map_err(|source| PoolError::Directory { path: path.clone(), source })?;
         }
         interpreter(&options)?;
@@ -149,8 +150,17 @@ impl Pool {
                 Protocol::Http => ListenerProtocol::Http,
             };
             for address in self.listen_addresses(&socket.address)? {
-                let options = BindOptions { backlog: self.options.listen, mode: self.options.chmod_socket, ..BindOptions::default() };
-                listeners.push(PoolListener { address, options, protocol, content: Box::new(PoolContent { id: self.id }) });
+                let options = BindOptions {
+                    backlog: self.options.listen,
+                    mode: self.options.chmod_socket,
+                    ..BindOptions::default()
+                };
+                listeners.push(PoolListener {
+                    address,
+                    options,
+                    protocol,
+                    content: Box::new(PoolContent { id: self.id }),
+                });
             }
         }
         Ok(listeners)
@@ -163,7 +173,8 @@ impl Pool {
             SocketAddress::Tcp { host, port } => match address.tcp() {
                 Some(address) => Ok(vec![ListenAddress::Tcp(address)]),
                 None => {
-                    let found = (host.as_str(), *port).to_socket_addrs().map_err(|reason| error(&reason.to_string()))?;
+                    let found =
+                        (host.as_str(), *port).to_socket_addrs().map_err(|reason| error(&reason.to_string()))?;
                     Ok(found.take(1).map(ListenAddress::Tcp).collect())
                 }
             },
@@ -211,14 +222,20 @@ impl Pool {
         format!("app \"{}\"", self.name)
     }
 
-    fn identity(&self) -> Result<Option<Identity>, PoolError> {
+    /// Who the pool's processes run as; `None`: who starts them.
+    ///
+    /// # Errors
+    /// When `uid` or `gid` names nobody.
+    pub fn identity(&self) -> Result<Option<Identity>, PoolError> {
         if !Identity::can_switch() {
             return Ok(None);
         }
         match (&self.options.uid, &self.options.gid) {
             (None, None) => Ok(None),
             (Some(user), group) => Ok(Some(Identity::look_up(user, group.as_deref())?)),
-            (None, Some(_)) => Err(PoolError::Unsupported("`gid` without `uid` is not supported by daemun yet".to_owned())),
+            (None, Some(_)) => {
+                Err(PoolError::Unsupported("`gid` without `uid` is not supported by daemun yet".to_owned()))
+            }
         }
     }
 
@@ -237,8 +254,12 @@ impl Pool {
     fn specification(&self) -> Spec {
         let options = &self.options;
         let mount = options.application().map(|application| match application {
-            Application::Module { name, callable } => Mount { module: Some(name), callable: Some(callable), ..Mount::default() },
-            Application::File { path, callable } => Mount { wsgi_file: Some(path), callable: Some(callable), ..Mount::default() },
+            Application::Module { name, callable } => {
+                Mount { module: Some(name), callable: Some(callable), ..Mount::default() }
+            }
+            Application::File { path, callable } => {
+                Mount { wsgi_file: Some(path), callable: Some(callable), ..Mount::default() }
+            }
         });
         Spec {
             name: self.name.clone(),
@@ -327,7 +348,11 @@ impl PoolFactory for Factory {
         let thread = PoolThread::new(hop, Arc::clone(&self.workers));
         spawn_local(report("hop", self.log.clone(), pump::pump(Rc::clone(&thread))));
         if index == 0 {
-            spawn_local(report("control channel", self.log.clone(), pump::watch(pool, Arc::clone(&self.workers), self.log.clone())));
+            spawn_local(report(
+                "control channel",
+                self.log.clone(),
+                pump::watch(pool, Arc::clone(&self.workers), self.log.clone()),
+            ));
         }
         Ok(Rc::new(PoolBackend(thread)))
     }

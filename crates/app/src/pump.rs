@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use daemun_channel::control::{self, Message};
 use daemun_channel::{ChannelError, Pool};
-use daemun_server::log::{ErrorLog, Level};
 use daemun_net::watch_for_reading;
+use daemun_server::log::{ErrorLog, Level};
 use tokio::task::spawn_local;
 
 use crate::backend::PoolThread;
@@ -50,7 +50,9 @@ pub async fn watch(pool: Arc<Pool>, workers: Arc<Workers>, log: ErrorLog) -> io:
         match control::receive(pool.control(), false) {
             Ok(Some((message, descriptor))) => obey(message, descriptor, &pool, &workers, &log),
             Ok(None) => return Ok(()), // The other end is closed for good: the master is ending.
-            Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
+                ready.clear_ready()
+            }
             Err(ChannelError::System { source, .. }) => return Err(source),
             Err(error) => log.write(Level::Alert, format_args!("pool \"{}\": {error}", workers.pool_name())),
         }
@@ -66,9 +68,10 @@ fn obey(message: Message, descriptor: Option<OwnedFd>, pool: &Arc<Pool>, workers
                 spawn_local(reset_after(descriptor, Arc::clone(pool), Arc::clone(workers), log.clone()));
             }
         }
-        Message::Failed { reason } => log.write(Level::Emerg, format_args!("application \"{name}\" cannot be loaded: {reason}")),
+        Message::Failed { reason } => {
+            log.write(Level::Emerg, format_args!("application \"{name}\" cannot be loaded: {reason}"))
+        }
         Message::Born { worker, pid, .. } => {
-            workers.born(worker, pid);
             log.write(Level::Notice, format_args!("worker {} of \"{name}\" started (pid {pid})", worker + 1));
         }
         Message::Died { worker, pid, wait_status, harakiri } => {

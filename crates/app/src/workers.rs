@@ -12,7 +12,6 @@ pub struct Workers {
 
 #[derive(Clone, Debug, Default)]
 struct WorkerState {
-    pid: u32,
     last_death: Option<Death>,
 }
 
@@ -43,25 +42,11 @@ impl Workers {
         seat / self.threads
     }
 
-    /// A worker has begun.
-    pub fn born(&self, worker: u16, pid: u32) {
-        if let Some(state) = self.lock().get_mut(usize::from(worker)) {
-            state.pid = pid;
-        }
-    }
-
     /// A worker has ended; `wait_status` is as waitpid() gave it.
     pub fn died(&self, worker: u16, pid: u32, wait_status: i32, harakiri: bool) {
         if let Some(state) = self.lock().get_mut(usize::from(worker)) {
             state.last_death = Some(Death { pid, wait_status, harakiri });
-            state.pid = 0;
         }
-    }
-
-    /// The process id of a worker; 0 while it has none.
-    #[must_use]
-    pub fn pid(&self, worker: u16) -> u32 {
-        self.lock().get(usize::from(worker)).map_or(0, |state| state.pid)
     }
 
     /// What the log says of the worker that was lost on `seat`.
@@ -111,13 +96,13 @@ mod tests {
     #[test]
     fn a_death_names_pid_and_signal() {
         let workers = Workers::new("site", 2, 3);
-        workers.born(1, 77);
-        assert_eq!(workers.pid(1), 77);
         workers.died(1, 77, 9, true);
-        assert_eq!(workers.pid(1), 0);
         assert_eq!(workers.worker_of(5), 1);
         let text = workers.describe_death(4);
-        assert_eq!(text, "worker 2 of \"site\" (pid 77) was killed by signal 9 (SIGKILL), harakiri: the request ran too long");
+        assert_eq!(
+            text,
+            "worker 2 of \"site\" (pid 77) was killed by signal 9 (SIGKILL), harakiri: the request ran too long"
+        );
         workers.died(0, 5, 3 << 8, false);
         assert_eq!(workers.describe_death(0), "worker 1 of \"site\" (pid 5) exited with status 3");
     }

@@ -1,7 +1,7 @@
 //! Every size and bound of the hop, asserted against each other.
 
 /// Bytes of one slot: request record, inline request body, response head and inline response body.
-pub const SLOT_BYTES: usize = 64 * 1024;
+pub const SLOT_BYTES: usize = 96 * 1024;
 
 /// Room that a request always leaves for its response head, in bytes.
 pub const RESPONSE_ROOM_MIN: usize = 8 * 1024;

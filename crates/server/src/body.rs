@@ -267,7 +267,7 @@ impl Take for Discard<'_> {
 }
 
 /// A file without a name in `folder`, which is made if it is not there.
-fn temporary_file(folder: &Path) -> io::Result<File> {
+pub(crate) fn temporary_file(folder: &Path) -> io::Result<File> {
     let open = || rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
     let descriptor = match open() {
         Err(rustix::io::Errno::NOENT) => {

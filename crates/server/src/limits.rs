@@ -32,8 +32,11 @@ pub const SMALL_FILE_BYTES: u64 = 32 * 1024;
 /// Octets one sendfile call hands over, so that one fast client does not hold the thread.
 pub const SENDFILE_CHUNK_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Octets of a streamed answer that are kept on the heap for a client that reads slowly.
+/// Octets of a streamed answer that are kept on the heap for a client that reads slowly; more go to a file.
 pub const SLOW_CLIENT_BYTES: usize = 1024 * 1024;
+
+/// Octets of a streamed answer that a slow client's file may hold before whoever makes them must wait, as nginx has it.
+pub const SLOW_CLIENT_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Octets of log lines kept until the end of the loop's turn.
 pub const LOG_BUFFER_BYTES: usize = 64 * 1024;

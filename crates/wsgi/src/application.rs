@@ -95,7 +95,7 @@ pub enum LoadError {
     Nothing,
 
     /// There is no such module. An import *inside* of it that fails is [`LoadError::Raised`].
-    #[error("no module named \"{module}\"; looked in {}", searched.join(", "))]
+    #[error("ModuleNotFoundError: no module named \"{module}\"; looked in {}", searched.join(", "))]
     NoModule {
         /// The module that was asked for.
         module: String,

@@ -13,7 +13,7 @@ mod table;
 mod walk;
 
 pub use build::{Build, BuildInput, PoolListener, build};
-pub use core::{CORE, Core, WHOLE_PATH, ErrorPage, IfModifiedSince, OpenFileCache, ServerTokens};
+pub use core::{CORE, Core, ErrorPage, IfModifiedSince, OpenFileCache, ServerTokens, WHOLE_PATH};
 pub use main_block::{Main, WorkerProcesses};
 pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};
 pub use walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed, walk};

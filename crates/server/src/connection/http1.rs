@@ -98,7 +98,8 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
         }
         Err(HeadFailure::TimedOut) => {
             request.log(Level::Info, format_args!("client timed out while its request head was read"));
-            Some((request, Err(StatusCode::REQUEST_TIMEOUT)))
+            thread::give_spare_request(request);
+            None // As nginx: whoever sends no whole head gets no answer.
         }
         Err(HeadFailure::Closed) => {
             request.log(Level::Info, format_args!("client closed the connection in the middle of a request head"));

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -12,13 +14,14 @@ use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, chunked
 use rustix::net::SendFlags;
 
 use super::client::Client;
+use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
-use crate::limits::{SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SMALL_FILE_BYTES};
+use crate::limits::{SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES, SMALL_FILE_BYTES};
 use crate::listener::Protocol;
 use crate::log::Level;
 use crate::request::Request;
-use crate::response::{Body, BodyStream, FilePart, Piece, Response};
+use crate::response::{Body, BodyStream, FilePart, OpenFile, Piece, Response};
 use crate::thread;
 
 /// Sends `response`. Sets `keep_alive` to false where the end of the body is the end of the connection.
@@ -283,8 +286,9 @@ async fn send_stream(
     budget: &mut Budget,
 ) -> io::Result<()> {
     let send_timeout = request.core().send_timeout();
+    let spill = Spill { folder: request.core().client_body_temp_path().to_owned(), file: None, length: 0 };
     let mut outgoing =
-        Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, is_chunked, failure: None };
+        Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, spill, is_chunked, failure: None };
     outgoing.push(std::mem::take(out).into());
     let result = loop {
         match poll_fn(|context| outgoing.poll(context, client, budget)).await {
@@ -305,9 +309,39 @@ struct Outgoing {
     /// `None` once it has ended.
     stream: Option<Box<dyn BodyStream>>,
     backlog: VecDeque<Waiting>,
+    /// Octets of the backlog on the heap.
     backlog_bytes: usize,
+    spill: Spill,
     is_chunked: bool,
     failure: Option<crate::response::BodyError>,
+}
+
+/// What a slow client has not taken and the heap is not to hold.
+struct Spill {
+    folder: PathBuf,
+    file: Option<Rc<OpenFile>>,
+    length: u64,
+}
+
+impl Spill {
+    /// Adds octets at the file's end and says where they are.
+    fn write(&mut self, octets: &[u8]) -> io::Result<FilePart> {
+        let file = match &self.file {
+            Some(file) => Rc::clone(file),
+            None => {
+                let descriptor = OwnedFd::from(temporary_file(&self.folder)?);
+                Rc::clone(self.file.insert(Rc::new(OpenFile { descriptor })))
+            }
+        };
+        let offset = self.length;
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let written = rustix::io::pwrite(&file.descriptor, rest, self.length)?;
+            self.length += written as u64;
+            rest = &rest[written..];
+        }
+        Ok(FilePart { file, offset, length: octets.len() as u64 })
+    }
 }
 
 /// Something of a stream that is still to be written.
@@ -366,12 +400,12 @@ impl Outgoing {
     /// Takes what the stream has, up to the limit.
     fn pull(&mut self, context: &mut Context<'_>, budget: &mut Budget) -> io::Result<()> {
         while let Some(stream) = &mut self.stream {
-            if self.backlog_bytes >= SLOW_CLIENT_BYTES {
+            if self.spill.length >= SLOW_CLIENT_FILE_BYTES {
                 return Ok(());
             }
             match stream.poll_next(context) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Some(Ok(piece))) => self.accept(piece, budget),
+                Poll::Ready(Some(Ok(piece))) => self.accept(piece, budget)?,
                 Poll::Ready(Some(Err(failure))) => {
                     self.failure = Some(failure);
                     return Err(io::ErrorKind::ConnectionAborted.into());
@@ -379,7 +413,7 @@ impl Outgoing {
                 Poll::Ready(None) => {
                     self.stream = None;
                     if self.is_chunked {
-                        self.append(chunked::LAST_CHUNK);
+                        self.append(chunked::LAST_CHUNK)?;
                     }
                 }
             }
@@ -387,41 +421,62 @@ impl Outgoing {
         Ok(())
     }
 
-    fn accept(&mut self, piece: Piece, budget: &mut Budget) {
+    fn accept(&mut self, piece: Piece, budget: &mut Budget) -> io::Result<()> {
         let length = budget.take(piece.length());
         if length == 0 {
-            return;
+            return Ok(());
         }
         let count = usize::try_from(length).unwrap_or(usize::MAX);
         if self.is_chunked {
             let mut header = Vec::with_capacity(18);
             chunked::write_chunk_header(count, &mut header);
-            self.append(&header);
+            self.append(&header)?;
         }
         match piece {
-            Piece::Bytes(bytes) => self.push(Waiting::Octets(bytes.slice(..count))),
-            Piece::Lease(lease) => self.append(&lease.octets()[..count]),
+            Piece::Bytes(bytes) if self.backlog_bytes < SLOW_CLIENT_BYTES => {
+                self.push(Waiting::Octets(bytes.slice(..count)))
+            }
+            Piece::Bytes(bytes) => self.append(&bytes[..count])?,
+            Piece::Lease(lease) => self.append(&lease.octets()[..count])?,
             Piece::File(part) => self.push(Waiting::File(FilePart { length, ..part })),
         }
         if self.is_chunked {
-            self.append(b"\r\n");
+            self.append(b"\r\n")?;
         }
+        Ok(())
     }
 
-    /// Adds octets, to the last piece where that can still grow.
-    fn append(&mut self, octets: &[u8]) {
+    /// Adds octets: on the heap, and beyond its limit in a file.
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        if self.backlog_bytes >= SLOW_CLIENT_BYTES {
+            let part = self.spill.write(octets)?;
+            return Ok(self.push_file(part));
+        }
         self.backlog_bytes += octets.len();
         if let Some(Waiting::Octets(last)) = self.backlog.back_mut() {
             match std::mem::take(last).try_into_mut() {
                 Ok(mut growing) => {
                     growing.extend_from_slice(octets);
                     *last = growing.freeze();
-                    return;
+                    return Ok(());
                 }
                 Err(shared) => *last = shared,
             }
         }
         self.backlog.push_back(Waiting::Octets(Bytes::copy_from_slice(octets)));
+        Ok(())
+    }
+
+    /// Adds a part of a file, to the last one where it goes on there.
+    fn push_file(&mut self, part: FilePart) {
+        match self.backlog.back_mut() {
+            Some(Waiting::File(last))
+                if Rc::ptr_eq(&last.file, &part.file) && last.offset + last.length == part.offset =>
+            {
+                last.length += part.length;
+            }
+            _ => self.backlog.push_back(Waiting::File(part)),
+        }
     }
 
     /// Writes from the front until the socket is full or nothing is left.
