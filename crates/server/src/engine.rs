@@ -160,11 +160,12 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     if response.is_own && matches!(response.body, crate::response::Body::Empty) && response.status().as_u16() >= 300 {
         error_page::fill(request.core(), &mut response);
     }
+    let given = response.status();
     let response = filter(request, response);
     // A filter may refuse what the content gave: a condition that does not hold, a range that is not there.
     let refused = response.status();
     if response.is_own
-        && status.is_success()
+        && given.is_success()
         && refused.as_u16() >= 400
         && let Some(next) = error_page_for(request, refused, Some(&response))
     {
