@@ -195,11 +195,14 @@ fn reopen_logs(runtime: &Runtime) {
     }
 }
 
+/// A connection and, once it runs, its task.
+type Connection = (Rc<Client>, Option<AbortHandle>);
+
 /// One event-loop thread: the configuration in force and the connections.
 pub struct EdgeThread {
     runtime: RefCell<Rc<ThreadRuntime>>,
     is_draining: Cell<bool>,
-    connections: RefCell<HashMap<u64, (Rc<Client>, Option<AbortHandle>)>>,
+    connections: RefCell<HashMap<u64, Connection>>,
     /// Told whenever a connection ends.
     ended: Notify,
 }
