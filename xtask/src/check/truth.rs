@@ -54,6 +54,9 @@ fn what_is_missing(name: &str, tree: &Tree, definitions: &Definitions<'_>) -> Op
         let is_there = tree.has(name) || tree.files().iter().any(|file| file.path.ends_with(&format!("/{name}")));
         return (!is_there).then_some("no file or folder of the repository");
     }
+    if tree.has(name) {
+        return None;
+    }
     let called = name.strip_suffix("()").unwrap_or(name);
     let is_name = called.split("::").all(is_identifier);
     let is_item = called.contains("::") || called.len() < name.len() || is_camel_case(called);
@@ -127,6 +130,7 @@ mod tests {
             ("docs/glossary.md", ""),
             ("crates/server/src/engine.rs", SOURCE),
             ("README.md", ""),
+            ("Makefile", ""),
         ];
         let tree = Tree::of(&files);
         printed(&check(&tree, &tree.sources()))
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn true_names_are_in_order() {
-        let text = "`engine::handle` `Plan` `Plan::between` `handle()` `crates/server/` `engine.rs` `README.md` `-c` `uwsgi_pass`\n\
+        let text = "`engine::handle` `Plan` `Plan::between` `handle()` `crates/server/` `engine.rs` `README.md` `Makefile` `-c` `uwsgi_pass`\n\
                     `std::mem::take` [a](README.md#b) [c](docs/) [d](https://e/) `/etc/nginx`\n\
                     ```\n`Nothing` [x](y)\n```\n";
         assert!(found(text).is_empty(), "{:?}", found(text));

@@ -68,8 +68,12 @@ impl<'a> Walk<'_, 'a> {
                 TokenKind::Word(word) => {
                     let defined = self.defined(at, word).or_else(|| self.variant(at, word, parentheses));
                     let Some(name) = defined else { continue };
+                    // What a file defines, the modules around it may give on as their own.
                     self.definitions.add(name, module);
                     self.definitions.add(name, krate);
+                    for folder in folders_of(self.source.path) {
+                        self.definitions.add(name, folder);
+                    }
                     if let Some(owner) = self.scopes.iter().rev().find_map(|scope| scope.name) {
                         self.definitions.add(name, owner);
                     }
@@ -115,6 +119,12 @@ impl<'a> Walk<'_, 'a> {
         }
         name
     }
+}
+
+/// The folders between a crate's `src` and the file.
+fn folders_of(path: &str) -> impl Iterator<Item = &str> {
+    let inner = path.split_once("src/").map_or("", |(_, inner)| inner);
+    inner.rsplit_once('/').map_or("", |(folders, _)| folders).split('/').filter(|folder| !folder.is_empty())
 }
 
 /// The module that a file is: its own name, or its folder's.
