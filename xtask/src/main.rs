@@ -22,7 +22,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    // Cargo says where at run time; what was compiled in may be another checkout with the same target folder.
+    let manifest_folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| "xtask".to_owned());
+    let root = Path::new(&manifest_folder).parent().filter(|root| root.is_dir()).unwrap_or(Path::new("."));
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => tidy::run(root),
         ["manual"] => manual::write_all(root),
