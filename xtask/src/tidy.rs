@@ -52,14 +52,6 @@ pub fn run(root: &Path) -> Result<ExitCode, String> {
     for finding in &findings {
         println!("{finding}");
     }
-    match findings.len() {
-        0 => {
-            println!("tidy: {} files, {}", tree.files().len(), check::size::summary(&sources));
-            Ok(ExitCode::SUCCESS)
-        }
-        number => {
-            eprintln!("tidy: {number} findings");
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    eprintln!("tidy: {} files, {}: {} findings", tree.files().len(), check::size::summary(&sources), findings.len());
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
