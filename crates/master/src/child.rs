@@ -116,8 +116,8 @@ impl Child {
 
     /// Tells it to end within `limit`; an earlier limit stays.
     pub(crate) fn end(&mut self, signal: Signal, limit: Duration) {
-        // One that is still starting has not installed a handler for anything finer.
-        self.signal(if self.state == ChildState::Starting { self.signals.fast } else { signal });
+        // One that is still starting has not installed a handler for anything finer: of this one it dies.
+        self.signal(if self.state == ChildState::Starting { Signal::TERM } else { signal });
         let limit = Instant::now() + limit;
         let earlier = self.kill_at.filter(|kill_at| *kill_at < limit && self.state == ChildState::Ending);
         self.kill_at = Some(earlier.unwrap_or(limit));

@@ -49,6 +49,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether the launch at `index` is the server's own start.
+    pub(crate) fn is_first(&self, index: usize) -> bool {
+        self.launches.get(index).is_some_and(|launch| launch.cause.is_none())
+    }
+
     /// A child of a launch that is under way has died, or could not even be started.
     pub(crate) fn launch_failed(&mut self, index: usize, death: Death, policy: StartFailure) {
         let Some(launch) = self.launches.get(index) else {

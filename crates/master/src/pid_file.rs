@@ -73,6 +73,22 @@ fn create(path: &Path, content: &str) -> io::Result<()> {
     file.write_all(content.as_bytes())
 }
 
+/// Sends `signal` to the process whose id is in the file at `path`.
+///
+/// # Errors
+///
+/// When the file cannot be read or holds no process id, or the system refuses; the text names the file or the process.
+pub fn signal_by_pid_file(path: &Path, signal: Signal) -> Result<(), String> {
+    let shown = path.display();
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("open() \"{shown}\" failed ({})", SystemCause(&error)))?;
+    // Not `i32`: kill() takes negative numbers for groups.
+    let pid = text.trim().parse::<u32>().ok().and_then(|number| Pid::from_raw(i32::try_from(number).ok()?));
+    let pid = pid.ok_or_else(|| format!("invalid PID number \"{}\" in \"{shown}\"", text.trim()))?;
+    rustix::process::kill_process(pid, signal)
+        .map_err(|error| format!("kill({}) failed ({error})", pid.as_raw_nonzero()))
+}
+
 fn overwrite(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
     file.write_all(content.as_bytes())
@@ -111,16 +127,4 @@ mod tests {
     fn a_missing_folder_is_an_error() {
         PidFile::write(Path::new("/run/no-such-folder/pid")).expect_err("nowhere to write");
     }
-}
-
-/// Sends `signal` to the process whose id is in the file at `path`.
-///
-/// # Errors
-///
-/// When the file cannot be read or holds no process id, or the system refuses; the text names the file or the process.
-pub fn signal_by_pid_file(path: &Path, signal: Signal) -> Result<(), String> {
-    let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("open() \"{shown}\" failed ({})", SystemCause(&error)))?;
-    let pid = text.trim().parse().ok().and_then(Pid::from_raw).ok_or_else(|| format!("invalid PID number \"{}\" in \"{shown}\"", text.trim()))?;
-    rustix::process::kill_process(pid, signal).map_err(|error| format!("kill({}) failed ({error})", pid.as_raw_nonzero()))
 }

@@ -21,7 +21,7 @@ pub struct MasterPlan {
     pub successors: Box<dyn Successors>,
     /// Where lines go.
     pub log: Box<dyn Log>,
-    /// Files that hold the master's process id from the moment everything is ready until the end.
+    /// Files that hold the master's process id from before the first child is started until the end.
     pub pid_files: Vec<PathBuf>,
     /// Socket files that are removed at the end (`vacuum`), if they are still the same files.
     pub socket_files: Vec<SocketFile>,
@@ -33,7 +33,7 @@ pub struct MasterPlan {
     pub on_interrupt: StopKind,
     /// How long to wait for what.
     pub timings: Timings,
-    /// Called once, when every child is ready and the pid files are written.
+    /// Called once, when every child is ready.
     pub on_started: Option<Box<dyn FnOnce()>>,
 }
 
@@ -70,6 +70,8 @@ pub enum StopKind {
 pub struct Timings {
     /// After this long a graceful stop becomes a fast one; `None` waits for the last connection.
     pub graceful_stop: Option<Duration>,
+    /// The same for a graceful stop by SIGTERM, behind which there is mostly somebody who will send SIGKILL.
+    pub graceful_terminate: Option<Duration>,
     /// After this long a child that was told to end is killed.
     pub fast_stop: Duration,
     /// How long a dead child's successors wait.
@@ -79,7 +81,19 @@ pub struct Timings {
 impl Default for Timings {
     /// `fast_stop` stays below the 10 s that container engines give.
     fn default() -> Self {
-        Self { graceful_stop: None, fast_stop: Duration::from_secs(5), back_off: BackOff::default() }
+        Self {
+            graceful_stop: None,
+            graceful_terminate: None,
+            fast_stop: Duration::from_secs(5),
+            back_off: BackOff::default(),
+        }
+    }
+}
+
+impl Timings {
+    /// The limit of a graceful stop that somebody waits for.
+    pub(crate) fn terminate(&self) -> Option<Duration> {
+        self.graceful_stop.into_iter().chain(self.graceful_terminate).min()
     }
 }
 
@@ -240,6 +254,11 @@ pub trait Successors {
     ///
     /// A reason for the log; the call is repeated after a longer back-off.
     fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String>;
+
+    /// The end has begun and no successor will be asked for: gives up what only they would need.
+    ///
+    /// Listening sockets above all. While anybody holds one, clients that nobody will answer still get into its queue. May be called again.
+    fn release(&mut self) {}
 }
 
 /// Ends the server when a child dies.

@@ -1,6 +1,6 @@
 //! The end of everything: drained or at once, and never later than its limit.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Level;
 use crate::child::ChildState;
@@ -32,22 +32,25 @@ impl Stop {
 }
 
 impl Supervisor {
-    /// A signal asks for the end; a repeated one may ask for more haste.
+    /// A signal asks for the end; a repeated one may ask for more haste. `limit` is for a graceful end.
     ///
     /// Only SIGINT insists by repetition. A shell script that passes on SIGTERM and sends it once more from its exit trap is common, and
     /// does not mean to kill.
-    pub(crate) fn stop_asked(&mut self, signal: &str, kind: StopKind) {
+    pub(crate) fn stop_asked(&mut self, signal: &str, kind: StopKind, limit: Option<Duration>) {
         let insists = self.interrupts > 1;
-        match &self.stop {
+        let limit = limit.map(|limit| Instant::now() + limit);
+        match &mut self.stop {
             None => {
                 let how = if kind == StopKind::Graceful { "shutting down gracefully" } else { "exiting" };
                 self.log(Level::Notice, &format!("{signal} received, {how}"));
-                self.begin_stop(kind);
+                self.begin_stop(kind, limit);
             }
             Some(Stop::Draining { .. }) if kind == StopKind::Fast || insists => {
                 self.log(Level::Notice, &format!("{signal} received, exiting"));
-                self.begin_stop(StopKind::Fast);
+                self.begin_stop(StopKind::Fast, None);
             }
+            // SIGTERM after SIGQUIT: who sends it will not wait for long.
+            Some(Stop::Draining { deadline }) => *deadline = [*deadline, limit].into_iter().flatten().min(),
             Some(Stop::Ending) if insists && signal == "SIGINT" => {
                 self.log(Level::Warn, "SIGINT received again, killing what is left");
                 self.kill_all();
@@ -56,12 +59,13 @@ impl Supervisor {
         }
     }
 
-    /// Begins to end everything, or hastens an end that has begun.
-    pub(crate) fn begin_stop(&mut self, kind: StopKind) {
+    /// Begins to end everything, or hastens an end that has begun; at `deadline` a drain gives up.
+    pub(crate) fn begin_stop(&mut self, kind: StopKind, deadline: Option<Instant>) {
         self.launches.clear();
         self.revivals.clear();
+        self.plan.successors.release();
         if kind == StopKind::Graceful && self.stop.is_none() {
-            self.drain();
+            self.drain(deadline);
         } else if self.stop != Some(Stop::Killed) {
             self.end_all();
         }
@@ -84,8 +88,7 @@ impl Supervisor {
         }
     }
 
-    fn drain(&mut self) {
-        let deadline = self.plan.timings.graceful_stop.map(|limit| Instant::now() + limit);
+    fn drain(&mut self, deadline: Option<Instant>) {
         self.stop = Some(Stop::Draining { deadline });
         let limit = self.plan.timings.fast_stop;
         for child in self.children.iter_mut().filter(|child| child.role == Role::Edge) {

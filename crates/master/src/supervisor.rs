@@ -28,8 +28,11 @@ use crate::{Level, MasterError, PidFile, SignalInbox};
 pub fn run(mut plan: MasterPlan) -> Result<(), MasterError> {
     let first = std::mem::take(&mut plan.children);
     let mut supervisor = Supervisor::new(plan)?;
-    supervisor.launch(first, None);
-    supervisor.advance();
+    supervisor.write_pid_files();
+    if supervisor.stop.is_none() {
+        supervisor.launch(first, None);
+        supervisor.advance();
+    }
     while !supervisor.is_over() {
         supervisor.turn();
     }
@@ -85,8 +88,9 @@ impl Supervisor {
     /// One round: sleep until something happens, see to it, go on with what is under way.
     fn turn(&mut self) {
         self.wait(self.next_deadline());
-        self.take_signals();
+        // First, so that a signal or a death finds those ready that have said so before it came.
         self.read_notices();
+        self.take_signals();
         self.reap();
         self.kill_overdue();
         self.advance();
@@ -130,12 +134,12 @@ impl Supervisor {
 
     fn take_signal(&mut self, signal: Signal) {
         match signal {
-            Signal::TERM => self.stop_asked("SIGTERM", self.plan.on_terminate),
+            Signal::TERM => self.stop_asked("SIGTERM", self.plan.on_terminate, self.plan.timings.terminate()),
             Signal::INT => {
                 self.interrupts += 1;
-                self.stop_asked("SIGINT", self.plan.on_interrupt);
+                self.stop_asked("SIGINT", self.plan.on_interrupt, self.plan.timings.terminate());
             }
-            Signal::QUIT => self.stop_asked("SIGQUIT", crate::StopKind::Graceful),
+            Signal::QUIT => self.stop_asked("SIGQUIT", crate::StopKind::Graceful, self.plan.timings.graceful_stop),
             Signal::USR1 => self.reopen(),
             Signal::HUP => self.log(Level::Notice, "SIGHUP: reloading the configuration is not supported yet"),
             Signal::USR2 => self.log(Level::Notice, "SIGUSR2: upgrading the program is not supported yet"),
@@ -217,8 +221,11 @@ impl Supervisor {
     /// A child that was to live, or to become ready, has ended.
     fn child_died(&mut self, child: &Child, death: Death) {
         match self.launches.iter().position(|launch| launch.id == child.launch) {
-            Some(index) => self.launch_failed(index, death, child.on_start_failure),
-            None => self.bereaved(death),
+            // The server's own start does not fail by one that was ready and is replaced.
+            Some(index) if !(death.was_ready && self.is_first(index)) => {
+                self.launch_failed(index, death, child.on_start_failure);
+            }
+            _ => self.bereaved(death),
         }
     }
 
@@ -239,18 +246,22 @@ impl Supervisor {
         }
     }
 
-    /// Once all children of the first launch are ready: pid files, then the terminal, then the caller.
-    fn finish_start(&mut self) {
-        if self.is_started || self.stop.is_some() || !self.launches.is_empty() {
-            return;
-        }
-        self.is_started = true;
+    /// Before anybody can be answered: who connects may also look for the pid.
+    fn write_pid_files(&mut self) {
         for path in std::mem::take(&mut self.plan.pid_files) {
             match PidFile::write(&path) {
                 Ok(file) => self.pid_files.push(file),
                 Err(source) => return self.fail(MasterError::PidFile { path, source }),
             }
         }
+    }
+
+    /// Once all children of the first launch are ready: the terminal is let go, then the caller is told.
+    fn finish_start(&mut self) {
+        if self.is_started || self.stop.is_some() || !self.launches.is_empty() {
+            return;
+        }
+        self.is_started = true;
         if let Some(Err(source)) = self.plan.detached.take().map(crate::Detached::let_go) {
             return self.fail(MasterError::System { call: "open /dev/null", source });
         }
@@ -299,7 +310,7 @@ impl Supervisor {
     /// Ends everything because of `error`.
     pub(crate) fn fail(&mut self, error: MasterError) {
         self.failure.get_or_insert(error);
-        self.begin_stop(crate::StopKind::Fast);
+        self.begin_stop(crate::StopKind::Fast, None);
     }
 
     pub(crate) fn log(&mut self, level: Level, text: &str) {
