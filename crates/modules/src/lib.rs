@@ -34,3 +34,5 @@ pub mod open_file;
 mod open_file_cache;
 
 pub mod redirect;
+
+mod small_files;

@@ -1,6 +1,7 @@
 //! Files as handlers ask for them: opened, or only looked at; by the location's cache, or without one.
 //!
-//! Without a cache, opening costs `open` and `fstat`, looking costs `stat`, and neither allocates for the path.
+//! Without a cache, opening costs `open` and `fstat`, looking costs `stat`, and neither allocates for the path. A small file that was
+//! sent before and is unchanged costs `stat` alone.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -17,6 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::open_file_cache;
+use crate::small_files::{self, SmallFile};
 
 /// What `stat` tells of a file, as far as answers need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct FileFacts {
     pub modified: i64,
     /// Device and number: the same file as long as they are the same.
     pub identity: (u64, u64),
+    /// When the inode last changed: seconds and nanoseconds. Nobody can set it.
+    pub changed: (i64, u64),
 }
 
 /// What a path names.
@@ -58,6 +62,8 @@ pub struct OpenedFile {
 pub enum Opened {
     /// A regular file.
     File(OpenedFile),
+    /// A small regular file whose content is at hand.
+    Small(SmallFile),
     /// A directory.
     Directory,
     /// Something that is not to be sent.
@@ -90,14 +96,23 @@ pub struct OpenError {
 /// What the system says; with `open_file_cache_errors` perhaps what it said within `open_file_cache_valid`.
 pub fn open(core: &Core, path: &CStr) -> Result<Opened, OpenError> {
     if core.open_file_cache().is_some() {
-        return open_file_cache::open(core, path);
+        return Ok(match open_file_cache::open(core, path)? {
+            Opened::File(file) => match small_files::of_open_file(&file) {
+                Some(small) => Opened::Small(small),
+                None => Opened::File(file),
+            },
+            other => other,
+        });
+    }
+    if let Some(small) = small_files::find(path)? {
+        return Ok(Opened::Small(small));
     }
     let (file, facts) = open_and_look(path)?;
     Ok(match facts.kind {
-        FileKind::Regular => {
-            let file = Rc::new(file);
-            Opened::File(OpenedFile { file, facts, validators: Validators::of(&facts) })
-        }
+        FileKind::Regular => match small_files::keep(path, &file, &facts) {
+            Some(small) => Opened::Small(small),
+            None => Opened::File(OpenedFile { file: Rc::new(file), facts, validators: Validators::of(&facts) }),
+        },
         FileKind::Directory => Opened::Directory,
         FileKind::Other => Opened::Other,
     })
@@ -114,15 +129,22 @@ pub fn look_at(core: &Core, path: &CStr) -> Result<FileFacts, OpenError> {
 /// Opens `path` and looks at what was opened. A pipe without a writer does not make this wait.
 pub(crate) fn open_and_look(path: &CStr) -> Result<(OpenFile, FileFacts), OpenError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let failed = |call| move |errno| OpenError { errno, call };
-    let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(failed("open()"))?;
-    let stat = rustix::fs::fstat(&descriptor).map_err(failed("fstat()"))?;
-    Ok((OpenFile { descriptor }, FileFacts::of(&stat)))
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let descriptor = opened.map_err(|errno| OpenError { errno, call: "open()" })?;
+    let file = OpenFile { descriptor };
+    let facts = look_at_open(&file)?;
+    Ok((file, facts))
 }
 
 /// Looks at `path`; a symbolic link is followed.
 pub(crate) fn stat(path: &CStr) -> Result<FileFacts, OpenError> {
     let stat = rustix::fs::stat(path).map_err(|errno| OpenError { errno, call: "stat()" })?;
+    Ok(FileFacts::of(&stat))
+}
+
+/// Looks at a file that is open.
+pub(crate) fn look_at_open(file: &OpenFile) -> Result<FileFacts, OpenError> {
+    let stat = rustix::fs::fstat(&file.descriptor).map_err(|errno| OpenError { errno, call: "fstat()" })?;
     Ok(FileFacts::of(&stat))
 }
 
@@ -171,7 +193,7 @@ impl FileFacts {
             _ => FileKind::Other,
         };
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Self { kind, size, modified: stat.st_mtime, identity: (stat.st_dev, stat.st_ino) }
+        Self { kind, size, modified: stat.st_mtime, identity: (stat.st_dev, stat.st_ino), changed: (stat.st_ctime, stat.st_ctime_nsec) }
     }
 
     /// Whether it is a directory.
@@ -269,7 +291,7 @@ mod tests {
 
     #[test]
     fn etags_are_those_of_nginx() {
-        let facts = |modified, size| FileFacts { kind: FileKind::Regular, size, modified, identity: (0, 0) };
+        let facts = |modified, size| FileFacts { kind: FileKind::Regular, size, modified, identity: (0, 0), changed: (0, 0) };
         let etag = |modified, size| String::from_utf8_lossy(Validators::of(&facts(modified, size)).etag()).into_owned();
         assert_eq!(etag(0x5f3b_2a10, 0x264), "\"5f3b2a10-264\"");
         assert_eq!(etag(0, 0), "\"0-0\"");

@@ -99,13 +99,19 @@ fn run_thread(
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .on_thread_park(log::flush)
+        .on_thread_park(end_turn)
         .build_local(LocalOptions::default())?;
     let result = runtime.block_on(serve_thread(index, plan, receiver, first));
     thread::clear_spare_requests();
     drop(runtime);
     log::flush();
     result
+}
+
+/// The thread has nothing to do: what was put off until now is done.
+fn end_turn() {
+    log::flush();
+    thread::next_turn();
 }
 
 async fn serve_thread(

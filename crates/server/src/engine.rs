@@ -110,13 +110,13 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
 async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
     let client = Rc::clone(&request.client);
     // A client that has sent more than this request is read only once the answer is out, and a body is read by the step.
-    let is_watched = !client.has_pending_input() && !request.body.is_unread();
+    let is_watched = || !client.has_pending_input() && !client.is_body_due.get();
     let mut running = pin!(step.start(request));
     let outcome = std::future::poll_fn(|context| {
         if let Poll::Ready(outcome) = running.as_mut().poll(context) {
             return Poll::Ready(Some(outcome));
         }
-        if is_watched && client.poll_closed(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
+        if is_watched() && client.poll_closed(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
     outcome.unwrap_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST))

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use daemun_http::{HeaderId, Headers, Method, RequestHead, StatusCode};
 
-use crate::body::{BodyLimits, RequestBody, RequestBodyError};
+use crate::body::{BodyLimits, BodyPassage, ReadLimits, RequestBody, RequestBodyError};
 use crate::clock;
 use crate::config::{Core, WHOLE_PATH};
 use crate::connection::Client;
@@ -218,16 +218,28 @@ impl Request {
         let core = &runtime.location(self.location).core;
         let limits = BodyLimits {
             memory_max: core.client_body_buffer_size().max(memory_max),
-            total_max: core.client_max_body_size(),
-            timeout: core.client_body_timeout(),
             folder: core.client_body_temp_path(),
+            reading: read_limits(core),
         };
         let client = Rc::clone(&self.client);
         let Err(error) = self.body.read(&client, limits).await else { return Ok(()) };
+        Err(self.refuse_body(&error))
+    }
+
+    /// Hands the body out to be passed on as it comes, as the location's limits allow. `None` where nothing of it is
+    /// with the client, or it has been handed out already. From here on the request has no body to anybody else.
+    pub fn share_body(&mut self) -> Option<BodyPassage> {
+        let limits = read_limits(self.core());
+        let incoming = self.body.share()?;
+        Some(BodyPassage::new(incoming, Rc::clone(&self.client), limits))
+    }
+
+    /// What a handler ends with when the body cannot be had; the reason goes to the log.
+    pub fn refuse_body(&mut self, error: &RequestBodyError) -> Outcome {
         self.keep_alive = false;
         let level = if matches!(error, RequestBodyError::File { .. }) { Level::Crit } else { Level::Info };
         self.log(level, format_args!("{error}"));
-        Err(error.status().map_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST), Outcome::Finish))
+        error.status().map_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST), Outcome::Finish)
     }
 
     /// Turns the request into a GET without a body, for an error page; a HEAD stays one.
@@ -254,4 +266,8 @@ impl Request {
             format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", client.remote_address),
         );
     }
+}
+
+fn read_limits(core: &Core) -> ReadLimits {
+    ReadLimits { total_max: core.client_max_body_size(), timeout: core.client_body_timeout() }
 }

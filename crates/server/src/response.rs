@@ -151,4 +151,7 @@ pub enum BodyError {
     /// No octet came within the time-out.
     #[error("{0} sent nothing within its time-out")]
     TimedOut(String),
+    /// The request's body failed while it was passed on.
+    #[error("{0}, while its answer was sent")]
+    Request(String),
 }

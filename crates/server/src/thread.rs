@@ -10,8 +10,20 @@ use crate::request::Request;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    static TURN: Cell<u64> = const { Cell::new(1) };
     static WRITE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static SPARE: RefCell<VecDeque<Box<Request>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Which turn of the event loop this is: everything that is handled within one had arrived before it began.
+#[must_use]
+pub fn turn() -> u64 {
+    TURN.get()
+}
+
+/// Begins the next turn. Called whenever the thread is about to wait.
+pub fn next_turn() {
+    TURN.set(TURN.get().wrapping_add(1));
 }
 
 /// Runs `use_buffer` with the thread's read buffer. A nested call gets a buffer of its own.

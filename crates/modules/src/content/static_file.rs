@@ -8,7 +8,7 @@ use daemun_server::module::nothing_to_finish;
 use daemun_server::response::FilePart;
 use daemun_server::{Body, Handler, Module, Outcome, Phase, Request, Response};
 
-use crate::open_file::{self, Opened, OpenedFile};
+use crate::open_file::{self, Opened, Validators};
 use crate::redirect;
 
 /// Named once, in the program's list of modules. Its settings are the http core's.
@@ -40,7 +40,7 @@ fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
         _ => open(asked, path),
     });
     match found {
-        Some(Ok(Found::File(file))) => answer(request, file),
+        Some(Ok(Found::File { body, modified, validators })) => answer(request, body, modified, &validators),
         Some(Ok(Found::Directory)) => add_slash(request),
         Some(Err(status)) => Outcome::Finish(status),
         None => Outcome::Finish(StatusCode::NOT_FOUND),
@@ -49,14 +49,23 @@ fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
 
 /// What a path without a slash at its end may name.
 enum Found {
-    File(OpenedFile),
+    File { body: Body, modified: i64, validators: Validators },
     Directory,
 }
 
 fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
     match open_file::open(request.core(), path) {
-        Ok(Opened::File(_)) if *request.method() == Method::Post => Err(StatusCode::METHOD_NOT_ALLOWED),
-        Ok(Opened::File(file)) => Ok(Found::File(file)),
+        Ok(Opened::File(_) | Opened::Small(_)) if *request.method() == Method::Post => Err(StatusCode::METHOD_NOT_ALLOWED),
+        Ok(Opened::File(file)) => {
+            let body = match file.facts.size {
+                0 => Body::Empty,
+                length => Body::File(FilePart { file: file.file, offset: 0, length }),
+            };
+            Ok(Found::File { body, modified: file.facts.modified, validators: file.validators })
+        }
+        Ok(Opened::Small(small)) => {
+            Ok(Found::File { body: Body::Bytes(small.content), modified: small.facts.modified, validators: small.validators })
+        }
         Ok(Opened::Directory) => Ok(Found::Directory),
         Ok(Opened::Other) => {
             request.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.to_string_lossy()));
@@ -74,8 +83,7 @@ fn refuse_directory(request: &Request, path: &CStr) -> StatusCode {
     StatusCode::FORBIDDEN
 }
 
-fn answer(request: &mut Request, opened: OpenedFile) -> Outcome {
-    let OpenedFile { file, facts, validators } = opened;
+fn answer(request: &mut Request, body: Body, modified: i64, validators: &Validators) -> Outcome {
     let mut response = Response::new(StatusCode::OK);
     // The fields of the answer before, which the log has seen, lend their memory.
     let mut headers = std::mem::take(&mut request.sent.headers);
@@ -87,16 +95,14 @@ fn answer(request: &mut Request, opened: OpenedFile) -> Outcome {
     // An error page is not what was asked for: its age is nobody's business.
     if request.error_status.is_none_or(|status| status == StatusCode::OK) {
         headers.append_known(HeaderId::LastModified, validators.last_modified());
-        response.last_modified = Some(facts.modified);
+        response.last_modified = Some(modified);
     }
     if core.etag() {
         headers.append_known(HeaderId::ETag, validators.etag());
     }
     response.head.headers = headers;
     response.allows_ranges = true;
-    if facts.size > 0 {
-        response.body = Body::File(FilePart { file, offset: 0, length: facts.size });
-    }
+    response.body = body;
     Outcome::Respond(response)
 }
 

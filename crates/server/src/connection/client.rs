@@ -43,6 +43,8 @@ pub struct Client {
     local_address: OnceCell<AddressText>,
     /// Whether it waits for a request: a stop closes it at once.
     pub(crate) is_idle: Cell<bool>,
+    /// Whether the present request's body is not all here: what can be read is the body's.
+    pub(crate) is_body_due: Cell<bool>,
 }
 
 /// An address as text, without an allocation.
@@ -74,6 +76,7 @@ impl Client {
             is_tls: false,
             local_address: OnceCell::new(),
             is_idle: Cell::new(true),
+            is_body_due: Cell::new(false),
         }
     }
 

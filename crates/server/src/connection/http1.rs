@@ -53,9 +53,7 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
     if request.keep_alive && request.body.discard(client, timeout).await {
         return true;
     }
-    if !request.keep_alive {
-        linger(client).await;
-    }
+    linger(client).await;
     false
 }
 
@@ -216,7 +214,7 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
         request.location = runtime.server(server).settings;
     }
     let core = &runtime.location(request.location).core;
-    request.body = RequestBody::announced(request.head.framing(), request.head.expects_continue());
+    request.body = RequestBody::announced(&request.client, request.head.framing(), request.head.expects_continue());
     request.keep_alive = request.head.keep_alive()
         && !core.keepalive_timeout().is_zero()
         && u64::from(request.client.requests.get()) < core.keepalive_requests();

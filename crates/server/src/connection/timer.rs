@@ -32,6 +32,14 @@ impl Deadline {
         self.at = None;
     }
 
+    /// Ready once `after` has passed since the first of these calls, or since the first one after [`Deadline::clear`].
+    pub fn poll_after(&mut self, after: Duration, context: &mut Context<'_>) -> Poll<()> {
+        if self.at.is_none() {
+            self.set(after);
+        }
+        self.poll(context)
+    }
+
     /// Ready once the deadline has passed.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };

@@ -131,7 +131,7 @@ fn fill(request: &mut Request) -> Result<(), PacketFailure> {
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| invalid("CONTENT_LENGTH", text))?,
     };
-    request.body = RequestBody::announced(Framing::Length(length), false);
+    request.body = RequestBody::announced(&request.client, Framing::Length(length), false);
     request.keep_alive = false;
     request.gateway_variables = variables;
     Ok(())

@@ -299,7 +299,8 @@ async fn send_stream(
         }
     };
     if let Some(failure) = outgoing.failure {
-        request.log(Level::Error, format_args!("{failure}"));
+        let is_clients = matches!(failure, crate::response::BodyError::Request(_));
+        request.log(if is_clients { Level::Info } else { Level::Error }, format_args!("{failure}"));
     }
     result
 }

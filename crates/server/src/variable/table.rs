@@ -1,5 +1,7 @@
 //! The http core's variables.
 
+use std::cell::Cell;
+
 use daemun_http::{Framing, HeaderId, Headers, date};
 
 use super::Variable;
@@ -116,7 +118,8 @@ fn seconds(out: &mut Vec<u8>, milliseconds: u64) -> bool {
 }
 
 fn status(request: &Request, out: &mut Vec<u8>) -> bool {
-    put(out, format!("{:03}", request.sent.status).as_bytes())
+    let status = request.sent.status.min(999);
+    put(out, &[b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8])
 }
 
 /// The name in `Authorization: Basic`, whether or not its password was looked at.
@@ -220,8 +223,17 @@ fn request_id(request: &Request) -> String {
 }
 
 fn time_local(out: &mut Vec<u8>) -> bool {
+    thread_local! {
+        /// The text of one second: many requests fall into it.
+        static TEXT: Cell<(i64, [u8; 26])> = const { Cell::new((i64::MIN, [0; 26])) };
+    }
     let now = clock::unix_seconds();
-    put(out, date::format_log_time(now, clock::utc_offset_minutes(now)).as_ref())
+    let (mut second, mut text) = TEXT.get();
+    if second != now {
+        (second, text) = (now, date::format_log_time(now, clock::utc_offset_minutes(now)));
+        TEXT.set((second, text));
+    }
+    put(out, &text)
 }
 
 fn time_iso8601(out: &mut Vec<u8>) -> bool {

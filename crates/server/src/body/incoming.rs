@@ -1,0 +1,226 @@
+//! A body on its way from the client: decoded as it comes, one read at a time.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use daemun_http::chunked::{self, Decoder};
+
+use super::RequestBodyError;
+use crate::connection::{Client, Deadline};
+use crate::thread;
+
+/// A body that the client still has, all of it or the rest.
+pub struct Incoming {
+    source: Source,
+    /// Octets that the head announces; `None` where only the last chunk tells.
+    announced: Option<u64>,
+    interim: Interim,
+    /// Octets taken from the client, chunk headers and trailers among them.
+    pub(super) octets_read: u64,
+    /// Octets of the body itself.
+    pub(super) length: u64,
+    is_complete: bool,
+    deadline: Deadline,
+}
+
+enum Source {
+    /// So many octets are still to come.
+    Length(u64),
+    Chunked(Box<Decoder>),
+}
+
+/// Where `100 Continue` stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interim {
+    /// The client does not wait, or waits no more.
+    Settled,
+    /// The client waits.
+    Due,
+    /// The client waits for what will not come: the answer has begun.
+    Forgone,
+}
+
+/// What a body is read under.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// Octets; more are refused. `None` is no limit.
+    pub total_max: Option<u64>,
+    /// Time between two reads.
+    pub timeout: Duration,
+}
+
+impl ReadLimits {
+    fn check(&self, seen: u64) -> Result<(), RequestBodyError> {
+        match self.total_max {
+            Some(max) if seen > max => Err(RequestBodyError::TooLarge { seen, max }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Incoming {
+    pub(super) fn of_length(length: u64, expects_continue: bool) -> Self {
+        Self::new(Source::Length(length), Some(length), expects_continue)
+    }
+
+    pub(super) fn chunked(expects_continue: bool) -> Self {
+        Self::new(Source::Chunked(Box::default()), None, expects_continue)
+    }
+
+    fn new(source: Source, announced: Option<u64>, expects_continue: bool) -> Self {
+        let interim = if expects_continue { Interim::Due } else { Interim::Settled };
+        let deadline = Deadline::default();
+        Self { source, announced, interim, octets_read: 0, length: 0, is_complete: false, deadline }
+    }
+
+    pub(super) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Whether so few octets are still to come that reading them is cheaper than a new connection.
+    pub(super) fn is_short(&self, most: u64) -> bool {
+        !matches!(self.source, Source::Length(rest) if rest > most)
+    }
+
+    /// Whether the client waits, and may never send the body.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.interim != Interim::Settled
+    }
+
+    /// From here on no `100 Continue` is sent: the answer's head goes out.
+    pub(super) fn forgo_interim(&mut self) {
+        if self.interim == Interim::Due {
+            self.interim = Interim::Forgone;
+        }
+    }
+
+    /// Appends the next octets of the body to `chunk`: as many as one read brings, perhaps none. True at the end.
+    ///
+    /// A client that waits for `100 Continue` gets it first. What follows the body stays in the client's input.
+    ///
+    /// # Errors
+    /// See [`RequestBodyError`]; the connection cannot serve another request then.
+    pub fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &Client,
+        limits: &ReadLimits,
+        chunk: &mut Vec<u8>,
+    ) -> Poll<Result<bool, RequestBodyError>> {
+        if self.is_complete {
+            return Poll::Ready(Ok(true));
+        }
+        limits.check(self.announced.unwrap_or(0))?;
+        if client.has_pending_input() {
+            if self.interim == Interim::Due {
+                self.interim = Interim::Settled; // Whoever has begun to send does not wait.
+            }
+            let mut input = client.input.borrow_mut();
+            let used = self.decode(input.as_slice(), limits, chunk)?;
+            input.consume(used);
+        } else {
+            ready!(self.poll_interim(context, client, limits))?;
+            ready!(thread::with_read_buffer(|buffer| self.poll_read(context, client, limits, chunk, buffer)))?;
+        }
+        if self.is_complete {
+            client.is_body_due.set(false);
+        }
+        Poll::Ready(Ok(self.is_complete))
+    }
+
+    fn poll_interim(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &Client,
+        limits: &ReadLimits,
+    ) -> Poll<Result<(), RequestBodyError>> {
+        if self.interim != Interim::Due {
+            return Poll::Ready(Ok(()));
+        }
+        let Poll::Ready(written) = client.poll_write(context, CONTINUE) else {
+            ready!(self.deadline.poll_after(limits.timeout, context));
+            return Poll::Ready(Err(RequestBodyError::TimedOut));
+        };
+        self.deadline.clear();
+        self.interim = Interim::Settled;
+        match written {
+            Ok(CONTINUE_BYTES) => Poll::Ready(Ok(())),
+            // A socket with room for a part alone has more to send than any client of ours leaves unread.
+            Ok(_) => Poll::Ready(Err(RequestBodyError::Connection(io::ErrorKind::WriteZero.into()))),
+            Err(error) => Poll::Ready(Err(RequestBodyError::Connection(error))),
+        }
+    }
+
+    /// One read from the socket, decoded straight from `buffer`.
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &Client,
+        limits: &ReadLimits,
+        chunk: &mut Vec<u8>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<(), RequestBodyError>> {
+        let Poll::Ready(read) = client.poll_read(context, buffer) else {
+            ready!(self.deadline.poll_after(limits.timeout, context));
+            return Poll::Ready(Err(RequestBodyError::TimedOut));
+        };
+        self.deadline.clear();
+        let read = match read {
+            Ok(0) => return Poll::Ready(Err(RequestBodyError::Closed)),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Poll::Ready(Err(RequestBodyError::TimedOut));
+            }
+            Err(error) => return Poll::Ready(Err(RequestBodyError::Connection(error))),
+        };
+        let used = self.decode(&buffer[..read], limits, chunk)?;
+        client.input.borrow_mut().push(&buffer[used..read]);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decodes what is there and says how much of it was the body's.
+    fn decode(&mut self, input: &[u8], limits: &ReadLimits, chunk: &mut Vec<u8>) -> Result<usize, RequestBodyError> {
+        let before = chunk.len();
+        let used = match &mut self.source {
+            Source::Length(rest) => {
+                let count = input.len().min(usize::try_from(*rest).unwrap_or(usize::MAX));
+                chunk.extend_from_slice(&input[..count]);
+                *rest -= count as u64;
+                self.is_complete = *rest == 0;
+                count
+            }
+            Source::Chunked(decoder) => {
+                let (used, is_complete) = decode_chunked(decoder, input, chunk)?;
+                self.is_complete = is_complete;
+                used
+            }
+        };
+        self.octets_read += used as u64;
+        self.length += (chunk.len() - before) as u64;
+        limits.check(self.length)?;
+        Ok(used)
+    }
+}
+
+/// Octets of `input` that were used, and whether the body is complete.
+fn decode_chunked(
+    decoder: &mut Decoder,
+    input: &[u8],
+    chunk: &mut Vec<u8>,
+) -> Result<(usize, bool), RequestBodyError> {
+    let mut used = 0;
+    loop {
+        match decoder.decode(&input[used..]).map_err(RequestBodyError::Chunk)? {
+            chunked::Step::NeedMore => return Ok((input.len(), false)),
+            chunked::Step::Data(data) => {
+                chunk.extend_from_slice(&input[used..][data.clone()]);
+                used += data.end;
+            }
+            chunked::Step::End { taken } => return Ok((used + taken, true)),
+        }
+    }
+}
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+const CONTINUE_BYTES: usize = CONTINUE.len();
