@@ -117,14 +117,18 @@ impl PoolThread {
                 self.tell(ticket, |entry| entry.ended = Some(Ended::Failed))
             }
             Completion::Lost { ticket, seat } => self.tell(ticket, |entry| entry.ended = Some(Ended::Lost(seat))),
-            Completion::Cleaned { seats } => {
-                let worker = self.workers.worker_of(seats.start);
-                // A zygote that is gone needs no answer.
-                let _ = control::send(hop.pool().control(), &control::Message::Cleaned { worker }, None);
+            // Without a pid, it was the zygote that died: its successor has nothing to wait for.
+            Completion::Cleaned { seats, pid } => {
+                if let Some(pid) = pid {
+                    let worker = self.workers.worker_of(seats.start);
+                    order(hop, &control::Message::Cleaned { worker, pid });
+                }
             }
             Completion::Misbehaved { seat, .. } => {
                 let worker = self.workers.worker_of(seat);
-                let _ = control::send(hop.pool().control(), &control::Message::Kill { worker }, None);
+                if let Some(pid) = self.workers.pid_of(worker) {
+                    order(hop, &control::Message::Kill { worker, pid });
+                }
             }
         }
     }
@@ -204,6 +208,11 @@ impl PoolThread {
             }
         }
     }
+}
+
+/// Tells the zygote to do something. One that is gone needs no orders, and its successor none of these.
+fn order(hop: &EdgeThread, message: &control::Message) {
+    let _ = control::send(hop.pool().control(), message, None);
 }
 
 /// One of those that wait for a slot.

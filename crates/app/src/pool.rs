@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use daemun_channel::handover::{Application as Spec, Mount, Workers as WorkerSpec};
 use daemun_channel::{ChannelError, EdgeEnd, Handover, Layout, WorkerEnd, create};
-use daemun_master::{ChildPlan, Executable, Identity, IdentityError, Output, Role};
+use daemun_master::{ChildPlan, Executable, Identity, IdentityError, Output, Role, Signal};
 use daemun_net::{BindOptions, ListenAddress};
 use daemun_server::backend::{Backend, BackendId, SocketName};
 use daemun_server::config::PoolListener;
@@ -213,6 +213,7 @@ impl Pool {
         let mut plan = ChildPlan::exec(&self.process_name(), Role::Application, executable);
         plan.identity = identity;
         plan.output = self.output()?;
+        plan.fast_signal = Signal::INT; // TERM lets requests finish.
         Ok(plan)
     }
 
@@ -239,16 +240,20 @@ impl Pool {
         }
     }
 
-    fn output(&self) -> Result<Output, PoolError> {
+    /// The file that the pool's processes write their log to; `None` where it goes where the master's goes.
+    #[must_use]
+    pub fn log_path(&self) -> Option<&Path> {
         let from_loggers = self.options.loggers.iter().find_map(|target| match target {
             LogTarget::File(path) => Some(path),
             LogTarget::StandardOutput => None,
         });
-        let Some(path) = self.options.daemonize.as_ref().or(self.options.logto.as_ref()).or(from_loggers) else {
-            return Ok(Output::Inherit);
-        };
+        self.options.daemonize.as_ref().or(self.options.logto.as_ref()).or(from_loggers).map(PathBuf::as_path)
+    }
+
+    fn output(&self) -> Result<Output, PoolError> {
+        let Some(path) = self.log_path() else { return Ok(Output::Inherit) };
         let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        opened.map(|file| Output::File(file.into())).map_err(|source| PoolError::Log { path: path.clone(), source })
+        opened.map(|file| Output::File(file.into())).map_err(|source| PoolError::Log { path: path.to_owned(), source })
     }
 
     fn specification(&self) -> Spec {
@@ -275,6 +280,7 @@ impl Pool {
             // everything is of no use to anybody.
             need_app: true,
             log_request_id: true,
+            log_failure: self.log_path().is_some(),
             ..Spec::default()
         }
     }
@@ -337,6 +343,8 @@ impl Factory {
         }
         let end = end.take().ok_or_else(|| io::Error::other("the pool could not be opened before"))?;
         let pool = daemun_channel::Pool::open(end).map_err(io::Error::other)?;
+        // An event loop must not wait for a zygote that does not read.
+        rustix::io::ioctl_fionbio(pool.control(), true)?;
         Ok(Arc::clone(self.pool.get_or_init(|| pool)))
     }
 }

@@ -1,17 +1,19 @@
 //! The tasks that keep a pool's hop going on an event-loop thread.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use daemun_channel::control::{self, Message};
 use daemun_channel::{ChannelError, Pool};
 use daemun_net::watch_for_reading;
 use daemun_server::log::{ErrorLog, Level};
-use tokio::task::spawn_local;
+use tokio::io::unix::AsyncFd;
 
 use crate::backend::PoolThread;
 use crate::workers::Workers;
@@ -39,59 +41,128 @@ pub async fn pump(thread: Rc<PoolThread>) -> io::Result<()> {
     .await
 }
 
-/// Hears from the pool's zygote which workers come and go. Runs on the first thread alone.
+/// Hears from the pool's zygotes, one after the other, which workers come and go. Runs on the first thread alone.
 ///
 /// # Errors
 /// When the control channel cannot be watched.
 pub async fn watch(pool: Arc<Pool>, workers: Arc<Workers>, log: ErrorLog) -> io::Result<()> {
     let channel = watch_for_reading(pool.control().try_clone_to_owned()?)?;
+    let mut watcher = Watcher { pool, workers, log, zygote: None, is_zygote_dead: false, living: HashMap::new() };
     loop {
-        let mut ready = channel.readable().await?;
-        match control::receive(pool.control(), false) {
-            Ok(Some((message, descriptor))) => obey(message, descriptor, &pool, &workers, &log),
-            Ok(None) => return Ok(()), // The other end is closed for good: the master is ending.
-            Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
-                ready.clear_ready()
+        match watcher.hear() {
+            Heard::Message(message, descriptor) => watcher.take(message, descriptor).await,
+            Heard::End => return Ok(()), // The other end is closed for good: the master is ending.
+            Heard::Failure => tokio::time::sleep(FAILURE_PAUSE).await,
+            Heard::Nothing if watcher.is_zygote_dead => watcher.bury_zygote().await,
+            Heard::Nothing => {
+                tokio::select! {
+                    // Cleared before the next look, so that what comes after it is announced again.
+                    ready = channel.readable() => ready?.clear_ready(),
+                    // Its last words are read before it is buried.
+                    () = death_of(watcher.zygote.as_ref()) => watcher.is_zygote_dead = true,
+                }
             }
-            Err(ChannelError::System { source, .. }) => return Err(source),
-            Err(error) => log.write(Level::Alert, format_args!("pool \"{}\": {error}", workers.pool_name())),
         }
     }
 }
 
-fn obey(message: Message, descriptor: Option<OwnedFd>, pool: &Arc<Pool>, workers: &Arc<Workers>, log: &ErrorLog) {
-    let name = workers.pool_name();
-    match message {
-        Message::Ready { pid } => {
-            log.write(Level::Notice, format_args!("application \"{name}\" is loaded (pid {pid})"));
-            if let Some(descriptor) = descriptor {
-                spawn_local(reset_after(descriptor, Arc::clone(pool), Arc::clone(workers), log.clone()));
+/// What the control channel holds.
+enum Heard {
+    Message(Message, Option<OwnedFd>),
+    Nothing,
+    /// One message was lost, or the system is out of something: neither ends the watch.
+    Failure,
+    End,
+}
+
+/// What is known of the pool's processes.
+struct Watcher {
+    pool: Arc<Pool>,
+    workers: Arc<Workers>,
+    log: ErrorLog,
+    zygote: Option<AsyncFd<OwnedFd>>,
+    is_zygote_dead: bool,
+    /// The pidfds of its workers, by their index.
+    living: HashMap<u16, OwnedFd>,
+}
+
+impl Watcher {
+    fn hear(&self) -> Heard {
+        match control::receive(self.pool.control(), false) {
+            Ok(Some((message, descriptor))) => Heard::Message(message, descriptor),
+            Ok(None) => Heard::End,
+            Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
+            // Closed with messages of ours unread.
+            Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::ConnectionReset => Heard::End,
+            Err(error) => {
+                self.log.write(Level::Alert, format_args!("pool \"{}\": {error}", self.workers.pool_name()));
+                Heard::Failure
             }
         }
-        Message::Failed { reason } => {
-            log.write(Level::Emerg, format_args!("application \"{name}\" cannot be loaded: {reason}"))
+    }
+
+    async fn take(&mut self, message: Message, descriptor: Option<OwnedFd>) {
+        let name = self.workers.pool_name();
+        match message {
+            Message::Ready { pid } => {
+                self.bury_zygote().await;
+                let name = self.workers.pool_name();
+                self.log.write(Level::Notice, format_args!("application \"{name}\" is loaded (pid {pid})"));
+                // Without the descriptor its death is noticed when its successor is ready.
+                self.zygote = descriptor.and_then(|descriptor| watch_for_reading(descriptor).ok());
+            }
+            Message::Failed { reason } => {
+                self.log.write(Level::Emerg, format_args!("application \"{name}\" cannot be loaded: {reason}"));
+            }
+            Message::Born { worker, pid, .. } => {
+                self.workers.born(worker, pid);
+                if let Some(descriptor) = descriptor {
+                    self.living.insert(worker, descriptor);
+                }
+                self.log.write(Level::Notice, format_args!("worker {} of \"{name}\" started (pid {pid})", worker + 1));
+            }
+            Message::Died { worker, pid, wait_status, harakiri } => {
+                self.living.remove(&worker);
+                self.workers.died(worker, pid, wait_status, harakiri);
+                let seats = self.pool.layout().seats_of(worker);
+                let level = if wait_status == 0 { Level::Notice } else { Level::Error };
+                self.log.write(level, format_args!("{}", self.workers.describe_death(seats.start)));
+                self.pool.worker_died(seats, pid);
+            }
+            Message::Cleaned { .. } | Message::Kill { .. } | Message::Retire { .. } | Message::Stop { .. } => {
+                let text = format_args!("zygote of \"{name}\" sent a message that only the edge sends");
+                self.log.write(Level::Alert, text);
+            }
         }
-        Message::Born { worker, pid, .. } => {
-            log.write(Level::Notice, format_args!("worker {} of \"{name}\" started (pid {pid})", worker + 1));
+    }
+
+    /// Takes back what the workers of a dead zygote had. Nothing of what it said is left on the channel: that was read
+    /// before its death was looked at, or its successor has spoken since.
+    async fn bury_zygote(&mut self) {
+        self.is_zygote_dead = false;
+        if self.zygote.take().is_none() && self.living.is_empty() {
+            return;
         }
-        Message::Died { worker, pid, wait_status, harakiri } => {
-            workers.died(worker, pid, wait_status, harakiri);
-            let seats = pool.layout().seats_of(worker);
-            let level = if wait_status == 0 { Level::Notice } else { Level::Error };
-            log.write(level, format_args!("{}", workers.describe_death(seats.start)));
-            pool.worker_died(seats);
+        self.log.write(Level::Notice, format_args!("zygote of \"{}\" is gone", self.workers.pool_name()));
+        // The kernel has killed them with their zygote. Until they are dead, their seats are theirs.
+        for worker in std::mem::take(&mut self.living).into_values() {
+            if let Ok(worker) = watch_for_reading(worker) {
+                death_of(Some(&worker)).await;
+            }
         }
-        Message::Cleaned { .. } | Message::Kill { .. } | Message::Retire { .. } | Message::Stop { .. } => {
-            log.write(Level::Alert, format_args!("zygote of \"{name}\" sent a message that only the edge sends"));
-        }
+        self.workers.all_died_with_zygote();
+        self.pool.reset();
     }
 }
 
-/// Once the zygote behind this pidfd is dead, its workers are too: what they had is taken back.
-async fn reset_after(zygote: OwnedFd, pool: Arc<Pool>, workers: Arc<Workers>, log: ErrorLog) {
-    let Ok(zygote) = watch_for_reading(zygote) else { return };
-    if zygote.readable().await.is_ok() {
-        log.write(Level::Error, format_args!("zygote of \"{}\" is gone", workers.pool_name()));
-        pool.reset();
+/// Waits until the process behind a pidfd is dead; for ever without one.
+async fn death_of(process: Option<&AsyncFd<OwnedFd>>) {
+    match process {
+        // An error would be the event loop's end, and everything's.
+        Some(process) => drop(process.readable().await),
+        None => std::future::pending().await,
     }
 }
+
+/// How long to leave the control channel alone when the system cannot read from it.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);

@@ -12,14 +12,24 @@ pub struct Workers {
 
 #[derive(Clone, Debug, Default)]
 struct WorkerState {
+    living: Option<u32>,
     last_death: Option<Death>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Death {
     pid: u32,
-    wait_status: i32,
-    harakiri: bool,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    /// As waitpid() gave it.
+    Status(i32),
+    /// The same, of a worker that ran a request too long.
+    Harakiri(i32),
+    /// Nobody is left who could tell.
+    Zygote,
 }
 
 impl Workers {
@@ -42,10 +52,34 @@ impl Workers {
         seat / self.threads
     }
 
+    /// A worker was forked.
+    pub fn born(&self, worker: u16, pid: u32) {
+        if let Some(state) = self.lock().get_mut(usize::from(worker)) {
+            state.living = Some(pid);
+        }
+    }
+
+    /// The process id of a living worker.
+    #[must_use]
+    pub fn pid_of(&self, worker: u16) -> Option<u32> {
+        self.lock().get(usize::from(worker)).and_then(|state| state.living)
+    }
+
     /// A worker has ended; `wait_status` is as waitpid() gave it.
     pub fn died(&self, worker: u16, pid: u32, wait_status: i32, harakiri: bool) {
         if let Some(state) = self.lock().get_mut(usize::from(worker)) {
-            state.last_death = Some(Death { pid, wait_status, harakiri });
+            state.living = None;
+            let cause = if harakiri { Cause::Harakiri(wait_status) } else { Cause::Status(wait_status) };
+            state.last_death = Some(Death { pid, cause });
+        }
+    }
+
+    /// The workers that lived have died with the process that had forked them.
+    pub fn all_died_with_zygote(&self) {
+        for state in &mut *self.lock() {
+            if let Some(pid) = state.living.take() {
+                state.last_death = Some(Death { pid, cause: Cause::Zygote });
+            }
         }
     }
 
@@ -57,9 +91,12 @@ impl Workers {
         let death = self.lock().get(usize::from(worker)).and_then(|state| state.last_death);
         let Some(death) = death else { return format!("worker {worker} of \"{pool}\" is gone") };
         let number = worker + 1;
-        let how = describe_status(death.wait_status);
-        let why = if death.harakiri { ", harakiri: the request ran too long" } else { "" };
-        format!("worker {number} of \"{pool}\" (pid {}) {how}{why}", death.pid)
+        let how = match death.cause {
+            Cause::Status(status) => describe_status(status),
+            Cause::Harakiri(status) => format!("{}, harakiri: the request ran too long", describe_status(status)),
+            Cause::Zygote => "died with the application's first process".to_owned(),
+        };
+        format!("worker {number} of \"{pool}\" (pid {}) {how}", death.pid)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<WorkerState>> {
@@ -105,5 +142,10 @@ mod tests {
         );
         workers.died(0, 5, 3 << 8, false);
         assert_eq!(workers.describe_death(0), "worker 1 of \"site\" (pid 5) exited with status 3");
+        workers.born(0, 6);
+        assert_eq!((workers.pid_of(0), workers.pid_of(1)), (Some(6), None));
+        workers.all_died_with_zygote();
+        assert_eq!(workers.describe_death(0), "worker 1 of \"site\" (pid 6) died with the application's first process");
+        assert!(workers.describe_death(3).contains("(pid 77)"), "it was dead already");
     }
 }

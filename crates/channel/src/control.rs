@@ -55,11 +55,15 @@ pub enum Message {
     Cleaned {
         /// Index of the worker.
         worker: u16,
+        /// The dead worker's process id: the message may reach a zygote that never had this worker.
+        pid: u32,
     },
     /// Edge: kill this worker, it writes nonsense into the segment.
     Kill {
         /// Index of the worker.
         worker: u16,
+        /// Its process id, for the same reason.
+        pid: u32,
     },
     /// Edge: let this worker finish what it runs and then end; a new one is to take its place.
     Retire {
@@ -184,8 +188,14 @@ impl Message {
                 packet.extend(wait_status.to_le_bytes());
                 packet.push(u8::from(*harakiri));
             }
-            Self::Cleaned { worker } => order(&mut packet, CLEANED, *worker),
-            Self::Kill { worker } => order(&mut packet, KILL, *worker),
+            Self::Cleaned { worker, pid } => {
+                order(&mut packet, CLEANED, *worker);
+                packet.extend(pid.to_le_bytes());
+            }
+            Self::Kill { worker, pid } => {
+                order(&mut packet, KILL, *worker);
+                packet.extend(pid.to_le_bytes());
+            }
             Self::Retire { worker } => order(&mut packet, RETIRE, *worker),
             Self::Stop { graceful } => packet.extend([STOP, u8::from(*graceful)]),
         }
@@ -215,8 +225,8 @@ impl Message {
                 wait_status: i32::from_le_bytes(fields.take()?),
                 harakiri: fields.flag("harakiri flag")?,
             },
-            CLEANED => Self::Cleaned { worker: fields.u16()? },
-            KILL => Self::Kill { worker: fields.u16()? },
+            CLEANED => Self::Cleaned { worker: fields.u16()?, pid: fields.u32()? },
+            KILL => Self::Kill { worker: fields.u16()?, pid: fields.u32()? },
             RETIRE => Self::Retire { worker: fields.u16()? },
             STOP => Self::Stop { graceful: fields.flag("stop flag")? },
             kind => return Err(MessageError::UnknownKind(kind)),
@@ -272,8 +282,8 @@ mod tests {
             Message::Failed { reason: "ModuleNotFoundError: No module named 'sité'".into() },
             Message::Born { worker: 3, pid: 4_000_000, first_seat: 12, seats: 4 },
             Message::Died { worker: 3, pid: 4_000_000, wait_status: 9, harakiri: true },
-            Message::Cleaned { worker: 3 },
-            Message::Kill { worker: 65_535 },
+            Message::Cleaned { worker: 3, pid: 4_000_000 },
+            Message::Kill { worker: 65_535, pid: 1 },
             Message::Retire { worker: 0 },
             Message::Stop { graceful: false },
         ]

@@ -122,8 +122,10 @@ pub enum Completion {
     },
     /// Every edge thread has taken back what the dead worker on these seats had: tell the zygote.
     Cleaned {
-        /// As given to [`Pool::worker_died`].
+        /// As given to [`Pool::worker_died`]; all of them after [`Pool::reset`].
         seats: Range<u16>,
+        /// As given to [`Pool::worker_died`]; `None` after [`Pool::reset`]: the zygote that had them is gone as well.
+        pid: Option<u32>,
     },
     /// The worker on this seat writes nonsense: have it killed.
     Misbehaved {

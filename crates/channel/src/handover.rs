@@ -76,6 +76,8 @@ pub struct Application {
     pub catch_exceptions: bool,
     /// Standard error and output of the application get the request's id as prefix.
     pub log_request_id: bool,
+    /// The zygote also logs what it tells the master of a failure to load: its log is not where the master prints.
+    pub log_failure: bool,
 }
 
 /// One application and the prefix it answers.

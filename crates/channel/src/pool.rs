@@ -50,9 +50,16 @@ pub(crate) struct Death {
     pub seats: Range<u16>,
     /// The submission queue was cleared: what is queued must be put in again.
     pub requeue_all: bool,
-    /// The whole pool died, its zygote with it.
-    pub is_reset: bool,
+    /// The process; `None`: the whole pool died, its zygote with it.
+    pub pid: Option<u32>,
     threads_left: u16,
+}
+
+impl Death {
+    /// Whether the whole pool died.
+    pub fn is_reset(&self) -> bool {
+        self.pid.is_none()
+    }
 }
 
 impl Pool {
@@ -108,15 +115,15 @@ impl Pool {
     ///
     /// Wakes every edge thread; each takes its requests back at its next [`EdgeThread::poll`]: started ones
     /// as [`crate::Completion::Lost`], the others go to another worker. The thread that is last is given
-    /// [`crate::Completion::Cleaned`]; until then no process may use the seats.
-    pub fn worker_died(&self, seats: Range<u16>) {
+    /// [`crate::Completion::Cleaned`]; until then no process may use the seats. `pid` comes back with it.
+    pub fn worker_died(&self, seats: Range<u16>, pid: u32) {
         let mut producer = self.producer();
         let requeue_all = producer.is_damaged(&self.segment);
         if requeue_all {
             producer.clear(&self.segment);
         }
         drop(producer);
-        self.report_death(seats, requeue_all, false);
+        self.report_death(seats, requeue_all, Some(pid));
     }
 
     /// As [`Pool::worker_died`] for all seats, after the zygote and with it every worker died.
@@ -127,22 +134,16 @@ impl Pool {
     /// [`Pool::worker_died`] would hit its successor's workers.
     pub fn reset(&self) {
         self.producer().clear(&self.segment);
-        self.report_death(0..self.layout().seats(), true, true);
+        self.report_death(0..self.layout().seats(), true, None);
     }
 
-    fn report_death(&self, seats: Range<u16>, requeue_all: bool, is_reset: bool) {
+    fn report_death(&self, seats: Range<u16>, requeue_all: bool, pid: Option<u32>) {
         let all = self.layout().seats();
         let seats = seats.start.min(all)..seats.end.min(all);
         let mut deaths = locked(&self.deaths);
         deaths.count += 1;
         let number = deaths.count;
-        deaths.pending.push_back(Death {
-            number,
-            seats,
-            requeue_all,
-            is_reset,
-            threads_left: self.layout().edge_threads,
-        });
+        deaths.pending.push_back(Death { number, seats, requeue_all, pid, threads_left: self.layout().edge_threads });
         drop(deaths);
         self.latest_death.store(number, Ordering::SeqCst);
         self.edge_wakes.iter().for_each(wake::signal);
@@ -184,7 +185,7 @@ impl Pool {
             strays.clear();
             while matches!(passing::receive(socket), Received::Packet(..) | Received::Nonsense) {}
         }
-        if death.is_reset {
+        if death.is_reset() {
             self.segment.admit_next();
         }
     }

@@ -30,7 +30,7 @@ impl EdgeThread {
         self.sweep_chunks();
         if self.pool.death_seen(death.number) {
             self.pool.clean_seats(&death);
-            self.backlog.push_back((0, Completion::Cleaned { seats: death.seats }));
+            self.backlog.push_back((0, Completion::Cleaned { seats: death.seats, pid: death.pid }));
         }
         wake::wake_again(&self.pool.segment, &self.pool.seat_wakes);
         // Nobody may sleep on over what has just been queued again, or over what the dead had been woken for.
@@ -76,7 +76,7 @@ impl EdgeThread {
             State::Queued if is_ours && death.requeue_all => self.requeue(ticket),
             State::Claimed | State::Started | State::Queued if is_ours => {}
             // A word that the edge never wrote: which worker did, nobody knows, and no END will be believed.
-            _ if death.is_reset => self.lose(ticket, local.seat.unwrap_or(death.seats.start)),
+            _ if death.is_reset() => self.lose(ticket, local.seat.unwrap_or(death.seats.start)),
             _ => {}
         }
     }

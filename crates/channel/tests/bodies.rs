@@ -335,7 +335,7 @@ fn a_worker_that_scribbles_everywhere_cannot_hurt_the_edge() {
             edge.abort(live.swap_remove(random.below(live.len() as u64) as usize));
         }
         if round % 100 == 99 {
-            pool.worker_died(0..random.below(5) as u16);
+            pool.worker_died(0..random.below(5) as u16, 1);
         }
     }
     // The edge gets rid of such workers and starts again on the same memory.

@@ -129,7 +129,7 @@ fn a_death_at_each_stage_has_its_due_consequence() {
             // The reports before the death reach the edge or not, as it happens.
             reap(pid, libc::SIGKILL);
         }
-        pool.worker_died(0..1);
+        pool.worker_died(0..1, pid as u32);
         while edge.cleaned.is_empty() {
             edge.turn(Duration::from_secs(1));
         }
@@ -157,10 +157,10 @@ impl Killer {
     fn kill_one(&mut self, pool: &Pool) -> u16 {
         let victim = self.random.below(self.pids.len() as u64) as usize;
         if self.pids[victim] != 0 {
-            kill(self.pids[victim]);
-            self.pids[victim] = 0;
+            let pid = std::mem::take(&mut self.pids[victim]);
+            kill(pid);
             self.kills += 1;
-            pool.worker_died(pool.layout().seats_of(victim as u16));
+            pool.worker_died(pool.layout().seats_of(victim as u16), pid as u32);
         }
         victim as u16
     }

@@ -31,7 +31,8 @@ impl ReadyNotice {
     pub fn fail(self, reason: &str) {
         let mut text = vec![READY_FAILED];
         text.extend_from_slice(reason.as_bytes());
-        text.truncate(MESSAGE_BYTES_MAX); // Fits into an empty pipe, so one call writes it all.
+        text.truncate(MESSAGE_BYTES_MAX);
+        // What does not fit into the pipe waits until the master has read.
         let _ = rustix::io::write(&self.descriptor, &text);
     }
 }
@@ -104,8 +105,8 @@ impl AsRawFd for ReadyPipe {
     }
 }
 
-/// The longest notice; a pipe holds at least this much.
-const MESSAGE_BYTES_MAX: usize = 4096;
+/// The longest notice. A traceback's last lines are worth having.
+const MESSAGE_BYTES_MAX: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {

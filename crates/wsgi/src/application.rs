@@ -133,7 +133,7 @@ pub enum LoadError {
     },
 
     /// The name is there and cannot be called.
-    #[error("\"{callable}\" of {place} is no WSGI application: {kind} cannot be called")]
+    #[error("\"{callable}\" of {place} is no WSGI application: {kind} is not callable")]
     NotCallable {
         /// The module or file.
         place: String,

@@ -12,8 +12,6 @@ use std::io::Write;
 pub enum Level {
     /// What the application itself printed.
     App,
-    /// Nothing is wrong.
-    Notice,
     /// Something will be wrong if it goes on.
     Warning,
     /// A request failed.
@@ -26,7 +24,6 @@ impl Level {
     fn word(self) -> &'static str {
         match self {
             Self::App => "app",
-            Self::Notice => "notice",
             Self::Warning => "warn",
             Self::Error => "error",
             Self::Critical => "crit",

@@ -17,6 +17,8 @@ pub enum Place {
     Taken(Running),
     /// The worker is dead and the edge has not yet taken back what it had.
     Unclean {
+        /// The worker's process id.
+        pid: u32,
         /// When the next worker may be forked, if the edge is done by then.
         due: Instant,
     },
@@ -41,6 +43,13 @@ pub struct Running {
     pub harakiri: Option<Instant>,
 }
 
+impl Running {
+    /// The process id as messages have it.
+    pub fn number(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+}
+
 impl Place {
     /// The worker of this place.
     pub fn running(&self) -> Option<&Running> {
@@ -63,9 +72,11 @@ impl Place {
         matches!(self, Self::Vacant { due } if *due <= now)
     }
 
-    /// The edge has taken back what the dead worker had.
-    pub fn clean(&mut self) {
-        if let Self::Unclean { due } = self {
+    /// The edge has taken back what the dead worker `dead` had.
+    pub fn clean(&mut self, dead: u32) {
+        if let Self::Unclean { pid, due } = self
+            && *pid == dead
+        {
             *self = Self::Vacant { due: *due };
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! The master's pipe is named by `DAEMUN_READY`: a first octet `R` means ready, `E` is followed by the reason.
 
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::FdFlags;
@@ -40,21 +42,29 @@ impl Ready {
         self.write(b"R");
     }
 
-    /// Says why it is not.
-    pub fn fail(self, reason: &str) {
+    /// Says why it is not; tells whether there is anybody to hear it.
+    pub fn fail(self, reason: &str) -> bool {
         let mut text = vec![b'E'];
-        text.extend_from_slice(reason.as_bytes());
-        text.truncate(REASON_BYTES_MAX);
-        self.write(&text);
+        let mut lines = reason.as_bytes();
+        // The end of a traceback says what happened, its beginning where.
+        if let Some(surplus) = lines.len().checked_sub(REASON_BYTES_MAX).filter(|surplus| *surplus > 0) {
+            let (head, rest) = lines.split_at(REASON_HEAD_BYTES);
+            text.extend_from_slice(head);
+            text.extend_from_slice(b"\n  ...\n");
+            lines = rest.get(surplus..).unwrap_or_default();
+        }
+        text.extend_from_slice(lines);
+        self.write(&text)
     }
 
-    fn write(self, octets: &[u8]) {
-        if let Some(pipe) = self.pipe {
-            // A master that is gone ends this process by itself.
-            let _ = rustix::io::write(pipe, octets);
-        }
+    fn write(self, octets: &[u8]) -> bool {
+        // A master that is gone ends this process by itself.
+        self.pipe.is_some_and(|pipe| File::from(pipe).write_all(octets).is_ok())
     }
 }
 
-/// Fits an empty pipe, so that one call writes it all.
-const REASON_BYTES_MAX: usize = 4096;
+/// Less than the master takes.
+const REASON_BYTES_MAX: usize = 30 << 10;
+
+/// What is kept of the beginning of a reason that is longer.
+const REASON_HEAD_BYTES: usize = 2 << 10;

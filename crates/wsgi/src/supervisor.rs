@@ -148,12 +148,18 @@ impl<'a> Supervisor<'a> {
 
     fn obey(&mut self, message: &Message) {
         match message {
-            Message::Cleaned { worker } => {
+            // Orders that were given to an earlier zygote name workers that are not ours.
+            Message::Cleaned { worker, pid } => {
                 if let Some(place) = self.places.get_mut(usize::from(*worker)) {
-                    place.clean();
+                    place.clean(*pid);
                 }
             }
-            Message::Kill { worker } => self.kill(*worker),
+            Message::Kill { worker, pid } => {
+                let running = self.places.get(usize::from(*worker)).and_then(Place::running);
+                if running.is_some_and(|running| running.number() == *pid) {
+                    self.kill(*worker);
+                }
+            }
             Message::Retire { worker } => self.retire(*worker),
             Message::Stop { graceful } => {
                 self.begin_stop(if *graceful { Stop::Graceful } else { Stop::Immediate });
@@ -208,12 +214,12 @@ impl<'a> Supervisor<'a> {
     fn bury(&mut self, worker: u16, wait_status: i32) {
         let Some(place) = self.places.get_mut(usize::from(worker)) else { return };
         let now = Instant::now();
-        let Place::Taken(running) = std::mem::replace(place, Place::Unclean { due: now }) else { return };
-        let pid = running.pid.as_raw_nonzero().get().unsigned_abs();
+        let Some(pid) = place.running().map(Running::number) else { return };
+        let Place::Taken(running) = std::mem::replace(place, Place::Unclean { pid, due: now }) else { return };
         let is_expected = running.stopping.is_some() && wait_status == 0;
         if !is_expected {
             let delay = self.back_off.after(now - running.born);
-            *place = Place::Unclean { due: now + delay };
+            *place = Place::Unclean { pid, due: now + delay };
             log::line(Level::Critical, format_args!("worker {worker} (pid {pid}) {}", described(wait_status)));
         }
         let harakiri = running.harakiri.is_some();
@@ -233,9 +239,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn tell(&self, message: &Message, descriptor: Option<&OwnedFd>) {
-        if let Err(error) = control::send(self.end.control(), message, descriptor.map(AsFd::as_fd)) {
-            // The edge is gone: the end of the control channel says so too, and is acted upon.
-            log::line(Level::Notice, format_args!("{error}"));
+        match control::send(self.end.control(), message, descriptor.map(AsFd::as_fd)) {
+            Ok(()) => {}
+            // The edge is gone, as it should be at the end: the channel's own end is acted upon.
+            Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => log::line(Level::Error, format_args!("{error}")),
         }
     }
 

@@ -28,37 +28,44 @@ pub fn run(py: Python<'_>) -> i32 {
     let applications = match prepare(py, &handover).and_then(|()| load(py, &handover)) {
         Ok(applications) => applications,
         Err(Failure { reason, status }) => {
-            ready.fail(&reason);
-            // The edge may be gone by now; the exit status says the same.
-            let _ = control::send(end.control(), &Message::Failed { reason }, None);
+            give_up(&end, &handover, ready, reason);
             return status;
         }
     };
     freeze(py);
     warn_of_threads(py);
-    let role = say_ready(&end).and_then(|()| {
-        ready.announce();
-        supervise(py, &end, &handover)
-    });
-    match role {
+    match supervise(py, &end, &handover, ready) {
         Ok(Role::Worker(index)) => worker::run(py, end, &handover, index, applications),
         Ok(Role::Zygote(status)) => status,
         Err(error) => failed(&error),
     }
 }
 
-/// Why there is no pool. The reason is in the log already.
+/// Says why there is no pool: to the master, which prints it, else to the edge and the log.
+fn give_up(end: &WorkerEnd, handover: &Handover, ready: Ready, reason: String) {
+    let is_told = ready.fail(&reason);
+    if !is_told || handover.application.log_failure {
+        log::line(Level::Critical, &reason);
+    }
+    if !is_told {
+        // The edge may be gone by now; the exit status says the same.
+        let _ = control::send(end.control(), &Message::Failed { reason }, None);
+    }
+}
+
+/// Why there is no pool.
 struct Failure {
     reason: String,
     status: i32,
 }
 
-/// Writes to the log why the application cannot be loaded; returns the text.
-pub fn report(handover: &Handover, error: &LoadError) -> String {
-    let name = &handover.application.name;
-    let text = format!("application \"{name}\" cannot be loaded: {error}");
-    log::line(Level::Critical, &text);
-    text
+/// Writes to the log why the application cannot be loaded.
+pub fn report(handover: &Handover, error: &LoadError) {
+    log::line(Level::Critical, not_loaded(handover, error));
+}
+
+fn not_loaded(handover: &Handover, error: &LoadError) -> String {
+    format!("application \"{}\" cannot be loaded: {error}", handover.application.name)
 }
 
 /// Which process this is after a fork.
@@ -77,14 +84,12 @@ fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
     interpreter::become_user(workers).map_err(|error| {
         let (uid, gid) = (workers.uid, workers.gid);
         let reason = format!("application \"{name}\" cannot run as uid {uid:?}, gid {gid:?}: {error}");
-        log::line(Level::Critical, &reason);
         Failure { reason, status: exit::FAILED }
     })?;
     // After the change of user, which forgets it. The master's death is the pool's.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     interpreter::prepare(py, &handover.application).map_err(|error| {
         let reason = format!("application \"{name}\" cannot be prepared: {error}");
-        log::line(Level::Critical, &reason);
         Failure { reason, status: exit::FAILED }
     })
 }
@@ -94,7 +99,7 @@ fn load(py: Python<'_>, handover: &Handover) -> Result<Option<Arc<Applications>>
     if handover.workers.lazy_apps {
         return Ok(None);
     }
-    let failure = |error| Failure { reason: report(handover, &error), status: exit::NO_APPLICATION };
+    let failure = |error| Failure { reason: not_loaded(handover, &error), status: exit::NO_APPLICATION };
     worker::load(py, handover).map(Some).map_err(failure)
 }
 
@@ -134,8 +139,11 @@ fn say_ready(end: &WorkerEnd) -> Result<(), ChannelError> {
     control::send(end.control(), &Message::Ready { pid }, Some(std::os::fd::AsFd::as_fd(&pidfd)))
 }
 
-fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover) -> Result<Role, ChannelError> {
+fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover, ready: Ready) -> Result<Role, ChannelError> {
     let mut supervisor = Supervisor::new(end, &handover.workers, handover.application.need_app)?;
+    say_ready(end)?;
+    // Only now that signals are caught: the master sends finer ones to who is ready.
+    ready.announce();
     let zygote = rustix::process::getpid();
     loop {
         let index = match py.detach(|| supervisor.turn()) {

@@ -48,7 +48,7 @@ fn what_cannot_be_loaded_is_said_once_and_clearly() {
             "module \"site_app\" has no \"application\"; it has \"app\": set callable = app",
         ),
         ("", module("site_app:other"), "module \"site_app\" has no \"other\"; set callable"),
-        ("application = 'x'", module("site_app"), "is no WSGI application: str cannot be called"),
+        ("application = 'x'", module("site_app"), "is no WSGI application: str is not callable"),
         ("def make(): raise KeyError(1)", module("site_app:make()"), "KeyError: 1"),
         ("", file("/no/such/file.wsgi"), "/no/such/file.wsgi: No such file or directory"),
         ("", vec![], "no application is configured"),

@@ -286,7 +286,7 @@ impl Edge {
                 }
             }
             Completion::Lost { ticket, seat } => self.end(ticket, Fate::Lost(seat)),
-            Completion::Cleaned { seats } => self.cleaned.push(seats),
+            Completion::Cleaned { seats, .. } => self.cleaned.push(seats),
             Completion::Misbehaved { seat, violation } => panic!("seat {seat}: {violation}"),
         }
     }

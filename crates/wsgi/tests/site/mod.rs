@@ -419,7 +419,7 @@ impl Site {
             Message::Born { worker, pid, .. } => self.born.push((worker, pid)),
             Message::Died { worker, pid, wait_status, harakiri } => {
                 self.died.push((worker, pid, wait_status, harakiri));
-                self.pool.worker_died(self.pool.layout().seats_of(worker));
+                self.pool.worker_died(self.pool.layout().seats_of(worker), pid);
             }
             other => panic!("{other:?} is not for the edge"),
         }
@@ -446,10 +446,11 @@ impl Site {
                 });
             }
             Completion::Lost { ticket, .. } => self.answer_mut(ticket).end = Some(End::Lost),
-            Completion::Cleaned { seats } => {
+            Completion::Cleaned { seats, pid } => {
                 let worker = seats.start / self.pool.layout().threads;
                 // A zygote that is ending hears nothing more.
-                let _ = control::send(self.pool.control(), &Message::Cleaned { worker }, None);
+                let pid = pid.expect("the zygote lives");
+                let _ = control::send(self.pool.control(), &Message::Cleaned { worker, pid }, None);
             }
             Completion::Misbehaved { seat, violation } => panic!("seat {seat}: {violation}"),
         }
