@@ -36,6 +36,7 @@ fn from_peer(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>
 fn from_head(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
     let mut known = |id, value: &[u8]| sink.variable(VariableName::Known(id), &[value]);
     let client = &request.client;
+    let mut digits = [0; 5];
     known(VariableId::REQUEST_METHOD, request.method().as_str().as_bytes())?;
     known(VariableId::REQUEST_URI, request.head.target())?;
     known(VariableId::PATH_INFO, &request.uri)?;
@@ -43,9 +44,9 @@ fn from_head(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>
     known(VariableId::SERVER_PROTOCOL, request.head.version.as_str().as_bytes())?;
     known(VariableId::SCRIPT_NAME, b"")?;
     known(VariableId::SERVER_NAME, host_name().as_bytes())?;
-    known(VariableId::SERVER_PORT, client.local_port.unwrap_or(0).to_string().as_bytes())?;
+    known(VariableId::SERVER_PORT, decimal(client.local_port.unwrap_or(0), &mut digits))?;
     known(VariableId::REMOTE_ADDR, client.remote_address.as_bytes())?;
-    known(VariableId::REMOTE_PORT, client.remote_port.unwrap_or(0).to_string().as_bytes())?;
+    known(VariableId::REMOTE_PORT, decimal(client.remote_port.unwrap_or(0), &mut digits))?;
     known(VariableId::REQUEST_SCHEME, client.scheme().as_bytes())?;
     if client.is_tls {
         known(VariableId::HTTPS, b"on")?;
@@ -63,6 +64,20 @@ fn from_head(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>
         sink.variable(VariableName::Literal(b"HTTP_HOST"), &[host])?;
     }
     Ok(())
+}
+
+/// A port in digits, at the end of `digits`.
+fn decimal(port: u16, digits: &mut [u8; 5]) -> &[u8] {
+    let mut rest = port;
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return &digits[at..];
+        }
+    }
 }
 
 /// The machine's name, which uWSGI tells as `SERVER_NAME`.

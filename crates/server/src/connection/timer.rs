@@ -1,40 +1,39 @@
 //! A connection's deadline, cheap to move.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::clock;
+
 /// A deadline that is moved with every request and rarely reached.
 ///
-/// The runtime's timer is only touched when an earlier deadline comes, not each time it is moved.
+/// Moving it costs a look at the coarse clock. The runtime's timer is only touched when an earlier deadline comes.
 #[derive(Default)]
 pub struct Deadline {
-    at: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// In milliseconds of the coarse monotonic clock.
+    at_ms: Option<u64>,
+    sleep: Option<(Pin<Box<Sleep>>, u64)>,
 }
 
 impl Deadline {
     /// Sets the deadline `after` from now.
     pub fn set(&mut self, after: Duration) {
-        let at = Instant::now() + after;
-        self.at = Some(at);
-        if let Some(sleep) = &mut self.sleep
-            && at < sleep.deadline()
-        {
-            sleep.as_mut().reset(at);
-        }
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.at_ms = Some(clock::monotonic_ms().saturating_add(after_ms));
     }
 
     /// Takes the deadline away.
     pub fn clear(&mut self) {
-        self.at = None;
+        self.at_ms = None;
     }
 
-    /// Ready once `after` has passed since the first of these calls, or since the first one after [`Deadline::clear`].
+    /// As [`Deadline::poll`], for a wait of its own: the time begins when this is first polled after [`Deadline::clear`].
     pub fn poll_after(&mut self, after: Duration, context: &mut Context<'_>) -> Poll<()> {
-        if self.at.is_none() {
+        if self.at_ms.is_none() {
             self.set(after);
         }
         self.poll(context)
@@ -42,14 +41,28 @@ impl Deadline {
 
     /// Ready once the deadline has passed.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        let Some(at_ms) = self.at_ms else { return Poll::Pending };
+        let (sleep, wakes_ms) = self.sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(instant(at_ms))), at_ms));
+        if *wakes_ms > at_ms {
+            sleep.as_mut().reset(instant(at_ms));
+            *wakes_ms = at_ms;
+        }
         while sleep.as_mut().poll(context).is_ready() {
-            if Instant::now() >= at {
+            if clock::monotonic_ms() >= at_ms {
                 return Poll::Ready(());
             }
-            sleep.as_mut().reset(at);
+            sleep.as_mut().reset(instant(at_ms));
+            *wakes_ms = at_ms;
         }
         Poll::Pending
     }
 }
+
+/// When the coarse clock will surely have reached `at_ms`: it lags by up to a tick.
+fn instant(at_ms: u64) -> Instant {
+    let left = at_ms.saturating_sub(clock::monotonic_ms());
+    Instant::now() + Duration::from_millis(left) + TICK
+}
+
+/// The longest tick of the coarse clock (at 100 Hz).
+const TICK: Duration = Duration::from_millis(10);
