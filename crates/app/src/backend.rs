@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,13 +14,14 @@ use daemun_channel::{
 use daemun_gateway::answer;
 use daemun_gateway::record::{RecordFlags, RecordFront, RecordWriter};
 use daemun_http::StatusCode;
-use daemun_server::backend::{Backend, Environment};
+use daemun_server::backend::{Backend, BodyTransfer, Environment};
 use daemun_server::log::Level;
 use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece};
 use daemun_server::{LocalFuture, Outcome, Request, Response};
 use tokio::sync::Notify;
 
 use crate::limits::{BODY_READ_BYTES, COMPLETIONS_PER_TURN, INLINE_BODY_BYTES, RECORD_BYTES_MAX, WAITING_MAX};
+use crate::body_pipe::{BodyPipe, BodyPipeError};
 use crate::workers::Workers;
 
 /// A pool's end on one event-loop thread.
@@ -44,6 +45,10 @@ struct Entry {
     ended: Option<Ended>,
     file: Option<FilePart>,
     request_body: Option<(Rc<OpenFile>, u64)>,
+    /// The request's body goes to the worker as it comes.
+    streams_body: bool,
+    /// The worker has asked for such a body.
+    body_wanted: bool,
     waker: Option<Waker>,
 }
 
@@ -134,6 +139,9 @@ impl PoolThread {
     }
 
     fn grant_body(&self, hop: &mut EdgeThread, ticket: Ticket) {
+        if self.table.borrow()[ticket.index()].streams_body {
+            return self.tell(ticket, |entry| entry.body_wanted = true);
+        }
         let body = self.table.borrow()[ticket.index()].request_body.clone();
         let granted = match &body {
             Some((file, length)) => {
@@ -168,17 +176,20 @@ impl PoolThread {
         let mut record = self.record.borrow_mut();
         record.clear();
         write_record(request, environment, &mut record)?;
-        let length = request.body.length().unwrap_or(0);
+        let length = request.body.length();
         let in_file = request.body.in_file();
         let body = match (request.body.in_memory(), in_file) {
             (Some([]), _) => HopBody::None,
             (Some(octets), _) => HopBody::Inline(octets),
-            (None, _) => HopBody::Deferred { length: Some(length) },
+            (None, _) => HopBody::Deferred { length },
         };
         let mut hop = self.hop.borrow_mut();
         let ticket = hop.submit(&record, body)?;
-        self.table.borrow_mut()[ticket.index()] =
-            Entry { request_body: in_file.map(|file| (Rc::clone(file), length)), ..Entry::default() };
+        self.table.borrow_mut()[ticket.index()] = Entry {
+            request_body: in_file.map(|file| (Rc::clone(file), length.unwrap_or(0))),
+            streams_body: request.body.is_unread(),
+            ..Entry::default()
+        };
         self.in_flight.set(self.in_flight.get() + 1);
         if !self.needs_kick.replace(true)
             && let Some(pump) = &*self.pump.borrow()
@@ -194,18 +205,46 @@ impl PoolThread {
         }
         let flight = match self.submit(request, environment).await {
             Ok(flight) => flight,
-            Err(error) => {
-                request.log(Level::Error, format_args!("{error} of \"{}\"", self.workers.pool_name()));
-                return Outcome::Finish(error.status());
-            }
+            Err(error) => return self.refuse(request, &error),
         };
         let ended = poll_fn(|context| flight.poll_head(context)).await;
-        match answer_of(flight, ended) {
-            Ok(response) => Outcome::Respond(response),
-            Err(error) => {
-                request.log(Level::Error, format_args!("{error}"));
-                Outcome::Finish(error.status())
+        outcome_of(request, answer_of(flight, ended, None))
+    }
+
+    /// As [`PoolThread::run`], without waiting for the body: the worker gets it as it comes, if it asks.
+    async fn run_streaming(self: &Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
+        let flight = match self.submit(request, environment).await {
+            Ok(flight) => flight,
+            Err(error) => return self.refuse(request, &error),
+        };
+        let Some(passage) = request.share_body() else { return Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR) };
+        let mut body = Box::new(BodyPipe::new(passage));
+        let head = poll_fn(|context| match flight.poll_head(context) {
+            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
+            Poll::Pending => body.drive(context, &flight).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
+        });
+        match head.await {
+            Ok(ended) => outcome_of(request, answer_of(flight, ended, Some(body))),
+            Err(BodyPipeError::Client(error)) => request.refuse_body(&error),
+            Err(error @ BodyPipeError::System(_)) => {
+                request.log(Level::Crit, format_args!("{error}"));
+                Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR)
             }
+        }
+    }
+
+    fn refuse(&self, request: &Request, error: &CallError) -> Outcome {
+        request.log(Level::Error, format_args!("{error} of \"{}\"", self.workers.pool_name()));
+        Outcome::Finish(error.status())
+    }
+}
+
+fn outcome_of(request: &Request, answer: Result<Box<Response>, CallError>) -> Outcome {
+    match answer {
+        Ok(response) => Outcome::Respond(response),
+        Err(error) => {
+            request.log(Level::Error, format_args!("{error}"));
+            Outcome::Finish(error.status())
         }
     }
 }
@@ -228,8 +267,19 @@ impl Drop for Place<'_> {
 pub struct PoolBackend(pub Rc<PoolThread>);
 
 impl Backend for PoolBackend {
-    fn call<'a>(&'a self, request: &'a mut Request, environment: &'a dyn Environment) -> LocalFuture<'a, Outcome> {
-        Box::pin(self.0.run(request, environment))
+    fn call<'a>(
+        &'a self,
+        request: &'a mut Request,
+        environment: &'a dyn Environment,
+        transfer: BodyTransfer,
+    ) -> LocalFuture<'a, Outcome> {
+        // A small body that is here already travels with the request, which is what streaming would come to.
+        match transfer {
+            BodyTransfer::Streamed if request.body.is_unread() && !request.has_whole_body(INLINE_BODY_BYTES) => {
+                Box::pin(self.0.run_streaming(request, environment))
+            }
+            BodyTransfer::Buffered | BodyTransfer::Streamed => Box::pin(self.0.run(request, environment)),
+        }
     }
 
     fn in_flight(&self) -> usize {
@@ -287,7 +337,7 @@ fn write_record(request: &Request, environment: &dyn Environment, record: &mut V
 }
 
 /// A request that is with the workers. Dropping it gives the slot back, or tells the worker that nobody waits.
-struct Flight {
+pub struct Flight {
     thread: Rc<PoolThread>,
     ticket: Ticket,
 }
@@ -306,6 +356,25 @@ impl Flight {
 
     fn has_head(&self) -> bool {
         self.thread.table.borrow()[self.ticket.index()].has_head
+    }
+
+    /// Whether the worker waits for [`Flight::grant_pipe`]; true once.
+    pub fn take_body_wanted(&self) -> bool {
+        std::mem::take(&mut self.thread.table.borrow_mut()[self.ticket.index()].body_wanted)
+    }
+
+    /// Hands the read end of a pipe to the worker, which asked for the body.
+    ///
+    /// # Errors
+    /// What the worker's socket says; the request will not get on.
+    pub fn grant_pipe(&self, pipe: BorrowedFd<'_>) -> std::io::Result<()> {
+        // How long the body is to be, the worker knows from the submission.
+        self.thread.hop.borrow_mut().grant_body(self.ticket, BodyGrant::Pipe { pipe, length: None })
+    }
+
+    /// All of the body is in the pipe.
+    pub fn end_body(&self) {
+        self.thread.hop.borrow_mut().end_body(self.ticket);
     }
 }
 
@@ -330,7 +399,13 @@ impl Drop for Flight {
 }
 
 /// Reads the head and, where the worker is done, the body.
-fn answer_of(flight: Flight, ended: Option<Ended>) -> Result<Box<Response>, CallError> {
+///
+/// `request_body` is what still flows to the worker.
+fn answer_of(
+    flight: Flight,
+    ended: Option<Ended>,
+    request_body: Option<Box<BodyPipe>>,
+) -> Result<Box<Response>, CallError> {
     let workers = Arc::clone(&flight.thread.workers);
     match ended {
         Some(Ended::Lost(seat)) if !flight.has_head() => return Err(CallError::Lost(workers.describe_death(seat))),
@@ -358,7 +433,7 @@ fn answer_of(flight: Flight, ended: Option<Ended>) -> Result<Box<Response>, Call
             copied.map_err(|violation| invalid(violation.to_string()))?;
             if body.is_empty() { Body::Empty } else { Body::Bytes(Bytes::from(body)) }
         }
-        _ => Body::Stream(Box::new(AnswerBody { flight })),
+        _ => Body::Stream(Box::new(AnswerBody::new(flight, request_body))),
     };
     Ok(response)
 }
@@ -366,6 +441,26 @@ fn answer_of(flight: Flight, ended: Option<Ended>) -> Result<Box<Response>, Call
 /// The rest of an answer, as the worker makes it.
 struct AnswerBody {
     flight: Flight,
+    /// What the worker still gets of the request's body: it may answer before it has read all of it.
+    request_body: Option<Box<BodyPipe>>,
+}
+
+impl AnswerBody {
+    fn new(flight: Flight, mut request_body: Option<Box<BodyPipe>>) -> Self {
+        if let Some(body) = &mut request_body {
+            body.begin_answer();
+        }
+        Self { flight, request_body }
+    }
+
+    /// Waits for the worker, whose next words may depend on the rest of the request's body.
+    fn poll_request_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        let Some(body) = &mut self.request_body else { return Poll::Pending };
+        match body.drive(context, &self.flight) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Some(Err(BodyError::Request(error.to_string())))),
+        }
+    }
 }
 
 impl BodyStream for AnswerBody {
@@ -395,7 +490,8 @@ impl BodyStream for AnswerBody {
             }
             None => {
                 entry.waker = Some(context.waker().clone());
-                Poll::Pending
+                drop(table);
+                self.poll_request_body(context)
             }
         }
     }

@@ -14,6 +14,8 @@ pub mod pool;
 
 mod backend;
 
+mod body_pipe;
+
 mod environment;
 
 pub mod limits;

@@ -16,6 +16,9 @@ pub const RECORD_BYTES_MAX: usize = 72 * 1024;
 /// Octets of a request body that travel beside the variables; a larger body goes over as a file.
 pub const INLINE_BODY_BYTES: u64 = 16 * 1024;
 
+/// Octets that a streamed request body may be ahead of its worker.
+pub const BODY_PIPE_BYTES: usize = 256 * 1024;
+
 /// Octets of an answer that are taken out of shared memory in one go.
 pub const BODY_READ_BYTES: usize = 64 * 1024;
 

@@ -10,7 +10,7 @@ use daemun_channel::handover::{Application as Spec, Mount, Workers as WorkerSpec
 use daemun_channel::{ChannelError, EdgeEnd, Handover, Layout, WorkerEnd, create};
 use daemun_master::{ChildPlan, Executable, Identity, IdentityError, Output, Role, Signal};
 use daemun_net::{BindOptions, ListenAddress};
-use daemun_server::backend::{Backend, BackendId, SocketName};
+use daemun_server::backend::{Backend, BackendId, BodyTransfer, SocketName};
 use daemun_server::config::PoolListener;
 use daemun_server::edge::PoolFactory;
 use daemun_server::listener::Protocol as ListenerProtocol;
@@ -386,6 +386,6 @@ impl Step for PoolContent {
     fn start<'a>(&'a self, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
         let runtime = Rc::clone(&request.runtime);
         let id = self.id;
-        Box::pin(async move { runtime.backends[id.0].call(request, &ListenerEnvironment).await })
+        Box::pin(async move { runtime.backends[id.0].call(request, &ListenerEnvironment, BodyTransfer::Buffered).await })
     }
 }

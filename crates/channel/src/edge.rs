@@ -55,7 +55,8 @@ pub enum BodyGrant<'a> {
         /// Bytes of the body.
         length: u64,
     },
-    /// The read end of a pipe or stream socket; the body ends with it. Close your copy after the call.
+    /// The read end of a pipe or stream socket; the body ends with it. Close your copy after the call, and call
+    /// [`EdgeThread::end_body`] before the last writing end is closed.
     Pipe {
         /// The read end.
         pipe: BorrowedFd<'a>,
@@ -267,6 +268,7 @@ impl EdgeThread {
         line.body_kind.store(kind, Ordering::Relaxed);
         line.deferred_length.store(deferred_length, Ordering::Relaxed);
         line.edge_thread.store(u32::from(self.index), Ordering::Relaxed);
+        line.body_whole.store(0, Ordering::Relaxed);
         line.owner.store(Owner::queued(generation).to_word(), Ordering::Release);
         let queued = self.pool.producer().push(segment, slot, generation);
 
@@ -452,6 +454,15 @@ impl EdgeThread {
         match wanted {
             Some(true) => self.send_grant(ticket, grant),
             _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Says that all of the body is in the pipe, which may be closed now.
+    ///
+    /// Without it the pipe's end is a client (or an edge) that broke off: a body of unknown length cannot tell otherwise.
+    pub fn end_body(&mut self, ticket: Ticket) {
+        if self.local(ticket).is_some() {
+            self.header(ticket).request.body_whole.store(1, Ordering::Release);
         }
     }
 

@@ -188,6 +188,11 @@ impl Job {
         self.header().request.aborted.load(Ordering::SeqCst) != 0
     }
 
+    /// Whether a pipe that has ended has brought the whole body. If not, the client or the edge broke off.
+    pub fn is_body_whole(&self) -> bool {
+        self.header().request.body_whole.load(Ordering::Acquire) != 0
+    }
+
     /// Asks for a deferred body and waits for it. Once per request.
     ///
     /// # Errors

@@ -76,6 +76,8 @@ pub(crate) struct RequestLine {
     pub edge_thread: AtomicU32,
     /// Not 0: the client is gone. Written by the edge while the worker runs.
     pub aborted: AtomicU32,
+    /// Not 0: the pipe's end is the end of the whole body. Written by the edge before it closes the pipe.
+    pub body_whole: AtomicU32,
 }
 
 pub(crate) const BODY_NONE: u32 = 0;

@@ -32,4 +32,4 @@ pub use passing::{DESCRIPTORS_MAX, Received, receive_with_descriptors, send_with
 pub use socket_file::{SocketFile, refusal_on_path};
 pub use stream::Stream;
 pub use transfer::send_file;
-pub use watched::watch_for_reading;
+pub use watched::{watch_for_reading, watch_for_writing};

@@ -1,24 +1,24 @@
 //! One request to one of an upstream's servers: connect, send, read the head.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
-use std::time::Duration;
 
 use daemun_gateway::uwsgi::{PacketWriter, SIZE_MAX};
 use daemun_http::{
     AnswerError, AnswerForm, AnswerFraming, AnswerLimits, AnswerReader, Parsed, ResponseHead, StatusCode,
 };
 use daemun_net::Stream;
-use daemun_server::backend::Environment;
+use daemun_server::backend::{BodyTransfer, Environment};
+use daemun_server::body::RequestBodyError;
 use daemun_server::log::Level;
 use daemun_server::response::Body;
 use daemun_server::{Outcome, Request, Response};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::answer_body::AnswerBody;
+use crate::conversation::{Conversation, ConversationError};
 use crate::limits::READ_BYTES;
+use crate::sending::Sending;
 use crate::upstream::{Upstream, UpstreamAddress};
 use crate::uwsgi_pass::UwsgiPass;
 
@@ -27,8 +27,8 @@ use crate::uwsgi_pass::UwsgiPass;
 enum ExchangeError {
     #[error("connect() to {address} failed ({source}){hint} while connecting to upstream")]
     Connect { address: String, source: io::Error, hint: String },
-    #[error("upstream timed out while {stage}")]
-    TimedOut { stage: &'static str },
+    #[error("upstream timed out while {0}")]
+    TimedOut(&'static str),
     #[error("sending the request to upstream failed ({0})")]
     Send(io::Error),
     #[error("reading the response header from upstream failed ({0})")]
@@ -37,27 +37,37 @@ enum ExchangeError {
     Closed,
     #[error("{0} while reading response header from upstream")]
     Head(AnswerError),
+    /// The upstream is not to blame.
+    #[error("{0}")]
+    RequestBody(RequestBodyError),
 }
 
 impl ExchangeError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
+}
 
-    /// Whether another server may be asked: nothing of the request has been taken by this one.
-    fn allows_next(&self) -> bool {
-        matches!(self, Self::Connect { .. }) || matches!(self, Self::TimedOut { stage } if *stage == CONNECTING)
+impl From<ConversationError> for ExchangeError {
+    fn from(error: ConversationError) -> Self {
+        match error {
+            ConversationError::Client(error) => Self::RequestBody(error),
+            ConversationError::SendTimedOut => Self::TimedOut("sending request to upstream"),
+            ConversationError::Send(error) => Self::Send(error),
+            ConversationError::ReadTimedOut => Self::TimedOut("reading response header from upstream"),
+            ConversationError::Read(error) => Self::Read(error),
+        }
     }
 }
 
-const CONNECTING: &str = "connecting to upstream";
-
 /// Passes `request` on and answers with what comes back.
 pub async fn run(pass: &UwsgiPass, upstream: &Upstream, request: &mut Request) -> Outcome {
-    if let Err(outcome) = request.read_body(0).await {
+    if !may_stream(pass, request)
+        && let Err(outcome) = request.read_body(0).await
+    {
         return outcome;
     }
     let mut packet = Vec::with_capacity(1024);
@@ -70,37 +80,45 @@ pub async fn run(pass: &UwsgiPass, upstream: &Upstream, request: &mut Request) -
     writer.finish();
     let mut status = StatusCode::BAD_GATEWAY;
     for server in upstream.in_turn() {
-        match ask(pass, &server.address, request, &packet).await {
-            Ok(response) => return Outcome::Respond(response),
-            Err(error) => {
-                request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{}\"", server.address));
-                status = error.status();
-                if !error.allows_next() {
-                    break;
-                }
+        // Another server may be asked as long as nothing of the request has been taken by one.
+        let error = match connect_within(pass, &server.address).await {
+            Ok(stream) => {
+                let sending = Sending::new(packet, request, pass.pass_request_body(), pass.send_timeout());
+                let conversation = Conversation::new(stream, sending, pass.read_timeout());
+                return converse(pass, conversation, &server.address, request).await;
             }
-        }
+            Err(error) => error,
+        };
+        request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{}\"", server.address));
+        status = error.status();
     }
     Outcome::Finish(status)
 }
 
-async fn ask(
-    pass: &UwsgiPass,
-    address: &UpstreamAddress,
-    request: &Request,
-    packet: &[u8],
-) -> Result<Box<Response>, ExchangeError> {
-    let mut stream = within(pass.connect_timeout(), CONNECTING, connect(address)).await?;
-    send(pass, &mut stream, request, packet).await?;
-    read_answer(pass, stream, address, request).await
+/// The packet must tell the length, so a chunked body is read first whatever `uwsgi_request_buffering` says, as in nginx.
+fn may_stream(pass: &UwsgiPass, request: &Request) -> bool {
+    pass.body_transfer() == BodyTransfer::Streamed && pass.pass_request_body() && request.body.length().is_some()
 }
 
-async fn within<T>(
-    time: Duration,
-    stage: &'static str,
-    work: impl Future<Output = Result<T, ExchangeError>>,
-) -> Result<T, ExchangeError> {
-    tokio::time::timeout(time, work).await.unwrap_or(Err(ExchangeError::TimedOut { stage }))
+async fn converse(
+    pass: &UwsgiPass,
+    conversation: Conversation,
+    address: &UpstreamAddress,
+    request: &mut Request,
+) -> Outcome {
+    match read_answer(pass, conversation, address, request).await {
+        Ok(response) => Outcome::Respond(response),
+        Err(ExchangeError::RequestBody(error)) => request.refuse_body(&error),
+        Err(error) => {
+            request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{address}\""));
+            Outcome::Finish(error.status())
+        }
+    }
+}
+
+async fn connect_within(pass: &UwsgiPass, address: &UpstreamAddress) -> Result<Stream, ExchangeError> {
+    let connected = tokio::time::timeout(pass.connect_timeout(), connect(address)).await;
+    connected.unwrap_or(Err(ExchangeError::TimedOut("connecting to upstream")))
 }
 
 async fn connect(address: &UpstreamAddress) -> Result<Stream, ExchangeError> {
@@ -118,35 +136,9 @@ async fn connect(address: &UpstreamAddress) -> Result<Stream, ExchangeError> {
     })
 }
 
-async fn send(pass: &UwsgiPass, stream: &mut Stream, request: &Request, packet: &[u8]) -> Result<(), ExchangeError> {
-    const STAGE: &str = "sending request to upstream";
-    let time = pass.send_timeout();
-    within(time, STAGE, async { stream.write_all(packet).await.map_err(ExchangeError::Send) }).await?;
-    if !pass.pass_request_body() {
-        return Ok(());
-    }
-    if let Some(file) = request.body.in_file() {
-        let length = request.body.length().unwrap_or(0);
-        let mut offset = 0;
-        while offset < length {
-            let descriptor = file.descriptor.as_fd();
-            let rest = length - offset;
-            let call = stream
-                .async_io(Interest::WRITABLE, || daemun_net::send_file(stream.as_fd(), descriptor, &mut offset, rest));
-            let sent = within(time, STAGE, async { call.await.map_err(ExchangeError::Send) }).await?;
-            if sent == 0 {
-                return Err(ExchangeError::Send(io::ErrorKind::UnexpectedEof.into()));
-            }
-        }
-    } else if let Some(octets) = request.body.in_memory() {
-        within(time, STAGE, async { stream.write_all(octets).await.map_err(ExchangeError::Send) }).await?;
-    }
-    Ok(())
-}
-
 async fn read_answer(
     pass: &UwsgiPass,
-    mut stream: Stream,
+    mut conversation: Conversation,
     address: &UpstreamAddress,
     request: &Request,
 ) -> Result<Box<Response>, ExchangeError> {
@@ -155,8 +147,7 @@ async fn read_answer(
     let mut head = ResponseHead::new(StatusCode::OK);
     let mut octets = Vec::with_capacity(READ_BYTES);
     let taken = loop {
-        let read = async { stream.read_buf(&mut octets).await.map_err(ExchangeError::Read) };
-        if within(pass.read_timeout(), "reading response header from upstream", read).await? == 0 {
+        if poll_fn(|context| conversation.poll_read(context, &mut octets)).await? == 0 {
             return Err(ExchangeError::Closed);
         }
         if let Parsed::Complete { taken } = reader.parse(&octets, &limits, &mut head).map_err(ExchangeError::Head)? {
@@ -170,11 +161,9 @@ async fn read_answer(
     response.head = head;
     response.body = match framing {
         AnswerFraming::None => Body::Empty,
-        AnswerFraming::Length(length) => AnswerBody::body(stream, octets, Some(length), pass.read_timeout(), address),
+        AnswerFraming::Length(length) => AnswerBody::body(conversation, octets, Some(length), address),
         // The uwsgi protocol has no chunks: the connection's end is the body's.
-        AnswerFraming::Chunked | AnswerFraming::UntilClose => {
-            AnswerBody::body(stream, octets, None, pass.read_timeout(), address)
-        }
+        AnswerFraming::Chunked | AnswerFraming::UntilClose => AnswerBody::body(conversation, octets, None, address),
     };
     Ok(response)
 }

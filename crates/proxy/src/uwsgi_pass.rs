@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
-use daemun_server::backend::{BackendId, Environment};
+use daemun_server::backend::{BackendId, BodyTransfer, Environment};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Template};
 
@@ -32,6 +32,7 @@ pub struct UwsgiPass {
     parameters: Option<Arc<Vec<Parameter>>>,
     pass_request_headers: Option<bool>,
     pass_request_body: Option<bool>,
+    request_buffering: Option<bool>,
     connect_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
@@ -60,7 +61,7 @@ struct Parameter {
 impl UwsgiPass {
     fn merge(parent: &Self, child: &mut Self) {
         daemun_server::inherit!(parent, child;
-            parameters, pass_request_headers, pass_request_body, connect_timeout, send_timeout, read_timeout, buffer_size, modifier1, modifier2);
+            parameters, pass_request_headers, pass_request_body, request_buffering, connect_timeout, send_timeout, read_timeout, buffer_size, modifier1, modifier2);
     }
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
@@ -113,6 +114,11 @@ impl UwsgiPass {
     /// Whether the request's body is passed on.
     pub(crate) fn pass_request_body(&self) -> bool {
         self.pass_request_body.unwrap_or(true)
+    }
+
+    /// When the application gets a request whose body the client still sends.
+    pub(crate) fn body_transfer(&self) -> BodyTransfer {
+        if self.request_buffering.unwrap_or(true) { BodyTransfer::Buffered } else { BodyTransfer::Streamed }
     }
 
     fn overrides(&self, name: VariableName<'_>) -> bool {
@@ -171,7 +177,7 @@ fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<
     match &pass.target {
         Some(Target::Local(backend)) => {
             let runtime = std::rc::Rc::clone(&request.runtime);
-            Box::pin(async move { runtime.backends[backend.0].call(request, pass).await })
+            Box::pin(async move { runtime.backends[backend.0].call(request, pass, pass.body_transfer()).await })
         }
         Some(Target::Remote(upstream)) => Box::pin(exchange::run(pass, upstream, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),
@@ -220,6 +226,17 @@ static DIRECTIVES: &[Directive<UwsgiPass>] = &[
         set: |pass, arguments| {
             let flag = arguments.flag(0)?;
             arguments.set_once(&mut pass.pass_request_body, flag)
+        },
+    },
+    Directive {
+        name: "uwsgi_request_buffering",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: whether the application gets a request only when all of its body is here; off needs a Content-Length with an application that is not ours",
+        set: |pass, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut pass.request_buffering, flag)
         },
     },
     timeout("uwsgi_connect_timeout", "time: for a connection to be made", |pass, arguments| {

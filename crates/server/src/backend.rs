@@ -17,10 +17,24 @@ pub trait Backend {
     /// Hands `request` over and waits for the answer's head; the body may follow as a stream.
     ///
     /// `environment` is called once, when there is room for the request.
-    fn call<'a>(&'a self, request: &'a mut Request, environment: &'a dyn Environment) -> LocalFuture<'a, Outcome>;
+    fn call<'a>(
+        &'a self,
+        request: &'a mut Request,
+        environment: &'a dyn Environment,
+        transfer: BodyTransfer,
+    ) -> LocalFuture<'a, Outcome>;
 
     /// Requests that wait for a worker or are with one.
     fn in_flight(&self) -> usize;
+}
+
+/// When an application gets a request whose body the client still sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyTransfer {
+    /// Once all of the body is here: a slow client holds no worker.
+    Buffered,
+    /// At once; the body follows as it comes.
+    Streamed,
 }
 
 /// The variables that an application gets of a request.

@@ -179,10 +179,17 @@ impl RequestBody {
 
     /// The body for somebody who passes it on; `None` where nothing of it is with the client, or somebody does already.
     pub(crate) fn share(&mut self) -> Option<Rc<RefCell<Incoming>>> {
-        let State::Unread(incoming) = std::mem::take(&mut self.state) else { return None };
-        let shared = Rc::new(RefCell::new(incoming));
-        self.state = State::Shared(Rc::clone(&shared));
-        Some(shared)
+        match std::mem::take(&mut self.state) {
+            State::Unread(incoming) => {
+                let shared = Rc::new(RefCell::new(incoming));
+                self.state = State::Shared(Rc::clone(&shared));
+                Some(shared)
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
     }
 
     /// Reads and drops what the client still sends, so that the connection may serve another request.

@@ -226,6 +226,12 @@ impl Request {
         Err(self.refuse_body(&error))
     }
 
+    /// Whether all of the body has arrived, known to be of `most` octets or fewer: reading it waits for nothing.
+    #[must_use]
+    pub fn has_whole_body(&self, most: u64) -> bool {
+        self.body.length().is_some_and(|length| length <= most && length <= self.client.pending_input())
+    }
+
     /// Hands the body out to be passed on as it comes, as the location's limits allow. `None` where nothing of it is
     /// with the client, or it has been handed out already. From here on the request has no body to anybody else.
     pub fn share_body(&mut self) -> Option<BodyPassage> {

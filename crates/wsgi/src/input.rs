@@ -217,8 +217,8 @@ fn fill_from_pipe(
         return Ok(());
     }
     let count = interruptible(py, || read_some(pipe, buffer, wanted))?;
-    // A body of unknown length ends with the pipe, but so does one whose client is gone.
-    if count == 0 && (left.is_some() || exchange.state()?.job()?.is_aborted()) {
+    // A body of unknown length ends with the pipe, but so does one whose client, or whose edge, is gone.
+    if count == 0 && (left.is_some() || !exchange.state()?.job()?.is_body_whole()) {
         return Err(broken_off());
     }
     *left = left.map(|left| left.saturating_sub(count as u64));

@@ -175,6 +175,7 @@ fn upload(mut job: Job, seed: u64) -> Result<(), JobError> {
         }
         BodyKind::Pipe => {
             std::fs::File::from(source.descriptor).read_to_end(&mut body).expect("read");
+            assert!(job.is_body_whole());
         }
     }
     job.respond(format!("head {seed}").as_bytes(), &body, &mut run_wait)
@@ -312,6 +313,7 @@ impl Edge {
         self.thread.grant_body(ticket, BodyGrant::Pipe { pipe: read.as_fd(), length: None }).expect("granted");
         drop(read);
         let body = expected.request_body.clone();
+        self.thread.end_body(ticket);
         // The worker may be killed before it has read all of it.
         std::thread::spawn(move || write.write_all(&body).and_then(|()| write.shutdown(Shutdown::Write)));
     }

@@ -100,6 +100,11 @@ impl Client {
         !self.input.borrow().is_empty()
     }
 
+    /// Octets that were read from the socket and not used yet.
+    pub(crate) fn pending_input(&self) -> u64 {
+        self.input.borrow().as_slice().len() as u64
+    }
+
     /// Sets the time by which the next read or write must have happened.
     pub fn set_deadline(&self, after: Duration) {
         self.deadline.borrow_mut().set(after);

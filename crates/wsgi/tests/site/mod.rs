@@ -480,10 +480,13 @@ impl Site {
                 let grant = BodyGrant::File { file: file.as_fd(), length: bytes.len() as u64 };
                 self.edge.grant_body(ticket, grant).expect("granted");
             }
-            RequestBody::Pipe { pieces, .. } => {
+            RequestBody::Pipe { pieces, missing, .. } => {
                 let (read, write) = std::io::pipe().expect("a pipe");
                 let length = way.request.length();
                 self.edge.grant_body(ticket, BodyGrant::Pipe { pipe: read.as_fd(), length }).expect("granted");
+                if missing == 0 {
+                    self.edge.end_body(ticket);
+                }
                 std::thread::spawn(move || {
                     let mut write = write;
                     for piece in pieces {
