@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use daemun_app::options::{self, PoolOptions, Surroundings};
+use daemun_app::options::{self, Command, PoolOptions, Surroundings};
 use daemun_conf::{Diagnostic, FileSystem, Node, Parser, Sources, render_all};
 use daemun_server::config::{DirectiveTable, Typed, walk};
 
@@ -29,6 +29,13 @@ pub struct LoadedPool {
     pub name: String,
     /// Its options.
     pub options: PoolOptions,
+}
+
+impl Loaded {
+    /// What uWSGI's command line asks for instead of serving.
+    pub fn command(&self) -> Option<&Command> {
+        self.pools.iter().find_map(|pool| pool.options.command.as_ref())
+    }
 }
 
 /// Reads everything that `settings` name.

@@ -3,10 +3,12 @@
 //! Parse the command line, load the configuration, check it, build the runtime, run it, drain.
 
 mod cli;
+mod estate;
 mod load;
 mod manual;
 mod modules;
 mod paths;
+mod pool_command;
 mod serve;
 
 use std::process::ExitCode;

@@ -14,6 +14,9 @@ pub const DEFAULT_ERROR_LOG: &str = "logs/error.log";
 /// The pid file of `daemun web`, below the prefix.
 pub const DEFAULT_PID: &str = "logs/nginx.pid";
 
+/// Where `daemun web` and `daemun run` keep large bodies, below the prefix, as nginx does.
+pub const DEFAULT_BODY_FOLDER: &str = "client_body_temp";
+
 /// `path` from the root on; `.` and `..` stay, as links may stand before them.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())

@@ -20,16 +20,21 @@ use daemun_server::log::{ErrorLog, Level};
 use daemun_server::runtime::Runtime;
 
 use crate::cli::{Mode, Settings, Signal};
+use crate::estate;
 use crate::load::{self, Loaded};
 use crate::modules::MODULES;
-use crate::paths;
+use crate::{paths, pool_command};
 
 /// Why the program does not start: a text for the terminal.
 type Refusal = String;
 
 /// Serves until told to stop.
 pub fn serve(settings: &Settings) -> ExitCode {
-    match start(settings) {
+    let loaded = load::load(settings);
+    if let Some(command) = loaded.command() {
+        return pool_command::obey(command);
+    }
+    match start(settings, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("{}", text.trim_end());
@@ -109,8 +114,7 @@ fn program_name(mode: Mode) -> &'static str {
     }
 }
 
-fn start(settings: &Settings) -> Result<(), Refusal> {
-    let mut loaded = load::load(settings);
+fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
     if loaded.has_errors {
         loaded.typed.diagnostics.retain(|one| one.severity != Severity::Notice);
         return Err(load::render(&loaded, &loaded.typed.diagnostics));
@@ -166,13 +170,21 @@ fn build_web(
             Err(text) => return Err(vec![Diagnostic::error_without_place(text)]),
         }
     }
-    let default = (settings.mode == Mode::Web).then(|| PathBuf::from(paths::DEFAULT_ERROR_LOG));
+    let default = match settings.mode {
+        Mode::Web => Some(PathBuf::from(paths::DEFAULT_ERROR_LOG)),
+        // As with uWSGI, there is one log.
+        Mode::App => pools.iter().find_map(Pool::log_path).map(Path::to_owned),
+        Mode::Run => None,
+    };
+    // Without an nginx.conf there is no folder of the server's own.
+    let has_folder = settings.configuration.is_some();
     let typed = std::mem::take(&mut loaded.typed);
     build(BuildInput {
         typed,
         modules: MODULES,
         prefix: settings.prefix.clone(),
         error_log: settings.error_log.clone().or(default).filter(|path| path != Path::new("stderr")),
+        body_folder: if has_folder { paths::DEFAULT_BODY_FOLDER.into() } else { std::env::temp_dir() },
         backends,
         pool_listeners,
         opens_logs,
@@ -210,7 +222,8 @@ fn master_plan(
     pools: Vec<Pool>,
 ) -> Result<MasterPlan, Refusal> {
     let mut pid_files: Vec<_> = pid_path(settings, &runtime.main).into_iter().collect();
-    pid_files.extend(pools.iter().filter_map(|pool| pool.options.pidfile.clone()));
+    let of_pool = |pool: &Pool| pool.options.pidfile.clone().into_iter().chain(pool.options.pidfile_after.clone());
+    pid_files.extend(pools.iter().flat_map(of_pool));
     // A socket file without its server is of no use to anybody: nginx removes its own, uWSGI under `vacuum`.
     let keeps_files = !pools.is_empty() && settings.mode == Mode::App && !pools.iter().any(|pool| pool.options.vacuum);
     let socket_files = if keeps_files { Vec::new() } else { listeners.socket_files() };
@@ -219,30 +232,31 @@ fn master_plan(
     } else {
         paths::extension_module().map_err(|error| format!("daemun: [emerg] {error}"))?
     };
-    let identity = match pools.first() {
+    let owner = match pools.first() {
         // Without a `user` directive of its own, the edge of `daemun app` is who the application is.
         Some(pool) if settings.mode == Mode::App => {
             pool.identity().map_err(|error| format!("daemun: [emerg] {error}"))?
         }
         _ => edge_identity(runtime)?,
     };
+    estate::make_body_folders(&runtime.body_folders(), owner.as_ref(), &runtime.error_log);
     let generation = Generation {
         runtime: Arc::clone(runtime),
-        listeners,
+        listeners: Rc::new(RefCell::new(Some(listeners))),
         pools: Rc::new(RefCell::new(pools)),
         extension,
-        identity,
+        identity: owner.clone(),
     };
     let children = generation.children().map_err(|error| format!("daemun: [emerg] {error}"))?;
-    let log = MasterLog(runtime.error_log.clone());
+    let log = MasterLog { runtime: Arc::clone(runtime), owner };
     let mut plan = MasterPlan::new(children, Box::new(generation), Box::new(log));
     plan.pid_files = pid_files;
     plan.socket_files = socket_files;
     plan.timings.graceful_stop = runtime.main.worker_shutdown_timeout();
     if settings.mode != Mode::Web {
-        // Who runs an application wants its requests finished: by Ctrl-C, by `docker stop`, by systemd.
+        // Who runs an application wants its requests finished: by `docker stop`, by systemd. Ctrl-C is for the impatient.
         plan.on_terminate = StopKind::Graceful;
-        plan.timings.graceful_stop.get_or_insert(GRACEFUL_STOP);
+        plan.timings.graceful_terminate = Some(GRACEFUL_TERMINATE);
         let addresses = shown_addresses(runtime, settings.mode);
         plan.on_started = Some(Box::new(move || eprint!("{addresses}")));
     }
@@ -283,7 +297,8 @@ fn edge_identity(runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
 /// Makes the processes, the first time and whenever one has died.
 struct Generation {
     runtime: Arc<Runtime>,
-    listeners: ListenerSet,
+    /// `None` once the end has begun; in an edge, once it has taken them.
+    listeners: Rc<RefCell<Option<ListenerSet>>>,
     pools: Rc<RefCell<Vec<Pool>>>,
     extension: PathBuf,
     identity: Option<Identity>,
@@ -295,24 +310,24 @@ impl Generation {
         for pool in self.pools.borrow().iter() {
             children.push(pool.zygote(&self.extension).map_err(|error| error.to_string())?);
         }
-        children.push(self.edge()?);
+        children.push(self.edge());
         Ok(children)
     }
 
-    fn edge(&self) -> Result<ChildPlan, String> {
-        let log = &self.runtime.error_log;
-        let pools = self.pools.borrow_mut().iter_mut().filter_map(|pool| pool.factory(log.clone())).collect();
-        let listeners = self.listeners.try_clone().map_err(|error| error.to_string())?;
-        let plan = EdgePlan {
-            runtime: Arc::clone(&self.runtime),
-            listeners,
-            pools,
-            threads: self.runtime.main.edge_threads(),
-        };
-        let log = log.clone();
-        let mut child = ChildPlan::fork("edge", Role::Edge, move |notice| run_edge(plan, notice, &log));
+    fn edge(&self) -> ChildPlan {
+        let runtime = Arc::clone(&self.runtime);
+        let pools =
+            self.pools.borrow_mut().iter_mut().filter_map(|pool| pool.factory(runtime.error_log.clone())).collect();
+        let listeners = Rc::clone(&self.listeners);
+        let mut child = ChildPlan::fork("edge", Role::Edge, move |notice| {
+            // In the edge, where everything is a copy: taken out of it, the sockets are closed when the edge closes them.
+            let listeners = listeners.take().unwrap_or_default();
+            let threads = runtime.main.edge_threads();
+            let log = runtime.error_log.clone();
+            run_edge(EdgePlan { runtime, listeners, pools, threads }, notice, &log)
+        });
         child.identity.clone_from(&self.identity);
-        Ok(child)
+        child
     }
 }
 
@@ -349,17 +364,29 @@ impl Successors for Generation {
             Role::Application => Scope::Alone,
         }
     }
+
+    fn release(&mut self) {
+        self.listeners.take();
+    }
 }
 
 /// The master's lines, in the error log of the main context.
-struct MasterLog(ErrorLog);
+struct MasterLog {
+    runtime: Arc<Runtime>,
+    /// Who the edge is.
+    owner: Option<Identity>,
+}
 
 impl daemun_master::Log for MasterLog {
     fn log(&mut self, level: daemun_master::Level, text: &str) {
         let level = Level::parse(level.as_str()).unwrap_or(Level::Error);
-        self.0.write(level, format_args!("{text}"));
+        self.runtime.error_log.write(level, format_args!("{text}"));
+    }
+
+    fn reopen(&mut self) {
+        estate::reopen_logs(&self.runtime.logs, self.owner.as_ref(), &self.runtime.error_log);
     }
 }
 
-/// How long a graceful stop may take where the configuration does not say: less than container engines give.
-const GRACEFUL_STOP: std::time::Duration = std::time::Duration::from_secs(8);
+/// How long a graceful stop by SIGTERM may take where the configuration does not say less: not as long as container engines give.
+const GRACEFUL_TERMINATE: std::time::Duration = std::time::Duration::from_secs(8);

@@ -13,7 +13,7 @@ use daemun_channel::{
 };
 use daemun_gateway::answer;
 use daemun_gateway::record::{RecordFlags, RecordFront, RecordWriter};
-use daemun_http::StatusCode;
+use daemun_http::{Headers, StatusCode};
 use daemun_server::backend::{Backend, BodyTransfer, Environment};
 use daemun_server::log::Level;
 use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece};
@@ -199,8 +199,8 @@ impl PoolThread {
         Ok(Flight { thread: Rc::clone(self), ticket })
     }
 
-    async fn run(self: &Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
-        if let Err(outcome) = request.read_body(INLINE_BODY_BYTES).await {
+    async fn run(self: Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
+        if let Err(outcome) = request.read_body(Some(INLINE_BODY_BYTES)).await {
             return outcome;
         }
         let flight = match self.submit(request, environment).await {
@@ -208,11 +208,12 @@ impl PoolThread {
             Err(error) => return self.refuse(request, &error),
         };
         let ended = poll_fn(|context| flight.poll_head(context)).await;
-        outcome_of(request, answer_of(flight, ended, None))
+        let answer = answer_of(flight, ended, None, take_headers(request));
+        outcome_of(request, answer)
     }
 
     /// As [`PoolThread::run`], without waiting for the body: the worker gets it as it comes, if it asks.
-    async fn run_streaming(self: &Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
+    async fn run_streaming(self: Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
         let flight = match self.submit(request, environment).await {
             Ok(flight) => flight,
             Err(error) => return self.refuse(request, &error),
@@ -224,7 +225,10 @@ impl PoolThread {
             Poll::Pending => body.drive(context, &flight).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
         });
         match head.await {
-            Ok(ended) => outcome_of(request, answer_of(flight, ended, Some(body))),
+            Ok(ended) => {
+                let answer = answer_of(flight, ended, Some(body), take_headers(request));
+                outcome_of(request, answer)
+            }
             Err(BodyPipeError::Client(error)) => request.refuse_body(&error),
             Err(error @ BodyPipeError::System(_)) => {
                 request.log(Level::Crit, format_args!("{error}"));
@@ -237,6 +241,13 @@ impl PoolThread {
         request.log(Level::Error, format_args!("{error} of \"{}\"", self.workers.pool_name()));
         Outcome::Finish(error.status())
     }
+}
+
+/// The fields of the answer before, which the log has seen, lend their memory.
+fn take_headers(request: &mut Request) -> Headers {
+    let mut headers = std::mem::take(&mut request.sent.headers);
+    headers.clear();
+    headers
 }
 
 fn outcome_of(request: &Request, answer: Result<Box<Response>, CallError>) -> Outcome {
@@ -263,12 +274,9 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The backend as the program's handlers see it.
-pub struct PoolBackend(pub Rc<PoolThread>);
-
-impl Backend for PoolBackend {
+impl Backend for PoolThread {
     fn call<'a>(
-        &'a self,
+        self: Rc<Self>,
         request: &'a mut Request,
         environment: &'a dyn Environment,
         transfer: BodyTransfer,
@@ -276,14 +284,14 @@ impl Backend for PoolBackend {
         // A small body that is here already travels with the request, which is what streaming would come to.
         match transfer {
             BodyTransfer::Streamed if request.body.is_unread() && !request.has_whole_body(INLINE_BODY_BYTES) => {
-                Box::pin(self.0.run_streaming(request, environment))
+                Box::pin(self.run_streaming(request, environment))
             }
-            BodyTransfer::Buffered | BodyTransfer::Streamed => Box::pin(self.0.run(request, environment)),
+            BodyTransfer::Buffered | BodyTransfer::Streamed => Box::pin(self.run(request, environment)),
         }
     }
 
     fn in_flight(&self) -> usize {
-        self.0.in_flight.get() + self.0.waiting.get()
+        self.in_flight.get() + self.waiting.get()
     }
 }
 
@@ -405,6 +413,7 @@ fn answer_of(
     flight: Flight,
     ended: Option<Ended>,
     request_body: Option<Box<BodyPipe>>,
+    headers: Headers,
 ) -> Result<Box<Response>, CallError> {
     let workers = Arc::clone(&flight.thread.workers);
     match ended {
@@ -415,6 +424,7 @@ fn answer_of(
     let invalid = |reason: String| CallError::Invalid { pool: workers.pool_name().to_owned(), reason };
     let mut response = Response::new(StatusCode::OK);
     response.is_own = false;
+    response.head.headers = headers;
     {
         let hop = flight.thread.hop.borrow();
         let mut head = flight.thread.record.borrow_mut();

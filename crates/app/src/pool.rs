@@ -19,7 +19,7 @@ use daemun_server::phase::Step;
 use daemun_server::{LocalFuture, Outcome, Request};
 use tokio::task::spawn_local;
 
-use crate::backend::{PoolBackend, PoolThread};
+use crate::backend::PoolThread;
 use crate::environment::ListenerEnvironment;
 use crate::limits::{CHUNKS, SLOTS_PER_THREAD};
 use crate::options::{Application, LogTarget, PoolOptions, Protocol, SocketAddress};
@@ -66,7 +66,7 @@ pub enum PoolError {
     /// `uid` or `gid` names nobody.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// `chown-socket`, or another setting that needs more than this build has.
+    /// A setting that needs more than this build has.
     #[error("{0}")]
     Unsupported(String),
     /// The folder of `chdir` is not there.
@@ -150,11 +150,7 @@ impl Pool {
                 Protocol::Http => ListenerProtocol::Http,
             };
             for address in self.listen_addresses(&socket.address)? {
-                let options = BindOptions {
-                    backlog: self.options.listen,
-                    mode: self.options.chmod_socket,
-                    ..BindOptions::default()
-                };
+                let options = self.bind_options()?;
                 listeners.push(PoolListener {
                     address,
                     options,
@@ -164,6 +160,19 @@ impl Pool {
             }
         }
         Ok(listeners)
+    }
+
+    fn bind_options(&self) -> Result<BindOptions, PoolError> {
+        let owner = match self.options.chown_socket.as_deref() {
+            Some(text) if Identity::can_switch() => {
+                let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+                let identity = Identity::look_up(user, group)?;
+                Some((identity.user, identity.group))
+            }
+            _ => None,
+        };
+        let (backlog, mode) = (self.options.listen, self.options.chmod_socket);
+        Ok(BindOptions { backlog, mode, owner, ..BindOptions::default() })
     }
 
     fn listen_addresses(&self, address: &SocketAddress) -> Result<Vec<ListenAddress>, PoolError> {
@@ -362,7 +371,7 @@ impl PoolFactory for Factory {
                 pump::watch(pool, Arc::clone(&self.workers), self.log.clone()),
             ));
         }
-        Ok(Rc::new(PoolBackend(thread)))
+        Ok(thread)
     }
 }
 
@@ -384,8 +393,6 @@ impl Step for PoolContent {
     }
 
     fn start<'a>(&'a self, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
-        let runtime = Rc::clone(&request.runtime);
-        let id = self.id;
-        Box::pin(async move { runtime.backends[id.0].call(request, &ListenerEnvironment, BodyTransfer::Buffered).await })
+        Rc::clone(&request.runtime.backends[self.id.0]).call(request, &ListenerEnvironment, BodyTransfer::Buffered)
     }
 }

@@ -66,7 +66,7 @@ impl From<ConversationError> for ExchangeError {
 /// Passes `request` on and answers with what comes back.
 pub async fn run(pass: &UwsgiPass, upstream: &Upstream, request: &mut Request) -> Outcome {
     if !may_stream(pass, request)
-        && let Err(outcome) = request.read_body(0).await
+        && let Err(outcome) = request.read_body(None).await
     {
         return outcome;
     }

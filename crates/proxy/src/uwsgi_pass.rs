@@ -1,5 +1,6 @@
 //! `uwsgi_pass`: the request goes to an application by the uwsgi protocol, or by the hop where we run it ourselves.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,8 +177,7 @@ impl VariableSink for PassedFields<'_> {
 fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
     match &pass.target {
         Some(Target::Local(backend)) => {
-            let runtime = std::rc::Rc::clone(&request.runtime);
-            Box::pin(async move { runtime.backends[backend.0].call(request, pass, pass.body_transfer()).await })
+            Rc::clone(&request.runtime.backends[backend.0]).call(request, pass, pass.body_transfer())
         }
         Some(Target::Remote(upstream)) => Box::pin(exchange::run(pass, upstream, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use daemun_gateway::variable::{Full, VariableSink};
 
@@ -18,7 +19,7 @@ pub trait Backend {
     ///
     /// `environment` is called once, when there is room for the request.
     fn call<'a>(
-        &'a self,
+        self: Rc<Self>,
         request: &'a mut Request,
         environment: &'a dyn Environment,
         transfer: BodyTransfer,

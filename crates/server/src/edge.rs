@@ -21,7 +21,8 @@ use crate::log::{self, Level};
 use crate::runtime::{ListenerId, Runtime, ThreadRuntime};
 use crate::thread;
 
-/// What the edge process is started with.
+/// What the edge process is started with. Nobody else in the process may hold the listening sockets: once it drains, new
+/// connections are to be refused.
 pub struct EdgePlan {
     /// The configuration in force.
     pub runtime: Arc<Runtime>,
@@ -65,13 +66,21 @@ struct First {
 /// # Errors
 /// When a thread or its event loop cannot be made.
 pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
-    let plan = Arc::new(plan);
-    let (sender, receiver) = watch::channel(Command::Run);
+    let EdgePlan { runtime, listeners, pools, threads } = plan;
+    let pools = Arc::new(pools);
+    let (sender, commands) = watch::channel(Command::Run);
     let mut others = Vec::new();
-    for index in 1..plan.threads.max(1) {
-        others.push(spawn_thread(index, Arc::clone(&plan), receiver.clone())?);
+    for index in 1..threads.max(1) {
+        others.push(spawn_thread(ThreadPlan {
+            index,
+            runtime: Arc::clone(&runtime),
+            pools: Arc::clone(&pools),
+            listeners: listeners.try_clone()?,
+            commands: commands.clone(),
+        })?);
     }
-    let result = run_thread(0, &plan, receiver, Some(First { commander: sender.clone(), started }));
+    let plan = ThreadPlan { index: 0, runtime, pools, listeners, commands };
+    let result = run_thread(plan, Some(First { commander: sender.clone(), started }));
     if result.is_err() {
         sender.send_replace(Command::Stop);
     }
@@ -82,26 +91,32 @@ pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
     result
 }
 
-fn spawn_thread(index: usize, plan: Arc<EdgePlan>, receiver: watch::Receiver<Command>) -> io::Result<JoinHandle<()>> {
+/// What one event-loop thread is started with.
+struct ThreadPlan {
+    index: usize,
+    runtime: Arc<Runtime>,
+    pools: Arc<Vec<Box<dyn PoolFactory>>>,
+    listeners: ListenerSet,
+    commands: watch::Receiver<Command>,
+}
+
+fn spawn_thread(plan: ThreadPlan) -> io::Result<JoinHandle<()>> {
+    let index = plan.index;
+    let log = plan.runtime.error_log.clone();
     std::thread::Builder::new().name(format!("edge {index}")).spawn(move || {
-        if let Err(error) = run_thread(index, &plan, receiver, None) {
-            plan.runtime.error_log.write(Level::Emerg, format_args!("edge thread {index} ended: {error}"));
+        if let Err(error) = run_thread(plan, None) {
+            log.write(Level::Emerg, format_args!("edge thread {index} ended: {error}"));
         }
     })
 }
 
-fn run_thread(
-    index: usize,
-    plan: &Arc<EdgePlan>,
-    receiver: watch::Receiver<Command>,
-    first: Option<First>,
-) -> io::Result<()> {
+fn run_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .on_thread_park(end_turn)
         .build_local(LocalOptions::default())?;
-    let result = runtime.block_on(serve_thread(index, plan, receiver, first));
+    let result = runtime.block_on(serve_thread(plan, first));
     thread::clear_spare_requests();
     drop(runtime);
     log::flush();
@@ -114,41 +129,36 @@ fn end_turn() {
     thread::next_turn();
 }
 
-async fn serve_thread(
-    index: usize,
-    plan: &Arc<EdgePlan>,
-    mut receiver: watch::Receiver<Command>,
-    first: Option<First>,
-) -> io::Result<()> {
-    let backends = plan.pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
-    let runtime = Rc::new(ThreadRuntime { shared: Arc::clone(&plan.runtime), backends });
-    let edge = Rc::new(EdgeThread::new(runtime));
+async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> {
+    let ThreadPlan { index, runtime, pools, listeners, mut commands } = plan;
+    let backends = pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
+    let edge = Rc::new(EdgeThread::new(Rc::new(ThreadRuntime { shared: Arc::clone(&runtime), backends })));
     let mut acceptors = Vec::new();
-    for (number, listener) in plan.listeners.iter().enumerate() {
-        let acceptor = Acceptor::new(listener.try_clone()?)?;
+    for (number, listener) in listeners.into_iter().enumerate() {
+        let acceptor = Acceptor::new(listener)?;
         let id = ListenerId(u32::try_from(number).unwrap_or(u32::MAX));
         acceptors.push(spawn_local(accept_all(acceptor, id, Rc::clone(&edge))));
     }
     if let Some(First { commander, started }) = first {
-        spawn_local(obey_signals(commander, Arc::clone(&plan.runtime), Signals::new()?));
+        spawn_local(obey_signals(commander, runtime, Signals::new()?));
         started();
     }
-    let mut command = *receiver.borrow_and_update();
+    let mut command = *commands.borrow_and_update();
     while command == Command::Run {
         // The sender lives as long as the first thread; without it there is nobody left to serve for.
-        if receiver.changed().await.is_err() {
+        if commands.changed().await.is_err() {
             return Ok(());
         }
-        command = *receiver.borrow_and_update();
+        command = *commands.borrow_and_update();
     }
     for acceptor in acceptors {
-        acceptor.abort();
+        acceptor.abort(); // Closes its socket.
     }
     if command == Command::Drain {
         edge.drain();
         tokio::select! {
             () = edge.wait_until_empty() => {}
-            _ = receiver.wait_for(|command| *command == Command::Stop) => {}
+            _ = commands.wait_for(|command| *command == Command::Stop) => {}
         }
     }
     Ok(())

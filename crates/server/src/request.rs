@@ -206,18 +206,19 @@ impl Request {
 
 /// What handlers do with a request beside looking at it.
 impl Request {
-    /// Reads all of the body, as the location's limits allow.
+    /// Reads all of the body, as the location's limits allow. More than `memory_max` octets of it (`client_body_buffer_size`,
+    /// where that is `None`) go to a file.
     ///
     /// # Errors
     /// The outcome that the handler should end with; the reason is in the log.
-    pub async fn read_body(&mut self, memory_max: u64) -> Result<(), Outcome> {
+    pub async fn read_body(&mut self, memory_max: Option<u64>) -> Result<(), Outcome> {
         if !self.body.is_unread() {
             return Ok(());
         }
         let runtime = Rc::clone(&self.runtime);
         let core = &runtime.location(self.location).core;
         let limits = BodyLimits {
-            memory_max: core.client_body_buffer_size().max(memory_max),
+            memory_max: memory_max.unwrap_or_else(|| core.client_body_buffer_size()),
             folder: core.client_body_temp_path(),
             reading: read_limits(core),
         };

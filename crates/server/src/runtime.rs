@@ -1,6 +1,7 @@
 //! The configuration in force: immutable, shared by the edge's threads, swapped whole on reload.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -78,6 +79,14 @@ pub struct Location {
     pub plan: Plan,
     /// The filters, first to last.
     pub filters: Vec<Box<dyn BoundFilter>>,
+}
+
+impl Runtime {
+    /// The folders of bodies on disk, each once.
+    #[must_use]
+    pub fn body_folders(&self) -> BTreeSet<&Path> {
+        self.locations.iter().map(|location| location.core.client_body_temp_path()).collect()
+    }
 }
 
 impl Server {

@@ -251,10 +251,12 @@ pub static OPTIONS: &[UwsgiOption] = &[
     }),
     value("procname-append", "end of the processes' names", |pool, value| {
         put(&mut pool.procname_append, value.text().to_owned())
-    }),
+    })
+    .not_yet(),
     value("procname-master", "name of the master", |pool, value| {
         put(&mut pool.procname_master, value.text().to_owned())
-    }),
+    })
+    .not_yet(),
     flag("auto-procname", "name processes for what they are", |pool, value| {
         pool.auto_procname = value.flag();
         Ok(())

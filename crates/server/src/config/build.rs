@@ -30,6 +30,8 @@ pub struct BuildInput {
     pub prefix: PathBuf,
     /// Where the error log is until the configuration says otherwise; `None` is stderr.
     pub error_log: Option<PathBuf>,
+    /// Where large bodies wait unless `client_body_temp_path` says otherwise.
+    pub body_folder: PathBuf,
     /// Application pools by the sockets they listen on.
     pub backends: HashMap<SocketName, BackendId>,
     /// Listeners of application pools.
@@ -54,6 +56,7 @@ pub struct PoolListener {
 pub struct Build<'a> {
     prefix: &'a Path,
     error_log: Option<&'a Path>,
+    body_folder: &'a Path,
     backends: &'a HashMap<SocketName, BackendId>,
     opens_logs: bool,
     /// The kind of block that is being closed.
@@ -76,6 +79,12 @@ impl Build<'_> {
     #[must_use]
     pub fn prefix_length(&self) -> usize {
         self.prefix_length
+    }
+
+    /// Where large bodies wait unless `client_body_temp_path` says otherwise.
+    #[must_use]
+    pub fn body_folder(&self) -> &'_ Path {
+        self.body_folder
     }
 
     /// Makes a value known to the modules that are closed later: the upstream groups, the zones.
@@ -162,11 +171,12 @@ impl Build<'_> {
 /// # Errors
 /// All that is wrong; warnings among them where there is at least one error.
 pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let BuildInput { mut typed, modules, prefix, error_log, backends, pool_listeners, opens_logs } = input;
+    let BuildInput { mut typed, modules, prefix, error_log, body_folder, backends, pool_listeners, opens_logs } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
     let build = Build {
         prefix: &prefix,
         error_log: error_log.as_deref(),
+        body_folder: &body_folder,
         backends: &backends,
         opens_logs,
         context: Context::MAIN,

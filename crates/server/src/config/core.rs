@@ -164,8 +164,8 @@ impl Core {
         self.root.get_or_insert_with(|| {
             Template::constant(build.absolute(Path::new("html")).as_os_str().as_encoded_bytes())
         });
-        self.client_body_temp_path =
-            Some(build.absolute(self.client_body_temp_path.as_deref().unwrap_or(Path::new("client_body_temp"))));
+        let folder = self.client_body_temp_path.as_deref().unwrap_or(build.body_folder());
+        self.client_body_temp_path = Some(build.absolute(folder));
         let log = build.error_log(self.error_log.as_deref().map(Vec::as_slice));
         self.opened_error_log.get_or_init(|| log);
         Ok(())

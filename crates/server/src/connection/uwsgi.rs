@@ -49,6 +49,8 @@ enum PacketFailure {
     TimedOut,
     #[error("{0}")]
     Packet(#[from] uwsgi::PacketError),
+    #[error("the packet has no variables")]
+    Empty,
     #[error("modifier {0} is not for a WSGI application")]
     Modifier(u8),
     #[error("variable {name} has the invalid value \"{value}\"")]
@@ -105,6 +107,9 @@ fn try_packet(client: &Client, request: &mut Request) -> Result<bool, PacketFail
     };
     input.consume(taken);
     drop(input);
+    if request.gateway_variables.is_empty() {
+        return Err(PacketFailure::Empty);
+    }
     fill(request)?;
     Ok(true)
 }
