@@ -20,8 +20,8 @@ use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, P
 use daemun_server::{LocalFuture, Outcome, Request, Response};
 use tokio::sync::Notify;
 
-use crate::limits::{BODY_READ_BYTES, COMPLETIONS_PER_TURN, INLINE_BODY_BYTES, RECORD_BYTES_MAX, WAITING_MAX};
 use crate::body_pipe::{BodyPipe, BodyPipeError};
+use crate::limits::{BODY_READ_BYTES, COMPLETIONS_PER_TURN, INLINE_BODY_BYTES, RECORD_BYTES_MAX, WAITING_MAX};
 use crate::workers::Workers;
 
 /// A pool's end on one event-loop thread.
@@ -222,7 +222,9 @@ impl PoolThread {
         let mut body = Box::new(BodyPipe::new(passage));
         let head = poll_fn(|context| match flight.poll_head(context) {
             Poll::Ready(ended) => Poll::Ready(Ok(ended)),
-            Poll::Pending => body.drive(context, &flight).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
+            Poll::Pending => {
+                body.drive(context, &flight).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
+            }
         });
         match head.await {
             Ok(ended) => {

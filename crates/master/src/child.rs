@@ -1,5 +1,6 @@
 //! A running child as the master sees it.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -13,6 +14,7 @@ use crate::reap::Ending;
 pub(crate) struct Child {
     pub(crate) name: String,
     pub(crate) role: Role,
+    program: Option<PathBuf>,
     pub(crate) pid: Pid,
     /// The launch it belongs to.
     pub(crate) launch: u64,
@@ -58,6 +60,7 @@ impl ChildSignals {
 pub(crate) struct Birth {
     pub(crate) name: String,
     pub(crate) role: Role,
+    pub(crate) program: Option<PathBuf>,
     pub(crate) on_start_failure: StartFailure,
     pub(crate) signals: ChildSignals,
     pub(crate) ready_within: Duration,
@@ -69,6 +72,7 @@ impl Child {
         Self {
             name: birth.name,
             role: birth.role,
+            program: birth.program,
             pid,
             launch,
             state: ChildState::Starting,
@@ -131,6 +135,7 @@ impl Child {
             role: self.role,
             pid: self.pid.as_raw_nonzero().get(),
             ending: Some(ending),
+            program: self.program.clone(),
             was_ready: self.was_ready,
             lived: self.started.elapsed(),
             message: self.message.clone(),

@@ -82,7 +82,7 @@ impl Supervisor {
             };
             let message = Some(reason);
             let lived = std::time::Duration::ZERO;
-            let death = Death { name, role, pid: 0, ending: None, was_ready: false, lived, message };
+            let death = Death { name, role, pid: 0, ending: None, program: None, was_ready: false, lived, message };
             if let Some(index) = self.launches.iter().position(|launch| launch.id == id) {
                 self.launch_failed(index, death, policy);
             }
@@ -98,6 +98,7 @@ impl Supervisor {
         let birth = Birth {
             name: plan.name.clone(),
             role: plan.role,
+            program: plan.program.path(),
             on_start_failure: plan.on_start_failure,
             signals: ChildSignals::of(&plan),
             ready_within: plan.ready_within,

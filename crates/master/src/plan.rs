@@ -184,6 +184,16 @@ pub enum Program {
     Exec(Executable),
 }
 
+impl Program {
+    /// The path of another program.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::Fork(_) => None,
+            Self::Exec(executable) => Some(executable.program.clone()),
+        }
+    }
+}
+
 /// Another program with what it inherits.
 pub struct Executable {
     /// The program; looked for in PATH unless it has a slash.
@@ -299,6 +309,8 @@ pub struct Death {
     pub pid: i32,
     /// How it ended; `None` if it could not even be started.
     pub ending: Option<Ending>,
+    /// The program it ran, unless it was a copy of this one.
+    pub program: Option<PathBuf>,
     /// Whether it had been ready.
     pub was_ready: bool,
     /// How long it lived.
@@ -313,7 +325,10 @@ impl Death {
     pub fn reason(&self) -> String {
         match (&self.message, &self.ending) {
             (Some(message), _) => message.clone(),
-            (None, Some(ending)) => format!("process {} {ending}", self.pid),
+            (None, Some(ending)) => match &self.program {
+                Some(program) => format!("process {} (\"{}\") {ending}", self.pid, program.display()),
+                None => format!("process {} {ending}", self.pid),
+            },
             (None, None) => "it could not be started".to_owned(),
         }
     }

@@ -193,7 +193,13 @@ impl FileFacts {
             _ => FileKind::Other,
         };
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Self { kind, size, modified: stat.st_mtime, identity: (stat.st_dev, stat.st_ino), changed: (stat.st_ctime, stat.st_ctime_nsec) }
+        Self {
+            kind,
+            size,
+            modified: stat.st_mtime,
+            identity: (stat.st_dev, stat.st_ino),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        }
     }
 
     /// Whether it is a directory.
@@ -291,7 +297,8 @@ mod tests {
 
     #[test]
     fn etags_are_those_of_nginx() {
-        let facts = |modified, size| FileFacts { kind: FileKind::Regular, size, modified, identity: (0, 0), changed: (0, 0) };
+        let facts =
+            |modified, size| FileFacts { kind: FileKind::Regular, size, modified, identity: (0, 0), changed: (0, 0) };
         let etag = |modified, size| String::from_utf8_lossy(Validators::of(&facts(modified, size)).etag()).into_owned();
         assert_eq!(etag(0x5f3b_2a10, 0x264), "\"5f3b2a10-264\"");
         assert_eq!(etag(0, 0), "\"0-0\"");

@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 
 use bytes::Bytes;
-use daemun_server::{clock, thread};
 use daemun_server::limits::SMALL_FILE_BYTES;
 use daemun_server::response::OpenFile;
+use daemun_server::{clock, thread};
 
 use crate::open_file::{FileFacts, OpenError, OpenedFile, Validators, look_at_open, stat};
 
@@ -102,7 +102,10 @@ fn key_of((device, number): (u64, u64)) -> [u8; 17] {
     key
 }
 
-fn find_by_key(key: &[u8], look: impl FnOnce() -> Result<FileFacts, OpenError>) -> Result<Option<SmallFile>, OpenError> {
+fn find_by_key(
+    key: &[u8],
+    look: impl FnOnce() -> Result<FileFacts, OpenError>,
+) -> Result<Option<SmallFile>, OpenError> {
     FILES.with_borrow_mut(|files| {
         files.uses += 1;
         let Some(kept) = files.by_key.get_mut(key) else { return Ok(None) };

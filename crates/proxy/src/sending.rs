@@ -90,7 +90,9 @@ impl Sending {
                 Rest::Nothing => return Poll::Ready(Ok(())),
                 Rest::Octets { octets, sent, then } => match octets.get(*sent..).filter(|left| !left.is_empty()) {
                     None => self.rest = std::mem::replace(then, Rest::Nothing),
-                    Some(left) => *sent += ready!(self.timeout.poll(context, |context| poll_write(stream, context, left)))?,
+                    Some(left) => {
+                        *sent += ready!(self.timeout.poll(context, |context| poll_write(stream, context, left)))?
+                    }
                 },
                 Rest::File { file, offset, end } if *offset < *end => {
                     ready!(self.timeout.poll(context, |context| poll_send_file(stream, context, file, offset, *end)))?;

@@ -222,17 +222,12 @@ impl RequestBody {
     }
 }
 
-async fn read_all(
-    incoming: &mut Incoming,
-    client: &Client,
-    limits: BodyLimits<'_>,
-) -> Result<State, RequestBodyError> {
+async fn read_all(incoming: &mut Incoming, client: &Client, limits: BodyLimits<'_>) -> Result<State, RequestBodyError> {
     let expected = incoming.announced().unwrap_or(0).min(limits.memory_max);
     let mut memory = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     let mut file = None;
     loop {
-        let is_complete =
-            poll_fn(|context| incoming.poll_chunk(context, client, &limits.reading, &mut memory)).await?;
+        let is_complete = poll_fn(|context| incoming.poll_chunk(context, client, &limits.reading, &mut memory)).await?;
         if file.is_some() || memory.len() as u64 > limits.memory_max {
             spill(&mut file, &memory, limits.folder)?;
             memory.clear();

@@ -55,7 +55,9 @@ enum Found {
 
 fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
     match open_file::open(request.core(), path) {
-        Ok(Opened::File(_) | Opened::Small(_)) if *request.method() == Method::Post => Err(StatusCode::METHOD_NOT_ALLOWED),
+        Ok(Opened::File(_) | Opened::Small(_)) if *request.method() == Method::Post => {
+            Err(StatusCode::METHOD_NOT_ALLOWED)
+        }
         Ok(Opened::File(file)) => {
             let body = match file.facts.size {
                 0 => Body::Empty,
@@ -63,9 +65,11 @@ fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
             };
             Ok(Found::File { body, modified: file.facts.modified, validators: file.validators })
         }
-        Ok(Opened::Small(small)) => {
-            Ok(Found::File { body: Body::Bytes(small.content), modified: small.facts.modified, validators: small.validators })
-        }
+        Ok(Opened::Small(small)) => Ok(Found::File {
+            body: Body::Bytes(small.content),
+            modified: small.facts.modified,
+            validators: small.validators,
+        }),
         Ok(Opened::Directory) => Ok(Found::Directory),
         Ok(Opened::Other) => {
             request.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.to_string_lossy()));

@@ -204,11 +204,7 @@ impl Incoming {
 }
 
 /// Octets of `input` that were used, and whether the body is complete.
-fn decode_chunked(
-    decoder: &mut Decoder,
-    input: &[u8],
-    chunk: &mut Vec<u8>,
-) -> Result<(usize, bool), RequestBodyError> {
+fn decode_chunked(decoder: &mut Decoder, input: &[u8], chunk: &mut Vec<u8>) -> Result<(usize, bool), RequestBodyError> {
     let mut used = 0;
     loop {
         match decoder.decode(&input[used..]).map_err(RequestBodyError::Chunk)? {

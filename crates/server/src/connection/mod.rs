@@ -8,6 +8,6 @@ mod uwsgi;
 mod writer;
 
 pub use client::{AddressText, Client};
-pub(crate) use timer::Deadline;
 pub(crate) use http1::serve as serve_http;
+pub(crate) use timer::Deadline;
 pub(crate) use uwsgi::serve as serve_uwsgi;

@@ -42,7 +42,8 @@ impl Deadline {
     /// Ready once the deadline has passed.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(at_ms) = self.at_ms else { return Poll::Pending };
-        let (sleep, wakes_ms) = self.sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(instant(at_ms))), at_ms));
+        let (sleep, wakes_ms) =
+            self.sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(instant(at_ms))), at_ms));
         if *wakes_ms > at_ms {
             sleep.as_mut().reset(instant(at_ms));
             *wakes_ms = at_ms;

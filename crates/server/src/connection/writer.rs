@@ -451,7 +451,8 @@ impl Outgoing {
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         if self.backlog_bytes >= SLOW_CLIENT_BYTES {
             let part = self.spill.write(octets)?;
-            return Ok(self.push_file(part));
+            self.push_file(part);
+            return Ok(());
         }
         self.backlog_bytes += octets.len();
         if let Some(Waiting::Octets(last)) = self.backlog.back_mut() {
