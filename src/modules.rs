@@ -18,10 +18,11 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::content::index::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and
-    // what it makes of it, 304 or 412, gets the fields of that status; charset finds no type on a 304; range, last, repeats
-    // the whole type in each part.
+    // what it makes of it, 304 or 412, gets the fields of that status; a range that cannot be is refused before charset, which
+    // names the charset of the refusal too and finds no type on a 304; range, last, repeats the whole type in each part.
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
+    &modules::filter::range::REFUSAL,
     &modules::filter::charset::MODULE,
     &modules::filter::range::MODULE,
     // Log, the last phase.

@@ -7,9 +7,7 @@ use crate::paths;
 
 /// Reads nginx's command line.
 pub fn parse(arguments: &[String]) -> Request {
-    match read(arguments) {
-        Ok(request) | Err(request) => request,
-    }
+    read(arguments).unwrap_or_else(|message| Request::Refuse(format!("nginx: {message}")))
 }
 
 #[derive(Default)]
@@ -31,22 +29,23 @@ enum Version {
     Help,
 }
 
-fn read(arguments: &[String]) -> Result<Request, Request> {
+/// # Errors
+/// What is wrong with the command line, in nginx's words.
+fn read(arguments: &[String]) -> Result<Request, String> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-            return Err(refuse(format!("invalid option: \"{argument}\"")));
+            return Err(format!("invalid option: \"{argument}\""));
         };
-        let mut letters = letters.char_indices();
-        while let Some((at, letter)) = letters.next() {
+        for (at, letter) in letters.char_indices() {
             let attached = &argument[1 + at + letter.len_utf8()..];
             if !"cpegs".contains(letter) {
                 options.flag(letter)?;
                 continue;
             }
             let value = if attached.is_empty() { rest.next().cloned() } else { Some(attached.to_owned()) };
-            options.value(letter, value.ok_or_else(|| refuse(needs(letter)))?)?;
+            options.value(letter, value.ok_or_else(|| needs(letter))?)?;
             break;
         }
     }
@@ -54,7 +53,7 @@ fn read(arguments: &[String]) -> Result<Request, Request> {
 }
 
 impl Options {
-    fn flag(&mut self, letter: char) -> Result<(), Request> {
+    fn flag(&mut self, letter: char) -> Result<(), String> {
         match letter {
             '?' | 'h' => self.version = Some(Version::Help),
             'v' => self.version = Some(Version::Short),
@@ -65,12 +64,12 @@ impl Options {
                 self.dumps = true;
             }
             'q' => self.is_quiet = true,
-            other => return Err(refuse(format!("invalid option: \"{other}\""))),
+            other => return Err(format!("invalid option: \"{other}\"")),
         }
         Ok(())
     }
 
-    fn value(&mut self, letter: char, value: String) -> Result<(), Request> {
+    fn value(&mut self, letter: char, value: String) -> Result<(), String> {
         match letter {
             'c' => self.configuration = Some(value.into()),
             'p' => self.prefix = Some(value.into()),
@@ -78,7 +77,7 @@ impl Options {
             'g' => self.directives = Some(value),
             _ => {
                 let signal = SIGNALS.iter().find(|(name, _)| *name == value).map(|(_, signal)| *signal);
-                self.signal = Some(signal.ok_or_else(|| refuse(format!("invalid option: \"-s {value}\"")))?);
+                self.signal = Some(signal.ok_or_else(|| format!("invalid option: \"-s {value}\""))?);
             }
         }
         Ok(())
@@ -115,10 +114,6 @@ impl Options {
             None => Request::Serve(settings),
         }
     }
-}
-
-fn refuse(message: String) -> Request {
-    Request::Refuse(format!("nginx: {message}"))
 }
 
 fn needs(letter: char) -> String {
