@@ -22,6 +22,9 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) steps: Vec<Step>,
     pub(super) statuses: Vec<u16>,
+    /// Of a repeated request header: the line of the environ behind nginx before 1.23, which hands on each of them, so that uWSGI
+    /// keeps the last; and the line behind later ones, which join them as daemun does.
+    pub(super) joined: Option<(&'static str, &'static str)>,
 }
 
 /// The table.
@@ -48,14 +51,26 @@ fn application_gets() -> Vec<Case> {
         one("Host with a port", Request::get("/echo").host("example.test:8080"), 200),
         one("Host in capitals", Request::get("/echo").host("EXAMPLE.test"), 200),
         one("cookies", Request::get("/cookies").header("Cookie", "a=1; b=2"), 200),
-        one("two Cookie headers", Request::get("/echo").header("Cookie", "a=1").header("Cookie", "b=2"), 200),
+        joined(
+            "two Cookie headers",
+            Request::get("/echo").header("Cookie", "a=1").header("Cookie", "b=2"),
+            ("'HTTP_COOKIE'='b=2'", "'HTTP_COOKIE'='a=1; b=2'"),
+        ),
         one("a long cookie", Request::get("/echo").header("Cookie", &long_cookie), 200),
-        one("repeated headers", Request::get("/echo").header("X-Many", "one").header("X-Many", "two"), 200),
-        one("repeated Accept", Request::get("/echo").header("Accept", "text/html").header("Accept", "text/plain"), 200),
-        one(
+        joined(
+            "repeated headers",
+            Request::get("/echo").header("X-Many", "one").header("X-Many", "two"),
+            ("'HTTP_X_MANY'='two'", "'HTTP_X_MANY'='one, two'"),
+        ),
+        joined(
+            "repeated Accept",
+            Request::get("/echo").header("Accept", "text/html").header("Accept", "text/plain"),
+            ("'HTTP_ACCEPT'='text/plain'", "'HTTP_ACCEPT'='text/html, text/plain'"),
+        ),
+        joined(
             "X-Forwarded-For",
             Request::get("/echo").header("X-Forwarded-For", "192.0.2.1").header("X-Forwarded-For", "192.0.2.2"),
-            200,
+            ("'HTTP_X_FORWARDED_FOR'='192.0.2.2'", "'HTTP_X_FORWARDED_FOR'='192.0.2.1, 192.0.2.2'"),
         ),
         one("a header with an underscore", Request::get("/echo").header("X_Under", "1").header("X-Dash", "2"), 200),
         one("an empty header", Request::get("/echo").header("X-Empty", ""), 200),
@@ -160,11 +175,13 @@ fn bodies() -> Vec<Case> {
                 Step::Answer,
             ],
             statuses: vec![200],
+            joined: None,
         },
         Case {
             name: "Expect: 100-continue of a body over the limit",
             steps: vec![Step::Send(expecting("/small-body").head()), Step::Answer],
             statuses: vec![413],
+            joined: None,
         },
     ]
 }
@@ -190,11 +207,13 @@ fn connections() -> Vec<Case> {
                 Step::Closed,
             ],
             statuses: vec![200; 4],
+            joined: None,
         },
         Case {
             name: "pipelined",
             steps: vec![Step::Send(pipelined), Step::Answer, Step::Answer, Step::Answer, Step::Answer, Step::Closed],
             statuses: vec![200; 4],
+            joined: None,
         },
     ]
 }
@@ -214,16 +233,19 @@ fn ends_of_connections() -> Vec<Case> {
             name: "HTTP/1.0 with keep-alive",
             steps: vec![Step::Send(kept), Step::Answer, Step::Send(old("/echo").octets()), Step::Answer, Step::Closed],
             statuses: vec![200, 200],
+            joined: None,
         },
         Case {
             name: "empty lines and bare LF before and in a head",
             steps: vec![Step::Send(bare.to_vec()), Step::Answer, Step::Closed],
             statuses: vec![200],
+            joined: None,
         },
         Case {
             name: "an unread body does not become the next request",
             steps: vec![Step::Send(followed), Step::Answer, Step::Answer],
             statuses: vec![405, 200],
+            joined: None,
         },
     ]
 }
@@ -312,19 +334,24 @@ fn refusals() -> Vec<Case> {
 
 /// A request of its own connection.
 fn one(name: &'static str, request: impl Into<Octets>, status: u16) -> Case {
-    Case { name, steps: vec![Step::Send(request.into().0), Step::Answer], statuses: vec![status] }
+    Case { name, steps: vec![Step::Send(request.into().0), Step::Answer], statuses: vec![status], joined: None }
 }
 
-/// The same for HEAD: octets behind the head would be taken for the next answer, so the connection must be seen to end.
+/// A request with a repeated header.
+fn joined(name: &'static str, request: Request, lines: (&'static str, &'static str)) -> Case {
+    Case { joined: Some(lines), ..one(name, request, 200) }
+}
+
+/// A HEAD request: octets behind the head would be taken for the next answer, so the connection must be seen to end.
 fn head(name: &'static str, request: Request, status: u16) -> Case {
     let octets = request.header("Connection", "close").octets();
-    Case { name, steps: vec![Step::Send(octets), Step::AnswerToHead, Step::Closed], statuses: vec![status] }
+    Case { name, steps: vec![Step::Send(octets), Step::AnswerToHead, Step::Closed], statuses: vec![status], joined: None }
 }
 
 /// A request after whose answer the server closes.
 fn closing(name: &'static str, request: impl Into<Octets>, status: u16) -> Case {
     let steps = vec![Step::Send(request.into().0), Step::Answer, Step::Closed];
-    Case { name, steps, statuses: vec![status] }
+    Case { name, steps, statuses: vec![status], joined: None }
 }
 
 struct Octets(Vec<u8>);

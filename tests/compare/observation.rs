@@ -39,6 +39,23 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// The same with a line of its body replaced, `(old, new)`, and the length told accordingly.
+    pub(super) fn with_line(&self, (old, new): (&str, &str)) -> Self {
+        let mut renewed = self.clone();
+        if let Self::Answer(answer) = &mut renewed {
+            let before = answer.body.len();
+            answer.body = answer.body.replace(old, new);
+            for (_, value) in answer.headers.iter_mut().filter(|(name, _)| name == "content-length") {
+                // Not the body's length itself: the port's place holder has another one than the port.
+                let told: usize = value.parse().expect("a number");
+                *value = (told + answer.body.len() - before).to_string();
+            }
+        }
+        renewed
+    }
+}
+
 /// Plays the case on one connection.
 pub(super) fn observe(address: &Address, case: &Case) -> Vec<Observed> {
     let mut connection = Connection::to(address);

@@ -13,7 +13,7 @@ use daemun_channel::{
 };
 use daemun_gateway::answer;
 use daemun_gateway::record::{RecordFlags, RecordFront, RecordWriter};
-use daemun_http::{Headers, StatusCode};
+use daemun_http::{HeaderId, Headers, StatusCode};
 use daemun_server::backend::{Backend, BodyTransfer, Environment};
 use daemun_server::log::Level;
 use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece};
@@ -439,7 +439,10 @@ fn answer_of(
     }
     let has_file = flight.thread.table.borrow()[flight.ticket.index()].file.is_some();
     response.body = match ended {
-        Some(Ended::Complete) if !has_file && !flight.has_head() => {
+        // An application that tells no length is not given one: its answer is chunked, as behind nginx.
+        Some(Ended::Complete)
+            if !has_file && !flight.has_head() && response.head.headers.has(HeaderId::ContentLength) =>
+        {
             let mut body = Vec::new();
             let copied = flight.thread.hop.borrow_mut().copy_body(flight.ticket, &mut body, usize::MAX);
             copied.map_err(|violation| invalid(violation.to_string()))?;

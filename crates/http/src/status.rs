@@ -6,17 +6,20 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatusCode(u16);
 
-/// Declares the constants and phrases from one list.
+/// Declares the constants and phrases from one list: statuses that nginx has a phrase for, and those it sends without.
 macro_rules! status_codes {
-    ($($number:literal $name:ident $reason:literal,)*) => {
+    ($($number:literal $name:ident $reason:literal,)* without phrase: $($bare:literal $bare_name:ident $known_as:literal,)*) => {
         impl StatusCode {
             $(
                 #[doc = concat!("`", $number, " ", $reason, "`.")]
                 pub const $name: Self = Self($number);
             )*
+            $(
+                #[doc = concat!("`", $bare, "`, known as \"", $known_as, "\".")]
+                pub const $bare_name: Self = Self($bare);
+            )*
 
-            /// The phrase that goes with the number: nginx's own where it has one, else that of the
-            /// register; empty for a number nobody registered.
+            /// The phrase that goes with the number: nginx's own, empty where it has none.
             #[must_use]
             pub const fn reason(self) -> &'static str {
                 match self.0 {
@@ -44,19 +47,12 @@ status_codes! {
     200 OK "OK",
     201 CREATED "Created",
     202 ACCEPTED "Accepted",
-    203 NON_AUTHORITATIVE_INFORMATION "Non-Authoritative Information",
     204 NO_CONTENT "No Content",
-    205 RESET_CONTENT "Reset Content",
     206 PARTIAL_CONTENT "Partial Content",
-    207 MULTI_STATUS "Multi-Status",
-    208 ALREADY_REPORTED "Already Reported",
-    226 IM_USED "IM Used",
-    300 MULTIPLE_CHOICES "Multiple Choices",
     301 MOVED_PERMANENTLY "Moved Permanently",
     302 FOUND "Moved Temporarily",
     303 SEE_OTHER "See Other",
     304 NOT_MODIFIED "Not Modified",
-    305 USE_PROXY "Use Proxy",
     307 TEMPORARY_REDIRECT "Temporary Redirect",
     308 PERMANENT_REDIRECT "Permanent Redirect",
     400 BAD_REQUEST "Bad Request",
@@ -76,26 +72,34 @@ status_codes! {
     414 URI_TOO_LONG "Request-URI Too Large",
     415 UNSUPPORTED_MEDIA_TYPE "Unsupported Media Type",
     416 RANGE_NOT_SATISFIABLE "Requested Range Not Satisfiable",
-    417 EXPECTATION_FAILED "Expectation Failed",
-    418 IM_A_TEAPOT "I'm a teapot",
     421 MISDIRECTED_REQUEST "Misdirected Request",
-    422 UNPROCESSABLE_CONTENT "Unprocessable Content",
-    423 LOCKED "Locked",
-    424 FAILED_DEPENDENCY "Failed Dependency",
-    425 TOO_EARLY "Too Early",
-    426 UPGRADE_REQUIRED "Upgrade Required",
-    428 PRECONDITION_REQUIRED "Precondition Required",
     429 TOO_MANY_REQUESTS "Too Many Requests",
-    431 REQUEST_HEADER_FIELDS_TOO_LARGE "Request Header Fields Too Large",
-    451 UNAVAILABLE_FOR_LEGAL_REASONS "Unavailable For Legal Reasons",
     500 INTERNAL_SERVER_ERROR "Internal Server Error",
     501 NOT_IMPLEMENTED "Not Implemented",
     502 BAD_GATEWAY "Bad Gateway",
     503 SERVICE_UNAVAILABLE "Service Temporarily Unavailable",
     504 GATEWAY_TIMEOUT "Gateway Time-out",
     505 HTTP_VERSION_NOT_SUPPORTED "HTTP Version Not Supported",
-    506 VARIANT_ALSO_NEGOTIATES "Variant Also Negotiates",
     507 INSUFFICIENT_STORAGE "Insufficient Storage",
+    without phrase:
+    203 NON_AUTHORITATIVE_INFORMATION "Non-Authoritative Information",
+    205 RESET_CONTENT "Reset Content",
+    207 MULTI_STATUS "Multi-Status",
+    208 ALREADY_REPORTED "Already Reported",
+    226 IM_USED "IM Used",
+    300 MULTIPLE_CHOICES "Multiple Choices",
+    305 USE_PROXY "Use Proxy",
+    417 EXPECTATION_FAILED "Expectation Failed",
+    418 IM_A_TEAPOT "I'm a teapot",
+    422 UNPROCESSABLE_CONTENT "Unprocessable Content",
+    423 LOCKED "Locked",
+    424 FAILED_DEPENDENCY "Failed Dependency",
+    425 TOO_EARLY "Too Early",
+    426 UPGRADE_REQUIRED "Upgrade Required",
+    428 PRECONDITION_REQUIRED "Precondition Required",
+    431 REQUEST_HEADER_FIELDS_TOO_LARGE "Request Header Fields Too Large",
+    451 UNAVAILABLE_FOR_LEGAL_REASONS "Unavailable For Legal Reasons",
+    506 VARIANT_ALSO_NEGOTIATES "Variant Also Negotiates",
     508 LOOP_DETECTED "Loop Detected",
     510 NOT_EXTENDED "Not Extended",
     511 NETWORK_AUTHENTICATION_REQUIRED "Network Authentication Required",

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
+use daemun_http::HeaderId;
 use daemun_server::backend::{BackendId, BodyTransfer, Environment};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
-use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Template};
+use daemun_server::log::Level;
+use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
 use crate::exchange;
 use crate::upstream::{Upstream, UpstreamAddress, UpstreamTable};
@@ -21,7 +23,7 @@ pub static MODULE: Module<UwsgiPass> = Module {
     finish: UwsgiPass::finish,
     is_active: |pass| pass.target.is_some(),
     phases: &[(Phase::Content, Handler::Async(uwsgi_pass))],
-    filters: &[],
+    filters: &[hide_orders],
     variables: &[],
 };
 
@@ -182,6 +184,29 @@ fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<
         Some(Target::Remote(upstream)) => Box::pin(exchange::run(pass, upstream, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),
     }
+}
+
+/// Takes off what an application says to the web server in front of it and not to the client.
+fn hide_orders(_: &UwsgiPass, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    let headers = &mut response.head.headers;
+    if headers.iter().any(|header| is_order(header.id)) {
+        if headers.has(HeaderId::XAccelRedirect) {
+            request.log(Level::Error, format_args!("\"X-Accel-Redirect\" is not supported by daemun yet"));
+        }
+        headers.retain(|header| !is_order(header.id));
+    }
+    response
+}
+
+fn is_order(id: HeaderId) -> bool {
+    matches!(
+        id,
+        HeaderId::XAccelBuffering
+            | HeaderId::XAccelCharset
+            | HeaderId::XAccelExpires
+            | HeaderId::XAccelLimitRate
+            | HeaderId::XAccelRedirect
+    )
 }
 
 /// nginx's default for connect, send and read.

@@ -20,35 +20,34 @@ pub fn fill(core: &Core, response: &mut Response) {
     if status.as_u16() < 300 || status == StatusCode::NOT_MODIFIED {
         return;
     }
-    // 494 to 497 are nginx's own and go out as 400.
-    if (494..=497).contains(&status.as_u16()) {
-        response.head.status = StatusCode::BAD_REQUEST;
+    // 494 to 497 are nginx's own and go out as 400, with a word on the cause.
+    response.head.status = status.on_the_wire();
+    let phrase = response.head.status.reason();
+    if phrase.is_empty() {
+        return; // A status that nginx has no name for has no page either.
     }
-    let title = title(status);
+    let code = response.head.status;
+    let (title, explanation) = match cause(status) {
+        Some(cause) => (cause, format!("<center>{cause}</center>\r\n")),
+        None => (phrase, String::new()),
+    };
     let server = server_name(core.server_tokens());
     let page = format!(
-        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n{}<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n",
-        explanation(status)
+        "<html>\r\n<head><title>{code} {title}</title></head>\r\n<body>\r\n<center><h1>{code} {phrase}</h1></center>\r\n{explanation}<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
     );
     response.head.headers.remove_known(HeaderId::ContentLength);
     response.head.headers.set_known(HeaderId::ContentType, b"text/html");
     response.body = Body::Bytes(page.into());
 }
 
-fn title(status: StatusCode) -> String {
+/// What a page for 400 says of nginx's finer distinctions.
+fn cause(status: StatusCode) -> Option<&'static str> {
     match status.as_u16() {
-        494 => "400 Request Header Or Cookie Too Large".to_owned(),
-        495 => "400 The SSL certificate error".to_owned(),
-        496 => "400 No required SSL certificate was sent".to_owned(),
-        497 => "400 The plain HTTP request was sent to HTTPS port".to_owned(),
-        code => format!("{code} {}", status.reason()).trim_end().to_owned(),
-    }
-}
-
-fn explanation(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        494 => "<center>Request Header Or Cookie Too Large</center>\r\n",
-        _ => "",
+        494 => Some("Request Header Or Cookie Too Large"),
+        495 => Some("The SSL certificate error"),
+        496 => Some("No required SSL certificate was sent"),
+        497 => Some("The plain HTTP request was sent to HTTPS port"),
+        _ => None,
     }
 }
 

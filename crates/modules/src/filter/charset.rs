@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
-use daemun_http::HeaderId;
+use daemun_http::{HeaderId, StatusCode};
 use daemun_server::config::{HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
 use daemun_server::module::nothing_to_finish;
@@ -89,6 +89,10 @@ fn set_types(conf: &mut Charset, arguments: &mut Arguments<'_>) -> Result<(), Ar
 
 fn charset(conf: &Charset, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
     let Some(Some(name)) = &conf.name else { return response };
+    // As nginx: some old browsers took the redirect's charset for that of the page it leads to.
+    if matches!(response.status(), StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND) {
+        return response;
+    }
     let Some(content_type) = response.head.headers.first(HeaderId::ContentType) else { return response };
     let (essence, parameters) = split(content_type);
     if let Some(theirs) = named_charset(parameters) {

@@ -7,6 +7,18 @@ use daemun_server::module::nothing_to_finish;
 use daemun_server::response::{FilePart, Piece};
 use daemun_server::{Body, Module, Request, Response, error_page, thread};
 
+/// Named once, in the program's list of modules; between `headers` and `charset`, which names the refusal's charset.
+pub static REFUSAL: Module<RangeRefusal> = Module {
+    name: "range_refusal",
+    directives: &[],
+    merge: |_, _| {},
+    finish: nothing_to_finish,
+    is_active: |_| true,
+    phases: &[],
+    filters: &[refuse_unsatisfiable],
+    variables: &[],
+};
+
 /// Named once, in the program's list of modules; the last of the filters. Its settings are the http core's `max_ranges`.
 pub static MODULE: Module<RangeFilter> = Module {
     name: "range",
@@ -21,17 +33,26 @@ pub static MODULE: Module<RangeFilter> = Module {
 
 /// No settings of its own.
 #[derive(Debug, Default)]
+pub struct RangeRefusal;
+
+/// No settings of its own.
+#[derive(Debug, Default)]
 pub struct RangeFilter;
 
-fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    let max_ranges = request.core().max_ranges().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    if !response.allows_ranges || response.status() != StatusCode::OK || max_ranges == Some(0) {
-        return response;
+fn refuse_unsatisfiable(_: &RangeRefusal, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    if request.headers().has(HeaderId::Range)
+        && let Some((Ranges::Unsatisfiable, length)) = wanted(request, &response)
+    {
+        refuse(request, &mut response, length);
     }
-    let Some(length) = response.content_length() else { return response };
-    match wanted(request, &response, length, max_ranges) {
+    response
+}
+
+fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    let Some((ranges, length)) = wanted(request, &response) else { return response };
+    match ranges {
         Ranges::Whole => response.head.headers.append_known(HeaderId::AcceptRanges, b"bytes"),
-        Ranges::Unsatisfiable => refuse(request, &mut response, length),
+        Ranges::Unsatisfiable => {} // Refused before it came here.
         Ranges::One(part) => {
             let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
             if let Some(body) = cut(&response.body, &part) {
@@ -45,14 +66,22 @@ fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) ->
     response
 }
 
-/// What the request asks for, if it asks for this very answer.
-fn wanted(request: &Request, response: &Response, length: u64, max_ranges: Option<u32>) -> Ranges {
-    let Some(value) = request.headers().first(HeaderId::Range) else { return Ranges::Whole };
-    let etag = response.head.headers.first(HeaderId::ETag);
-    if !conditional::range_applies(request.headers(), etag, response.last_modified) {
-        return Ranges::Whole;
+/// What the request asks for of this very answer, and the answer's length; `None` for one that ranges are not for.
+fn wanted(request: &Request, response: &Response) -> Option<(Ranges, u64)> {
+    let max_ranges = request.core().max_ranges().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    if !response.allows_ranges || response.status() != StatusCode::OK || max_ranges == Some(0) {
+        return None;
     }
-    range::parse(value, length, max_ranges)
+    let length = response.content_length()?;
+    let ranges = match request.headers().first(HeaderId::Range) {
+        Some(value) => {
+            let etag = response.head.headers.first(HeaderId::ETag);
+            let applies = conditional::range_applies(request.headers(), etag, response.last_modified);
+            if applies { range::parse(value, length, max_ranges) } else { Ranges::Whole }
+        }
+        None => Ranges::Whole,
+    };
+    Some((ranges, length))
 }
 
 fn refuse(request: &Request, response: &mut Response, length: u64) {

@@ -21,6 +21,7 @@ static MODULES: &[&dyn AnyModule] = &[
     &content::static_file::MODULE,
     &filter::not_modified::MODULE,
     &filter::headers::MODULE,
+    &filter::range::REFUSAL,
     &filter::charset::MODULE,
     &filter::range::MODULE,
     &log::access_log::MODULE,

@@ -73,10 +73,11 @@ fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
 /// Writes the head; what the connection decides stands behind what the handlers said.
 fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut Vec<u8>) -> Framing {
     let version = request.head.version;
-    head.write(version, out);
     if request.client.protocol == Protocol::Uwsgi {
+        head.write(version, out);
         return write_end_for_gateway(request, head, body, out);
     }
+    head.write(Version::Http11, out);
     let core = request.core();
     if !head.headers.has(HeaderId::Server) {
         write_header(out, b"Server", error_page::server_name(core.server_tokens()).as_bytes());
