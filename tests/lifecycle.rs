@@ -95,7 +95,9 @@ fn children_do_not_outlive_the_master() {
 fn every_child_is_replaced() {
     let scratch = Scratch::new();
     let mut site = Site::start(&scratch, "", "pep3333", OPTIONS);
-    let count = site.process.descendants().len();
+    let count = 4; // The edge, the application's first process, two workers.
+    wait_until("all are there", || site.process.descendants().len() == count);
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
     for index in 0..count {
         let descendants: Vec<ProcessEntry> = site.process.descendants();
         let Some(victim) = descendants.get(index) else { continue };
@@ -114,6 +116,8 @@ fn pid_files_name_the_master() {
     let scratch = Scratch::new();
     let mut site = Site::start(&scratch, "", "pep3333", OPTIONS);
     let pid = site.process.pid();
+    // The port is bound a moment before.
+    wait_until("the pid files are written", || !scratch.read("nginx.pid").is_empty() && !scratch.read("app.pid").is_empty());
     assert_eq!(scratch.read("nginx.pid").trim(), pid.to_string());
     let of_application: i32 = scratch.read("app.pid").trim().parse().expect("a number");
     let is_ours =
@@ -212,6 +216,34 @@ fn usr1_reopens_the_logs() {
         Request::get("/after").send(&web.address);
         scratch.read("access.log").contains("GET /after")
     });
+}
+
+/// The edge could not make files in the log folder, nor in the one for large bodies: the master does, while it is root.
+#[test]
+fn an_edge_without_root_has_its_files() {
+    if !servers::is_root() {
+        println!("skipped: only root can give up root");
+        return;
+    }
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    scratch.add_application("pep3333.py");
+    scratch.write("site.conf", site::conf(&port, "client_max_body_size 0;").replace("user root;", "user www-data;"));
+    scratch.write("site.ini", site::ini("pep3333", "socket = SCRATCH/site.sock"));
+    let process = servers::daemun_run(&scratch, "site.conf", "site.ini", &port.address());
+    let upload = Request::post("/read_input/read_some", "application/octet-stream", vec![b'u'; 1_000_000]);
+    assert_eq!(upload.send(&port.address()).status, 200);
+    let folder = fs::metadata(scratch.path("temporary-body")).expect("the folder is there");
+    assert_eq!((folder.uid(), folder.mode() & 0o777), (33, 0o700));
+
+    fs::rename(scratch.path("access.log"), scratch.path("old.log")).expect("the log can be renamed");
+    process.signal(Signal::USR1);
+    wait_until("the new log is written", || {
+        Request::get("/after").send(&port.address());
+        scratch.read("access.log").contains("GET /after")
+    });
+    assert_eq!(fs::metadata(scratch.path("access.log")).expect("the log is there").uid(), 33);
+    assert!(!scratch.read("error.log").contains("[emerg]"), "{}", scratch.read("error.log"));
 }
 
 /// Settings of an application that it can see itself.
