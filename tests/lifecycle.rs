@@ -117,7 +117,9 @@ fn pid_files_name_the_master() {
     let mut site = Site::start(&scratch, "", "pep3333", OPTIONS);
     let pid = site.process.pid();
     // The port is bound a moment before.
-    wait_until("the pid files are written", || !scratch.read("nginx.pid").is_empty() && !scratch.read("app.pid").is_empty());
+    wait_until("the pid files are written", || {
+        !scratch.read("nginx.pid").is_empty() && !scratch.read("app.pid").is_empty()
+    });
     assert_eq!(scratch.read("nginx.pid").trim(), pid.to_string());
     let of_application: i32 = scratch.read("app.pid").trim().parse().expect("a number");
     let is_ours =

@@ -216,6 +216,9 @@ impl<'a> Supervisor<'a> {
         let now = Instant::now();
         let Some(pid) = place.running().map(Running::number) else { return };
         let Place::Taken(running) = std::mem::replace(place, Place::Unclean { pid, due: now }) else { return };
+        if self.stop == Some(Stop::Immediate) {
+            return; // By our own hand, and everybody is about to hear of our own end.
+        }
         let is_expected = running.stopping.is_some() && wait_status == 0;
         if !is_expected {
             let delay = self.back_off.after(now - running.born);
