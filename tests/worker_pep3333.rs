@@ -5,6 +5,7 @@ mod environment;
 mod failures;
 mod input;
 mod start_response;
+mod streamed_input;
 mod validate;
 
 use harness::{Application, Request, Response, Scratch};

@@ -345,7 +345,12 @@ fn joined(name: &'static str, request: Request, lines: (&'static str, &'static s
 /// A HEAD request: octets behind the head would be taken for the next answer, so the connection must be seen to end.
 fn head(name: &'static str, request: Request, status: u16) -> Case {
     let octets = request.header("Connection", "close").octets();
-    Case { name, steps: vec![Step::Send(octets), Step::AnswerToHead, Step::Closed], statuses: vec![status], joined: None }
+    Case {
+        name,
+        steps: vec![Step::Send(octets), Step::AnswerToHead, Step::Closed],
+        statuses: vec![status],
+        joined: None,
+    }
 }
 
 /// A request after whose answer the server closes.

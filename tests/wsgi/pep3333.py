@@ -300,6 +300,25 @@ def talk(environ, start_response):
     yield b"rest: " + source.read() + b"\n"
 
 
+def parrot(environ, start_response):
+    """Answers each piece of the body before it reads the next."""
+    source = environ["wsgi.input"]
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    return iter(lambda: source.read(50000), b"")
+
+
+def early(environ, start_response):
+    """Begins its answer before it asks for the body."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"begun\n"
+    yield b"%d\n" % len(environ["wsgi.input"].read())
+
+
+def input_watched(environ, start_response):
+    note("begins with %d" % len(environ["wsgi.input"].read(4)))
+    return input_cut(environ, start_response)
+
+
 def input_cut(environ, start_response):
     try:
         note("read %d" % len(environ["wsgi.input"].read()))
