@@ -212,7 +212,7 @@ impl RequestBody {
         let mut dropped = Vec::new();
         while incoming.length - before <= DISCARD_BODY_BYTES_MAX {
             dropped.clear();
-            match poll_fn(|context| incoming.poll_chunk(context, client, &limits, &mut dropped)).await {
+            match poll_fn(|context| incoming.poll_octets(context, client, &limits, &mut dropped)).await {
                 Ok(true) => return true,
                 Ok(false) => {}
                 Err(_) => return false,
@@ -227,7 +227,8 @@ async fn read_all(incoming: &mut Incoming, client: &Client, limits: BodyLimits<'
     let mut memory = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     let mut file = None;
     loop {
-        let is_complete = poll_fn(|context| incoming.poll_chunk(context, client, &limits.reading, &mut memory)).await?;
+        let is_complete =
+            poll_fn(|context| incoming.poll_octets(context, client, &limits.reading, &mut memory)).await?;
         if file.is_some() || memory.len() as u64 > limits.memory_max {
             spill(&mut file, &memory, limits.folder)?;
             memory.clear();

@@ -95,18 +95,18 @@ impl Incoming {
         }
     }
 
-    /// Appends the next octets of the body to `chunk`: as many as one read brings, perhaps none. True at the end.
+    /// Appends the next octets of the body to `octets`: as many as one read brings, perhaps none. True at the end.
     ///
     /// A client that waits for `100 Continue` gets it first. What follows the body stays in the client's input.
     ///
     /// # Errors
     /// See [`RequestBodyError`]; the connection cannot serve another request then.
-    pub fn poll_chunk(
+    pub fn poll_octets(
         &mut self,
         context: &mut Context<'_>,
         client: &Client,
         limits: &ReadLimits,
-        chunk: &mut Vec<u8>,
+        octets: &mut Vec<u8>,
     ) -> Poll<Result<bool, RequestBodyError>> {
         if self.is_complete {
             return Poll::Ready(Ok(true));
@@ -117,11 +117,11 @@ impl Incoming {
                 self.interim = Interim::Settled; // Whoever has begun to send does not wait.
             }
             let mut input = client.input.borrow_mut();
-            let used = self.decode(input.as_slice(), limits, chunk)?;
+            let used = self.decode(input.as_slice(), limits, octets)?;
             input.consume(used);
         } else {
             ready!(self.poll_interim(context, client, limits))?;
-            ready!(thread::with_read_buffer(|buffer| self.poll_read(context, client, limits, chunk, buffer)))?;
+            ready!(thread::with_read_buffer(|buffer| self.poll_read(context, client, limits, octets, buffer)))?;
         }
         if self.is_complete {
             client.is_body_due.set(false);
@@ -158,7 +158,7 @@ impl Incoming {
         context: &mut Context<'_>,
         client: &Client,
         limits: &ReadLimits,
-        chunk: &mut Vec<u8>,
+        octets: &mut Vec<u8>,
         buffer: &mut [u8],
     ) -> Poll<Result<(), RequestBodyError>> {
         let Poll::Ready(read) = client.poll_read(context, buffer) else {
@@ -174,43 +174,47 @@ impl Incoming {
             }
             Err(error) => return Poll::Ready(Err(RequestBodyError::Connection(error))),
         };
-        let used = self.decode(&buffer[..read], limits, chunk)?;
+        let used = self.decode(&buffer[..read], limits, octets)?;
         client.input.borrow_mut().push(&buffer[used..read]);
         Poll::Ready(Ok(()))
     }
 
     /// Decodes what is there and says how much of it was the body's.
-    fn decode(&mut self, input: &[u8], limits: &ReadLimits, chunk: &mut Vec<u8>) -> Result<usize, RequestBodyError> {
-        let before = chunk.len();
+    fn decode(&mut self, input: &[u8], limits: &ReadLimits, octets: &mut Vec<u8>) -> Result<usize, RequestBodyError> {
+        let before = octets.len();
         let used = match &mut self.source {
             Source::Length(rest) => {
                 let count = input.len().min(usize::try_from(*rest).unwrap_or(usize::MAX));
-                chunk.extend_from_slice(&input[..count]);
+                octets.extend_from_slice(&input[..count]);
                 *rest -= count as u64;
                 self.is_complete = *rest == 0;
                 count
             }
             Source::Chunked(decoder) => {
-                let (used, is_complete) = decode_chunked(decoder, input, chunk)?;
+                let (used, is_complete) = decode_chunked(decoder, input, octets)?;
                 self.is_complete = is_complete;
                 used
             }
         };
         self.octets_read += used as u64;
-        self.length += (chunk.len() - before) as u64;
+        self.length += (octets.len() - before) as u64;
         limits.check(self.length)?;
         Ok(used)
     }
 }
 
 /// Octets of `input` that were used, and whether the body is complete.
-fn decode_chunked(decoder: &mut Decoder, input: &[u8], chunk: &mut Vec<u8>) -> Result<(usize, bool), RequestBodyError> {
+fn decode_chunked(
+    decoder: &mut Decoder,
+    input: &[u8],
+    octets: &mut Vec<u8>,
+) -> Result<(usize, bool), RequestBodyError> {
     let mut used = 0;
     loop {
         match decoder.decode(&input[used..]).map_err(RequestBodyError::Chunk)? {
             chunked::Step::NeedMore => return Ok((input.len(), false)),
             chunked::Step::Data(data) => {
-                chunk.extend_from_slice(&input[used..][data.clone()]);
+                octets.extend_from_slice(&input[used..][data.clone()]);
                 used += data.end;
             }
             chunked::Step::End { taken } => return Ok((used + taken, true)),

@@ -15,7 +15,8 @@ pub struct BodyPassage {
     incoming: Rc<RefCell<Incoming>>,
     client: Rc<Client>,
     limits: ReadLimits,
-    chunk: Vec<u8>,
+    /// Read and not yet written, from `written` on.
+    octets: Vec<u8>,
     written: usize,
     is_read: bool,
 }
@@ -31,7 +32,7 @@ pub enum PassageError {
 
 impl BodyPassage {
     pub(crate) fn new(incoming: Rc<RefCell<Incoming>>, client: Rc<Client>, limits: ReadLimits) -> Self {
-        Self { incoming, client, limits, chunk: Vec::new(), written: 0, is_read: false }
+        Self { incoming, client, limits, octets: Vec::new(), written: 0, is_read: false }
     }
 
     /// Moves octets from the client to `write` until one of the two has to wait. Ready once all of the body is written.
@@ -44,20 +45,20 @@ impl BodyPassage {
         mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<Result<(), PassageError>> {
         loop {
-            while let Some(rest) = self.chunk.get(self.written..).filter(|rest| !rest.is_empty()) {
+            while let Some(rest) = self.octets.get(self.written..).filter(|rest| !rest.is_empty()) {
                 match write(context, rest) {
                     Poll::Ready(Ok(count)) => self.written += count,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(PassageError::Sink(error))),
                     Poll::Pending => return self.poll_gone(context),
                 }
             }
-            self.chunk.clear();
+            self.octets.clear();
             self.written = 0;
             if self.is_read {
                 return Poll::Ready(Ok(()));
             }
             let mut incoming = self.incoming.borrow_mut();
-            match incoming.poll_chunk(context, &self.client, &self.limits, &mut self.chunk) {
+            match incoming.poll_octets(context, &self.client, &self.limits, &mut self.octets) {
                 Poll::Ready(Ok(is_read)) => self.is_read = is_read,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PassageError::Client(error))),
                 Poll::Pending => return Poll::Pending,
