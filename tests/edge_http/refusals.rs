@@ -61,6 +61,8 @@ const REFUSALS: &[Refusal] = &[
     refusal("a version from the future", 505, b"GET /say?x HTTP/3.1\r\nHost: a\r\n\r\n"),
     refusal("a bad escape", 400, b"GET /say%4 HTTP/1.1\r\nHost: a\r\n\r\n"),
     refusal("a path above the root", 400, b"GET /../say HTTP/1.1\r\nHost: a\r\n\r\n"),
+    refusal("a method that echoes", 405, b"TRACE /say?x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    refusal("a tunnel", 405, b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
     refusal("TLS", 400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
 ];
 

@@ -1,5 +1,6 @@
 //! Log files: error lines at once, access lines at the end of the loop's turn.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -199,7 +200,32 @@ pub fn format_line(level: Level, message: fmt::Arguments<'_>) -> String {
     let time = String::from_utf8_lossy(time.as_ref());
     let process = std::process::id();
     let thread = rustix::thread::gettid().as_raw_nonzero();
-    // A line is one line, whatever a peer put into its parts.
-    let message = message.to_string().replace('\n', " ");
+    let message = message.to_string();
+    let message = printable(&message);
     format!("{time} [{}] {process}#{thread}: {message}\n", level.as_str())
+}
+
+/// A line is one line, and moves no cursor, whatever a peer put into its parts.
+fn printable(message: &str) -> Cow<'_, str> {
+    if !message.contains(|character: char| character.is_control()) {
+        return Cow::Borrowed(message);
+    }
+    let escape = |character: char| match character {
+        '\n' => " ".to_owned(),
+        other if other.is_control() => other.escape_default().to_string(),
+        other => other.to_string(),
+    };
+    Cow::Owned(message.chars().map(escape).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_log() {
+        let line = format_line(Level::Error, format_args!("a\nb\u{1b}[31m\u{7f}\tc é"));
+        assert!(line.ends_with(": a b\\u{1b}[31m\\u{7f}\\tc é\n"), "{line}");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use daemun_http::{HeadError, HeadLimits, Parsed, StatusCode, target};
+use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, target};
 
 use super::client::Client;
 use super::writer;
@@ -218,6 +218,11 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
     request.keep_alive = request.head.keep_alive()
         && !core.keepalive_timeout().is_zero()
         && u64::from(request.client.requests.get()) < core.keepalive_requests();
+    // As nginx: TRACE would show a script the fields it is not to see, and a tunnel is a forward proxy's business.
+    if matches!(request.method(), Method::Trace | Method::Connect) {
+        request.log(Level::Info, format_args!("client sent {} method", request.method().as_str()));
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
     let Request { head, uri, args, .. } = request;
     let parts = target::split(head.target());
     args.extend_from_slice(parts.args.unwrap_or_default());
