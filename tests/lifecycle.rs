@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use harness::process::{ProcessEntry, is_alive, signal_process};
-use harness::{Application, Connection, Port, Request, Scratch, Site, Web, servers, site, wait_until};
+use harness::uwsgi_packet::{get_variables, packet};
+use harness::{Address, Application, Connection, Port, Request, Scratch, Site, Web, servers, site, wait_until};
 use rustix::process::Signal;
 
 const OPTIONS: &str = "processes = 2\npidfile = SCRATCH/app.pid\nenv = GO=SCRATCH/go";
@@ -61,7 +62,36 @@ fn quit_drains() {
     assert_nothing_runs(&scratch);
 }
 
-/// TERM does not wait for anybody.
+/// QUIT waits for requests that came by the uwsgi protocol too: behind somebody's nginx, no restart loses any.
+#[test]
+fn quit_drains_the_socket_of_the_application() {
+    let scratch = Scratch::new();
+    let mut site = Site::start(&scratch, "", "pep3333", OPTIONS);
+    let mut running = Connection::to(&Address::Unix(scratch.path("site.sock")));
+    running.send(packet(&get_variables("/steps", ""), b""));
+    assert!(!running.more().is_empty());
+    site.process.signal(Signal::QUIT);
+    wait_until("new connections are refused", || Connection::open(&site.address).is_err());
+    assert!(site.process.is_running(), "it did not wait for the request that runs");
+    scratch.write("go", "");
+    assert!(running.rest().ends_with(b"second piece\n"));
+    assert_eq!(site.process.wait().code(), Some(0));
+}
+
+/// A connection on which nothing ever comes, as browsers open them ahead, does not hold a drain.
+#[test]
+fn silent_connections_do_not_hold_a_drain() {
+    let scratch = Scratch::new();
+    let mut site = Site::start(&scratch, "client_header_timeout 1h;", "pep3333", OPTIONS);
+    let mut silent = Connection::to(&site.address);
+    let mut silent_gateway = Connection::to(&Address::Unix(scratch.path("site.sock")));
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
+    site.process.signal(Signal::QUIT);
+    assert!(silent.rest().is_empty() && silent_gateway.rest().is_empty());
+    assert_eq!(site.process.wait().code(), Some(0));
+}
+
+/// TERM does not wait for anybody for long.
 #[test]
 fn term_is_fast() {
     let scratch = Scratch::new();

@@ -175,3 +175,13 @@ fn date_and_server_are_said() {
     let (_scratch, site) = super::site("server_tokens off;");
     assert_eq!(Request::get("/hello").send(&site.address).header("Server"), Some("daemun"));
 }
+
+#[test]
+fn headers_with_underscores_are_known_where_that_is_wanted() {
+    let octets = "GET /index.txt HTTP/1.1\r\nHost: a\r\nX_Own: 1\r\n\r\n";
+    let line = "location = /index.txt { return 200 \"[$http_x_own]\"; }";
+    for (directive, expected) in [("", "[]"), ("underscores_in_headers on;", "[1]")] {
+        let (_scratch, site) = site(&format!("{directive} {line}"));
+        assert_eq!(Connection::to(&site.address).exchange(octets).text(), expected, "{directive}");
+    }
+}

@@ -98,10 +98,17 @@ impl PoolThread {
         }
         drop(pump);
         let mut hop = self.hop.borrow_mut();
-        while hop.poll(COMPLETIONS_PER_TURN, |hop, completion| self.complete(hop, completion)) == COMPLETIONS_PER_TURN {
-        }
+        let completed = hop.poll(COMPLETIONS_PER_TURN, |hop, completion| self.complete(hop, completion));
         if self.needs_kick.replace(false) {
             hop.kick();
+        }
+        // Slots that nobody waited for come back silently: whoever waits for one is told here.
+        for _ in 0..self.waiting.get().min(hop.free_slots()) {
+            self.slot_freed.notify_one();
+        }
+        if completed == COMPLETIONS_PER_TURN {
+            context.waker().wake_by_ref(); // There may be more, once others have had their turn.
+            return true;
         }
         hop.arm()
     }

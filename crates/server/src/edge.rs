@@ -156,6 +156,11 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
     }
     if command == Command::Drain {
         edge.drain();
+        let draining = Rc::clone(&edge);
+        spawn_local(async move {
+            tokio::time::sleep(DRAIN_FIRST_REQUEST).await;
+            draining.close_silent();
+        });
         tokio::select! {
             () = edge.wait_until_empty() => {}
             _ = commands.wait_for(|command| *command == Command::Stop) => {}
@@ -249,14 +254,25 @@ impl EdgeThread {
         self.is_draining.set(true);
         let mut idle = Vec::new();
         for (client, task) in self.connections.borrow().values() {
+            client.is_last_request.set(true);
             if client.is_idle.get() {
                 idle.extend(task.clone());
-            } else if client.requests.get() == 0 {
-                client.set_deadline(DRAIN_FIRST_REQUEST);
             }
         }
         for task in idle {
             task.abort(); // Its place on the list goes with it.
+        }
+    }
+
+    /// Closes the connections on which nothing has ever come, such as those a browser opens ahead.
+    fn close_silent(&self) {
+        let is_silent = |client: &Client| client.requests.get() == 0 && !client.has_begun.get();
+        let connections = self.connections.borrow();
+        let silent: Vec<_> =
+            connections.values().filter(|(client, _)| is_silent(client)).filter_map(|(_, task)| task.clone()).collect();
+        drop(connections);
+        for task in silent {
+            task.abort();
         }
     }
 

@@ -38,11 +38,11 @@ pub const SLOW_CLIENT_BYTES: usize = 1024 * 1024;
 /// Octets of a streamed answer that a slow client's file may hold before whoever makes them must wait, as nginx has it.
 pub const SLOW_CLIENT_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// Octets of a streamed answer that are taken before other connections get their turn.
+pub const PULLED_BYTES_PER_POLL: u64 = 1024 * 1024;
+
 /// Octets of log lines kept until the end of the loop's turn.
 pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
-
-/// Connections accepted in one go with `multi_accept on`.
-pub const ACCEPT_BATCH: usize = 64;
 
 /// Request objects kept for the next requests of a thread.
 pub const SPARE_REQUESTS: usize = 256;

@@ -348,6 +348,12 @@ impl Core {
         self.underscores_in_headers.unwrap_or(false)
     }
 
+    /// Whether fields with invalid names are ignored; a request with one is refused otherwise.
+    #[must_use]
+    pub fn ignore_invalid_headers(&self) -> bool {
+        self.ignore_invalid_headers.unwrap_or(true)
+    }
+
     /// Ranges of one request; 0 refuses all.
     #[must_use]
     pub fn max_ranges(&self) -> Option<u64> {

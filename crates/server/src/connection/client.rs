@@ -43,6 +43,10 @@ pub struct Client {
     local_address: OnceCell<AddressText>,
     /// Whether it waits for a request: a stop closes it at once.
     pub(crate) is_idle: Cell<bool>,
+    /// Whether the connection is closed after the request it serves, whatever the client wants.
+    pub(crate) is_last_request: Cell<bool>,
+    /// Whether anything has come of the first request.
+    pub(crate) has_begun: Cell<bool>,
     /// Whether the present request's body is not all here: what can be read is the body's.
     pub(crate) is_body_due: Cell<bool>,
 }
@@ -75,7 +79,9 @@ impl Client {
             protocol: setting.protocol,
             is_tls: false,
             local_address: OnceCell::new(),
-            is_idle: Cell::new(true),
+            is_idle: Cell::new(false),
+            is_last_request: Cell::new(false),
+            has_begun: Cell::new(false),
             is_body_due: Cell::new(false),
         }
     }

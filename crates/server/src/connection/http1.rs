@@ -74,6 +74,8 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
         request_line_bytes: size,
         header_line_bytes: size,
         head_bytes: size.saturating_mul(usize::try_from(number).unwrap_or(1)),
+        underscores_in_headers: core.underscores_in_headers(),
+        ignore_invalid_headers: core.ignore_invalid_headers(),
         ..HeadLimits::default()
     };
     let mut reading =
@@ -178,6 +180,7 @@ impl HeadReader<'_> {
         let request = match &mut self.request {
             Some(request) => request,
             None => {
+                self.client.has_begun.set(true);
                 if self.client.is_idle.replace(false) {
                     self.client.set_deadline(self.header_timeout);
                 }

@@ -72,6 +72,7 @@ async fn read_packet(client: &Client, request: &mut Request) -> Result<(), Packe
             let read = thread::with_read_buffer(|buffer| {
                 let read = client.poll_read(context, buffer);
                 if let Poll::Ready(Ok(count)) = read {
+                    client.has_begun.set(true);
                     client.input.borrow_mut().push(&buffer[..count]);
                 }
                 read
@@ -131,10 +132,11 @@ fn fill(request: &mut Request) -> Result<(), PacketFailure> {
     add_headers(&variables, &mut request.head.headers);
     let length = match find(b"CONTENT_LENGTH") {
         None | Some(b"") => 0,
-        Some(text) => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| invalid("CONTENT_LENGTH", text))?,
+        Some(text) if text.iter().all(u8::is_ascii_digit) => {
+            let length = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            length.ok_or_else(|| invalid("CONTENT_LENGTH", text))?
+        }
+        Some(text) => return Err(invalid("CONTENT_LENGTH", text)),
     };
     request.body = RequestBody::announced(&request.client, Framing::Length(length), false);
     request.keep_alive = false;

@@ -17,7 +17,9 @@ use super::client::Client;
 use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
-use crate::limits::{SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES, SMALL_FILE_BYTES};
+use crate::limits::{
+    PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES, SMALL_FILE_BYTES,
+};
 use crate::listener::Protocol;
 use crate::log::Level;
 use crate::request::Request;
@@ -88,6 +90,9 @@ fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut
     let chunks_allowed = core.chunked_transfer_encoding() && version == Version::Http11;
     let framing = write_framing(request, head, body, chunks_allowed, out);
     if framing == Framing::Close {
+        request.keep_alive = false;
+    }
+    if request.client.is_last_request.get() {
         request.keep_alive = false;
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -326,6 +331,12 @@ struct Spill {
 }
 
 impl Spill {
+    /// Gives the file up; what still waits in it keeps it.
+    fn clear(&mut self) {
+        self.file = None;
+        self.length = 0;
+    }
+
     /// Adds octets at the file's end and says where they are.
     fn write(&mut self, octets: &[u8]) -> io::Result<FilePart> {
         let file = match &self.file {
@@ -378,6 +389,9 @@ impl Outgoing {
 
     fn poll(&mut self, context: &mut Context<'_>, client: &Client, budget: &mut Budget) -> Poll<io::Result<Progress>> {
         let had_deadline = !self.backlog.is_empty();
+        if self.backlog.is_empty() {
+            self.spill.clear(); // The client has caught up.
+        }
         self.pull(context, budget)?;
         if self.backlog.is_empty() {
             if self.stream.is_none() {
@@ -401,13 +415,21 @@ impl Outgoing {
 
     /// Takes what the stream has, up to the limit.
     fn pull(&mut self, context: &mut Context<'_>, budget: &mut Budget) -> io::Result<()> {
+        let mut pulled = 0;
         while let Some(stream) = &mut self.stream {
             if self.spill.length >= SLOW_CLIENT_FILE_BYTES {
                 return Ok(());
             }
+            if pulled >= PULLED_BYTES_PER_POLL {
+                context.waker().wake_by_ref(); // There may be more, once others have had their turn.
+                return Ok(());
+            }
             match stream.poll_next(context) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Some(Ok(piece))) => self.accept(piece, budget)?,
+                Poll::Ready(Some(Ok(piece))) => {
+                    pulled += piece.length();
+                    self.accept(piece, budget)?;
+                }
                 Poll::Ready(Some(Err(failure))) => {
                     self.failure = Some(failure);
                     return Err(io::ErrorKind::ConnectionAborted.into());
