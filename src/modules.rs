@@ -9,7 +9,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // Tables that others look names up in: closed before whoever asks.
     &proxy::upstream::MODULE,
     // Rewrite.
-    &modules::rewrite::return_code::MODULE,
+    &modules::rewrite::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns
