@@ -8,6 +8,9 @@ use daemun_server::AnyModule;
 pub static MODULES: &[&dyn AnyModule] = &[
     // Tables that others look names up in: closed before whoever asks.
     &proxy::upstream::MODULE,
+    // Variables that are computed from others.
+    &modules::variable::map::MODULE,
+    &modules::variable::split_clients::MODULE,
     // Rewrite.
     &modules::rewrite::MODULE,
     // Precontent.

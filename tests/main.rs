@@ -7,6 +7,7 @@ mod crash; // a worker that dies costs its own requests
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
+mod maps; // variables that depend on others: map, split_clients
 mod pythons; // every CPython on the machine
 mod rewrite; // set, rewrite, if, return and what they capture
 mod static_files; // files, locations, errors and logs of the web server itself

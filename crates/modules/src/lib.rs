@@ -16,8 +16,10 @@
 //! | filters | `not_modified`, `headers`, `charset`, `range` | 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
 //! | log | `access_log` | |
 //!
-//! Modules in reading order: [`rewrite`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and
+//! Modules in reading order: [`variable`], [`rewrite`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and
 //! [`redirect`] are what several of them stand on.
+
+pub mod variable;
 
 pub mod rewrite;
 

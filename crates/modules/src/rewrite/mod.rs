@@ -46,7 +46,10 @@ const DIRECTIVES: &[Directive<Rewrite>] = &[
         arity: Arity::Between(1, 2),
         default: "none",
         help: "code [text|URL] | URL: ends the request; 444 closes the connection without an answer",
-        set: |conf, arguments| Ok(conf.program.push(Code::Return(return_code::read(arguments)?))),
+        set: |conf, arguments| {
+            conf.program.push(Code::Return(return_code::read(arguments)?));
+            Ok(())
+        },
     },
     Directive {
         name: "rewrite",
@@ -54,7 +57,10 @@ const DIRECTIVES: &[Directive<Rewrite>] = &[
         arity: Arity::Between(2, 3),
         default: "none",
         help: "regex replacement [last|break|redirect|permanent]: changes the path, or sends the client elsewhere",
-        set: |conf, arguments| Ok(conf.program.push(Code::Rewrite(Rule::read(arguments)?))),
+        set: |conf, arguments| {
+            conf.program.push(Code::Rewrite(Rule::read(arguments)?));
+            Ok(())
+        },
     },
     Directive {
         name: "break",
@@ -62,7 +68,10 @@ const DIRECTIVES: &[Directive<Rewrite>] = &[
         arity: Arity::Exactly(0),
         default: "none",
         help: "ends the rewriting of this block",
-        set: |conf, _| Ok(conf.program.push(Code::Break)),
+        set: |conf, _| {
+            conf.program.push(Code::Break);
+            Ok(())
+        },
     },
     Directive {
         name: "if",
