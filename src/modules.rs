@@ -18,6 +18,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns
     // a folder into a file before the file is looked for.
     &proxy::uwsgi_pass::MODULE,
+    &modules::content::empty_gif::MODULE,
+    &modules::content::random_index::MODULE,
     &modules::content::index::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and

@@ -1,5 +1,6 @@
 //! The command lines: daemun's own, nginx's and uWSGI's.
 
+mod build_facts;
 mod nginx;
 mod own;
 

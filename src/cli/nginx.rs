@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::build_facts;
 use super::{Mode, Request, Settings, Signal, VERSION};
 use crate::paths;
 
@@ -86,7 +87,10 @@ impl Options {
     fn request(self) -> Request {
         match self.version {
             Some(Version::Short) => return Request::Print(VERSION.to_owned()),
-            Some(Version::Long) => return Request::Print(format!("nginx version: nginx/1.31.4\n{VERSION}")),
+            Some(Version::Long) => {
+                let facts = build_facts::configure_arguments();
+                return Request::Print(format!("nginx version: nginx/1.31.4\n{VERSION}\n{facts}"));
+            }
             Some(Version::Help) => return Request::Print(HELP.to_owned()),
             None => {}
         }

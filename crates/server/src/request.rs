@@ -44,6 +44,8 @@ pub struct Request {
     pub is_internal: bool,
     /// Whether the connection may serve another request after this one.
     pub keep_alive: bool,
+    /// Whether the client sent it before it had the answer to the one before.
+    pub is_pipelined: bool,
     /// What has been sent.
     pub sent: Sent,
     /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
@@ -88,6 +90,7 @@ impl Request {
             error_status: None,
             is_internal: false,
             keep_alive: false,
+            is_pipelined: false,
             sent: Sent::default(),
             gateway_variables: Vec::new(),
             path_info: None,
@@ -109,6 +112,7 @@ impl Request {
         self.error_status = None;
         self.is_internal = false;
         self.keep_alive = false;
+        self.is_pipelined = false;
         self.sent.status = 0;
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;

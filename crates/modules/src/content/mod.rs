@@ -1,4 +1,6 @@
 //! The content phase: who answers.
 
+pub mod empty_gif;
 pub mod index;
+pub mod random_index;
 pub mod static_file;

@@ -46,6 +46,9 @@ pub struct Core {
     keepalive_timeout: Option<Duration>,
     keepalive_requests: Option<u64>,
     keepalive_header: Option<Duration>,
+    keepalive_time: Option<Duration>,
+    keepalive_disable: Option<KeepAliveDisable>,
+    max_headers: Option<u64>,
     sendfile: Option<bool>,
     tcp_nopush: Option<bool>,
     tcp_nodelay: Option<bool>,
@@ -86,6 +89,15 @@ pub enum ServerTokens {
     On,
     /// Name alone.
     Off,
+}
+
+/// `keepalive_disable`: browsers whose connections are closed after a request they are known to get wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepAliveDisable {
+    /// Old Internet Explorers, after a POST.
+    pub msie6: bool,
+    /// Safari on a Mac.
+    pub safari: bool,
 }
 
 /// `if_modified_since`.
@@ -137,6 +149,8 @@ mod defaults {
     pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
     pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
     pub const KEEPALIVE_REQUESTS: u64 = 1_000;
+    pub const KEEPALIVE_TIME: Duration = Duration::from_secs(3_600);
+    pub const MAX_HEADERS: u64 = 1_000;
     pub const OPEN_FILE_CACHE_VALID: Duration = Duration::from_secs(60);
     pub const LARGE_CLIENT_HEADER_BUFFERS: (u64, u64) = (4, 8 * 1024);
 }
@@ -148,8 +162,10 @@ impl Core {
         }
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
-            client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, sendfile, tcp_nopush, tcp_nodelay,
-            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn, recursive_error_pages, absolute_redirect,
+            client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, keepalive_time,
+            keepalive_disable, max_headers, sendfile, tcp_nopush, tcp_nodelay,
+            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn,
+            recursive_error_pages, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
     }
@@ -257,6 +273,24 @@ impl Core {
     #[must_use]
     pub fn keepalive_requests(&self) -> u64 {
         self.keepalive_requests.unwrap_or(defaults::KEEPALIVE_REQUESTS)
+    }
+
+    /// How long a connection may live and take another request.
+    #[must_use]
+    pub fn keepalive_time(&self) -> Duration {
+        self.keepalive_time.unwrap_or(defaults::KEEPALIVE_TIME)
+    }
+
+    /// Browsers whose connections are not kept.
+    #[must_use]
+    pub fn keepalive_disable(&self) -> KeepAliveDisable {
+        self.keepalive_disable.unwrap_or(KeepAliveDisable { msie6: true, safari: false })
+    }
+
+    /// Fields of one request head at most.
+    #[must_use]
+    pub fn max_headers(&self) -> u64 {
+        self.max_headers.unwrap_or(defaults::MAX_HEADERS)
     }
 
     /// Whether files go out by sendfile.
@@ -554,6 +588,32 @@ const DIRECTIVES: &[Directive<Core>] = &[
         |arguments: &Arguments<'_>| arguments.number(0, 0..=u64::MAX)
     ),
     entry!(
+        "keepalive_time",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "1h",
+        "time: how long one connection may take requests",
+        keepalive_time,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    Directive {
+        name: "keepalive_disable",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Between(1, 2),
+        default: "msie6",
+        help: "none|msie6|safari ...: browsers whose connections are not kept",
+        set: set_keepalive_disable,
+    },
+    entry!(
+        "max_headers",
+        HTTP_SERVER,
+        Arity::Exactly(1),
+        "1000",
+        "number: fields of one request head at most",
+        max_headers,
+        |arguments: &Arguments<'_>| arguments.number(0, 1..=u64::from(u32::MAX))
+    ),
+    entry!(
         "sendfile",
         WITH_IF,
         Arity::Flag,
@@ -798,6 +858,19 @@ fn set_keepalive_timeout(core: &mut Core, arguments: &mut Arguments<'_>) -> Resu
         core.keepalive_header = Some(arguments.time(1)?);
     }
     arguments.set_once(&mut core.keepalive_timeout, arguments.time(0)?)
+}
+
+fn set_keepalive_disable(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mut disable = KeepAliveDisable::default();
+    for index in 0..arguments.len() {
+        match arguments.text(index)? {
+            "none" => {}
+            "msie6" => disable.msie6 = true,
+            "safari" => disable.safari = true,
+            other => return Err(ArgumentError::new(Some(index), format!("invalid value \"{other}\""))),
+        }
+    }
+    arguments.set_once(&mut core.keepalive_disable, disable)
 }
 
 fn set_server_tokens(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {

@@ -13,7 +13,7 @@ mod table;
 mod walk;
 
 pub use build::{Build, BuildInput, PoolListener, build};
-pub use core::{CORE, Core, ErrorPage, IfModifiedSince, OpenFileCache, ServerTokens, WHOLE_PATH};
+pub use core::{CORE, Core, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, ServerTokens, WHOLE_PATH};
 pub use main_block::{Main, WorkerProcesses};
 pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};
 pub use walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed, walk};

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::input::Input;
 use super::timer::Deadline;
+use crate::clock;
 use crate::listener::{ListenerSetting, Protocol};
 use crate::runtime::ListenerId;
 use crate::thread;
@@ -28,6 +29,10 @@ pub struct Client {
     pub listener: ListenerId,
     /// Number of the connection within this process.
     pub serial: u64,
+    /// Monotonic time of its beginning in milliseconds.
+    pub started_ms: u64,
+    /// How long it may wait for its next request: `keepalive_timeout` of the location that answered last.
+    pub(crate) keepalive_timeout: Cell<Duration>,
     /// Requests served so far, the present one included.
     pub requests: Cell<u32>,
     /// The client's address as text; `unix:` over a unix socket.
@@ -72,6 +77,8 @@ impl Client {
             deadline: RefCell::default(),
             listener,
             serial: thread::next_connection_serial(),
+            started_ms: clock::monotonic_ms(),
+            keepalive_timeout: Cell::default(),
             requests: Cell::new(0),
             remote_address,
             remote_port,

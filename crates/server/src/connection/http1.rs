@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, target};
 
 use super::client::Client;
-use super::writer;
+use super::{keep_alive, writer};
 use crate::body::RequestBody;
 use crate::clock;
 use crate::edge::EdgeThread;
@@ -38,6 +38,7 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
 
 /// Sends the answer, writes the log, and readies the connection. False where it is at its end.
 pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, end: End) -> bool {
+    request.keep_alive = request.keep_alive && keep_alive::allows(request);
     let sent = match end {
         End::Answer(response) => writer::send(request, response).await,
         End::Close => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -51,6 +52,7 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
     }
     let timeout = request.core().client_body_timeout().min(LINGERING_TIMEOUT);
     if request.keep_alive && request.body.discard(client, timeout).await {
+        client.keepalive_timeout.set(request.core().keepalive_timeout());
         return true;
     }
     linger(client).await;
@@ -66,17 +68,18 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
     let core = Rc::clone(&runtime);
     let core = &core.location(default).core;
     let is_first = client.requests.get() == 0;
+    let is_pipelined = !is_first && client.has_pending_input();
     client.is_idle.set(!is_first);
-    client.set_deadline(if is_first { core.client_header_timeout() } else { core.keepalive_timeout() });
+    client.set_deadline(if is_first { core.client_header_timeout() } else { client.keepalive_timeout.get() });
     let (number, size) = core.large_client_header_buffers();
     let size = usize::try_from(size).unwrap_or(HEAD_BYTES_MAX);
     let limits = HeadLimits {
         request_line_bytes: size,
         header_line_bytes: size,
         head_bytes: size.saturating_mul(usize::try_from(number).unwrap_or(1)),
+        headers: usize::try_from(core.max_headers()).unwrap_or(usize::MAX),
         underscores_in_headers: core.underscores_in_headers(),
         ignore_invalid_headers: core.ignore_invalid_headers(),
-        ..HeadLimits::default()
     };
     let mut reading =
         HeadReader { client, edge, runtime, request: None, limits, header_timeout: core.client_header_timeout() };
@@ -86,6 +89,7 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
     let mut request = reading.request?;
     request.serial = thread::next_request_serial();
     request.started_ms = clock::monotonic_ms();
+    request.is_pipelined = is_pipelined;
     match result {
         Ok(()) => {
             client.requests.set(client.requests.get() + 1);
@@ -218,9 +222,7 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
     }
     let core = &runtime.location(request.location).core;
     request.body = RequestBody::announced(&request.client, request.head.framing(), request.head.expects_continue());
-    request.keep_alive = request.head.keep_alive()
-        && !core.keepalive_timeout().is_zero()
-        && u64::from(request.client.requests.get()) < core.keepalive_requests();
+    request.keep_alive = request.head.keep_alive();
     // As nginx: TRACE would show a script the fields it is not to see, and a tunnel is a forward proxy's business.
     if matches!(request.method(), Method::Trace | Method::Connect) {
         request.log(Level::Info, format_args!("client sent {} method", request.method().as_str()));

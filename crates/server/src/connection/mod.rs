@@ -3,6 +3,7 @@
 mod client;
 mod http1;
 pub(crate) mod input;
+mod keep_alive;
 mod timer;
 mod uwsgi;
 mod writer;

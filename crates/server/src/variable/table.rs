@@ -19,6 +19,10 @@ pub static CORE_VARIABLES: &[Variable] = &[
         name: "connection_requests",
         evaluate: |request, _, out| number(out, u64::from(request.client.requests.get())),
     },
+    Variable {
+        name: "connection_time",
+        evaluate: |request, _, out| seconds(out, clock::monotonic_ms().saturating_sub(request.client.started_ms)),
+    },
     Variable { name: "content_length", evaluate: content_length },
     Variable {
         name: "content_type",
@@ -35,13 +39,14 @@ pub static CORE_VARIABLES: &[Variable] = &[
         name: "is_args",
         evaluate: |request, _, out| put(out, if request.args.is_empty() { b"" } else { b"?" }),
     },
+    Variable {
+        name: "is_request_port",
+        evaluate: |request, _, out| put(out, if request.head.port().is_some() { b":" } else { b"" }),
+    },
     Variable { name: "msec", evaluate: |_, _, out| seconds(out, clock::unix_ms().unsigned_abs()) },
     Variable { name: "nginx_version", evaluate: |_, _, out| put(out, env!("CARGO_PKG_VERSION").as_bytes()) },
     Variable { name: "pid", evaluate: |_, _, out| number(out, u64::from(std::process::id())) },
-    Variable {
-        name: "pipe",
-        evaluate: |request, _, out| put(out, if request.client.has_pending_input() { b"p" } else { b"." }),
-    },
+    Variable { name: "pipe", evaluate: |request, _, out| put(out, if request.is_pipelined { b"p" } else { b"." }) },
     Variable { name: "query_string", evaluate: |request, _, out| put(out, &request.args) },
     Variable { name: "realpath_root", evaluate: |request, _, out| realpath(request, out) },
     Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.client.remote_address.as_bytes()) },
@@ -66,6 +71,10 @@ pub static CORE_VARIABLES: &[Variable] = &[
         evaluate: |request, _, out| number(out, request.head.octets() as u64 + request.body.octets_read()),
     },
     Variable { name: "request_method", evaluate: |request, _, out| put(out, request.method().as_str().as_bytes()) },
+    Variable {
+        name: "request_port",
+        evaluate: |request, _, out| request.head.port().is_none_or(|port| number(out, u64::from(port))),
+    },
     Variable { name: "request_scheme", evaluate: |request, _, out| put(out, request.client.scheme().as_bytes()) },
     Variable { name: "request_time", evaluate: |request, _, out| seconds(out, request.elapsed_ms()) },
     Variable { name: "request_uri", evaluate: |request, _, out| put(out, request.head.target()) },

@@ -1,0 +1,166 @@
+//! The http core beyond files: which connections are kept, what of a request head is refused, what clients are told.
+
+use std::time::Duration;
+
+use harness::{Connection, Ended, Port, Process, Request, Scratch, servers, wait_until};
+
+fn start(scratch: &Scratch, port: &Port, server: &str) -> Process {
+    let http =
+        format!("    server {{\n        listen {};\n        root SCRATCH/root;\n{server}\n    }}", port.address());
+    scratch.write("web.conf", servers::nginx_conf(&http));
+    scratch.make_folder("root");
+    servers::daemun_web(scratch, "web.conf", &port.address())
+}
+
+#[test]
+fn each_location_says_how_long_a_connection_is_kept() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(
+        &scratch,
+        &port,
+        "keepalive_requests 2;
+        location = /two { return 200 two; }
+        location = /four { keepalive_requests 4; return 200 four; }
+        location = /none { keepalive_timeout 0; return 200 none; }
+        location = /brief { keepalive_timeout 200ms; return 200 brief; }
+        location = /aged { keepalive_requests 9; keepalive_time 300ms; return 200 aged; }",
+    );
+    for (target, count) in [("/two", 2), ("/four", 4), ("/none", 1)] {
+        let mut connection = Connection::to(&port.address());
+        for request in 1..=count {
+            let expected = if request == count { "close" } else { "keep-alive" };
+            let response = connection.exchange(Request::get(target).octets());
+            assert_eq!(response.header("Connection"), Some(expected), "{target}, request {request}");
+        }
+        assert!(connection.rest().is_empty());
+    }
+    let mut brief = Connection::to(&port.address());
+    assert_eq!(brief.exchange(Request::get("/brief").octets()).header("Connection"), Some("keep-alive"));
+    assert!(brief.rest().is_empty());
+    let mut aged = Connection::to(&port.address());
+    assert_eq!(aged.exchange(Request::get("/aged").octets()).header("Connection"), Some("keep-alive"));
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(aged.exchange(Request::get("/aged").octets()).header("Connection"), Some("close"));
+}
+
+#[test]
+fn browsers_that_get_kept_connections_wrong_are_let_go() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(
+        &scratch,
+        &port,
+        "location = /default { return 200; }
+        location = /safari { keepalive_disable safari; return 200; }
+        location = /none { keepalive_disable none; return 200; }",
+    );
+    let old = "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.0)";
+    let safari = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_6_8) Version/5.1 Safari/534.59";
+    for (target, method, agent, expected) in [
+        ("/default", "POST", old, "close"),
+        ("/default", "GET", old, "keep-alive"),
+        ("/default", "POST", safari, "keep-alive"),
+        ("/safari", "GET", safari, "close"),
+        ("/safari", "POST", old, "keep-alive"),
+        ("/none", "POST", old, "keep-alive"),
+    ] {
+        let request = Request::new(method, target).header("Content-Length", "0").header("User-Agent", agent);
+        let response = Connection::to(&port.address()).exchange(request.octets());
+        assert_eq!(response.header("Connection"), Some(expected), "{method} {target} {agent}");
+    }
+}
+
+#[test]
+fn header_fields_are_counted_and_judged_as_the_server_says() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(
+        &scratch,
+        &port,
+        "max_headers 4;
+        underscores_in_headers on;
+        location / { return 200 \"$http_x_under\"; }",
+    );
+    let ask = |extra: &str| {
+        let mut connection = Connection::to(&port.address());
+        connection.exchange(format!("GET / HTTP/1.1\r\nHost: a.test\r\nX_Under: 1\r\nConnection: close\r\n{extra}\r\n"))
+    };
+    let fits = ask("A: 1\r\n");
+    assert_eq!((fits.status, fits.text().as_str()), (200, "1"));
+    assert_eq!(ask("A: 1\r\nB: 2\r\n").status, 400);
+}
+
+#[test]
+fn trace_and_connect_are_refused_at_once() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(&scratch, &port, "location / { return 200 reached; }");
+    for head in ["TRACE / HTTP/1.1\r\nHost: a.test\r\n\r\n", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n"] {
+        let mut connection = Connection::to(&port.address());
+        let response = connection.exchange(head);
+        assert_eq!((response.status, response.header("Connection")), (405, Some("close")), "{head}");
+        assert!(connection.rest().is_empty());
+    }
+}
+
+#[test]
+fn variables_of_connection_port_and_pipelining() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(
+        &scratch,
+        &port,
+        "location = /port { return 200 \"$host$is_request_port$request_port\"; }
+        location = /pipe { return 200 \"$pipe$connection_requests\"; }
+        location = /time { return 200 \"$connection_time\"; }",
+    );
+    for (host, expected) in [("a.test", "a.test"), ("a.test:81", "a.test:81"), ("a.test:", "a.test")] {
+        assert_eq!(Request::get("/port").host(host).send(&port.address()).text(), expected);
+    }
+    let mut connection = Connection::to(&port.address());
+    connection.send([Request::get("/pipe").octets(), Request::get("/pipe").octets()].concat());
+    assert_eq!((connection.response().text(), connection.response().text()), (".1".to_owned(), "p2".to_owned()));
+    std::thread::sleep(Duration::from_millis(150));
+    let text = connection.exchange(Request::get("/time").octets()).text();
+    let seconds: f64 = text.parse().expect("seconds with a point");
+    assert!((0.1..60.0).contains(&seconds), "{text}");
+}
+
+#[test]
+fn empty_gif_is_a_picture() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(&scratch, &port, "location = /dot { empty_gif; }");
+    let response = Request::get("/dot").send(&port.address());
+    assert_eq!((response.status, response.header("Content-Type")), (200, Some("image/gif")));
+    assert_eq!(response.header("Content-Length"), Some("43"));
+    assert_eq!(Request::new("POST", "/dot").header("Content-Length", "0").send(&port.address()).status, 405);
+    let time = response.header("Last-Modified").expect("a time").to_owned();
+    assert_eq!(Request::get("/dot").header("If-Modified-Since", &time).send(&port.address()).status, 304);
+}
+
+#[test]
+fn random_index_shows_every_file_of_a_folder_and_no_hidden_one() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    for name in ["a", "b", ".hidden"] {
+        scratch.write(&format!("root/any/{name}"), name);
+    }
+    scratch.make_folder("root/any/folder");
+    scratch.make_folder("root/none");
+    let _web = start(&scratch, &port, "location / { random_index on; }");
+    let mut seen = std::collections::BTreeSet::new();
+    wait_until("both files have been shown", || {
+        let response = Request::get("/any/").send(&port.address());
+        assert_eq!(response.status, 200);
+        seen.insert(response.text());
+        seen.len() == 2
+    });
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(Request::get("/none/").send(&port.address()).status, 403);
+    assert_eq!(Request::get("/absent/").send(&port.address()).status, 404);
+}
+
+#[test]
+fn version_tells_what_is_built() {
+    let scratch = Scratch::new();
+    let Ended { output, .. } = harness::servers::daemun(&scratch).arg("web").arg("-V").run();
+    assert!(output.starts_with("nginx version: nginx/1."), "{output}");
+    let arguments = output.lines().find(|line| line.starts_with("configure arguments: ")).expect("the line");
+    assert!(arguments.contains(" --with-http_random_index_module"), "{arguments}");
+    assert!(!arguments.contains("uwsgi"), "{arguments}");
+}
