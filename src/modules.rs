@@ -19,6 +19,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // a folder into a file before the file is looked for.
     &proxy::uwsgi_pass::MODULE,
     &modules::content::empty_gif::MODULE,
+    &modules::content::stub_status::MODULE,
     &modules::content::random_index::MODULE,
     &modules::content::index::MODULE,
     &modules::content::static_file::MODULE,

@@ -156,6 +156,37 @@ fn random_index_shows_every_file_of_a_folder_and_no_hidden_one() {
 }
 
 #[test]
+fn stub_status_counts_connections_by_what_they_are_at() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let _web = start(
+        &scratch,
+        &port,
+        "location = /status { stub_status; }
+        location = /variables { return 200 \"$connections_active $connections_reading $connections_writing $connections_waiting\"; }",
+    );
+    let mut connection = Connection::to(&port.address());
+    let mut ask = |target: &str| connection.exchange(Request::get(target).octets()).text();
+    wait_until("the probe of the start is gone", || ask("/variables") == "1 0 1 0");
+    let numbers = |text: &str| -> Vec<u64> { text.split_whitespace().filter_map(|word| word.parse().ok()).collect() };
+    let first = numbers(&ask("/status"));
+    let second = ask("/status");
+    assert!(second.starts_with("Active connections: 1 \nserver accepts handled requests\n "), "{second}");
+    assert!(second.ends_with(" \nReading: 0 Writing: 1 Waiting: 0 \n"), "{second}");
+    let [active, accepted, handled, requests, ..] = numbers(&second)[..] else { panic!("{second}") };
+    assert_eq!((active, accepted, handled, requests), (1, first[1], first[2], first[3] + 1));
+
+    let mut other = Connection::to(&port.address());
+    wait_until("the other connection waits", || ask("/variables") == "2 0 1 1");
+    other.send("GET /status HTTP/1.1\r\n");
+    wait_until("its head is being read", || ask("/variables") == "2 1 1 0");
+    other.send("Host: a.test\r\n\r\n");
+    assert_eq!(other.response().header("Content-Type"), Some("text/plain"));
+    wait_until("it waits again", || ask("/variables") == "2 0 1 1");
+    drop(other);
+    wait_until("it has gone", || ask("/variables") == "1 0 1 0");
+}
+
+#[test]
 fn version_tells_what_is_built() {
     let scratch = Scratch::new();
     let Ended { output, .. } = harness::servers::daemun(&scratch).arg("web").arg("-V").run();

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | rewrite | `rewrite` | one program per block: its directives run in the order in which they stand |
 //! | precontent | `try_files` | |
-//! | content | whatever passes requests on, `empty_gif`, `random_index`, `index`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
+//! | content | whatever passes requests on, `empty_gif`, `stub_status`, `random_index`, `index`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
 //! | filters | `not_modified`, `headers`, `charset`, `range` | 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
 //! | log | `access_log` | |
 //!

@@ -44,6 +44,8 @@ pub mod listener;
 
 pub mod log;
 
+pub mod statistics;
+
 pub mod clock;
 
 pub mod thread;

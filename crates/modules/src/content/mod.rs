@@ -4,3 +4,4 @@ pub mod empty_gif;
 pub mod index;
 pub mod random_index;
 pub mod static_file;
+pub mod stub_status;

@@ -17,6 +17,7 @@ use super::timer::Deadline;
 use crate::clock;
 use crate::listener::{ListenerSetting, Protocol};
 use crate::runtime::ListenerId;
+use crate::statistics::{Activity, Counted};
 use crate::thread;
 
 /// One client's connection. Handlers of its requests share it.
@@ -25,6 +26,8 @@ pub struct Client {
     stream: RefCell<Option<Stream>>,
     pub(crate) input: RefCell<Input>,
     deadline: RefCell<Deadline>,
+    /// Its place in the statistics, until it is closed.
+    counted: RefCell<Option<Counted>>,
     /// The listener it came in by.
     pub listener: ListenerId,
     /// Number of the connection within this process.
@@ -75,6 +78,7 @@ impl Client {
             stream: RefCell::new(Some(stream)),
             input: RefCell::default(),
             deadline: RefCell::default(),
+            counted: RefCell::new(Some(Counted::new())),
             listener,
             serial: thread::next_connection_serial(),
             started_ms: clock::monotonic_ms(),
@@ -215,9 +219,17 @@ impl Client {
         }
     }
 
+    /// Notes what the connection is at, for the statistics.
+    pub(crate) fn enter(&self, activity: Activity) {
+        if let Some(counted) = self.counted.borrow().as_ref() {
+            counted.enter(activity);
+        }
+    }
+
     /// Closes the socket. Whoever still holds the client can do nothing more with it.
     pub(crate) fn close(&self) {
         self.stream.take();
+        self.counted.take();
     }
 
     /// Small writes leave at once.

@@ -18,6 +18,7 @@ use crate::limits::{HEAD_BYTES_MAX, LINGERING_TIME, LINGERING_TIMEOUT};
 use crate::log::Level;
 use crate::request::Request;
 use crate::runtime::ThreadRuntime;
+use crate::statistics::Activity;
 use crate::thread;
 
 /// Serves a connection until it is closed.
@@ -52,6 +53,7 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
     }
     let timeout = request.core().client_body_timeout().min(LINGERING_TIMEOUT);
     if request.keep_alive && request.body.discard(client, timeout).await {
+        client.enter(Activity::Waiting);
         client.keepalive_timeout.set(request.core().keepalive_timeout());
         return true;
     }
@@ -86,6 +88,7 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
     let result = poll_fn(|context| reading.poll(context)).await;
     client.is_idle.set(false);
     client.clear_deadline();
+    client.enter(Activity::Writing);
     let mut request = reading.request?;
     request.serial = thread::next_request_serial();
     request.started_ms = clock::monotonic_ms();
@@ -185,6 +188,7 @@ impl HeadReader<'_> {
             Some(request) => request,
             None => {
                 self.client.has_begun.set(true);
+                self.client.enter(Activity::Reading);
                 if self.client.is_idle.replace(false) {
                     self.client.set_deadline(self.header_timeout);
                 }

@@ -17,6 +17,7 @@ use crate::engine;
 use crate::log::Level;
 use crate::request::Request;
 use crate::runtime::ThreadRuntime;
+use crate::statistics::Activity;
 use crate::thread;
 
 /// Serves a connection: one request.
@@ -26,10 +27,12 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
     client.set_deadline(runtime.location(settings).core.client_header_timeout());
     let mut request = new_request(&client, &runtime, &edge);
     request.serial = thread::next_request_serial();
+    client.enter(Activity::Reading);
     let result = read_packet(&client, &mut request).await;
     client.clear_deadline();
     request.started_ms = clock::monotonic_ms();
     client.requests.set(1);
+    client.enter(Activity::Writing);
     match result {
         Ok(()) => {
             let end = engine::handle(&mut request).await;
