@@ -187,6 +187,23 @@ fn stub_status_counts_connections_by_what_they_are_at() {
 }
 
 #[test]
+fn a_range_of_ports_is_a_listener_each() {
+    let scratch = Scratch::new();
+    let mut first = Port::reserve();
+    let mut second = Port::reserve();
+    while second.number() != first.number() + 1 {
+        first = std::mem::replace(&mut second, Port::reserve());
+    }
+    let number = first.number();
+    let listen = format!("listen 127.0.0.1:{number}-{}; return 200 $server_port;", number + 1);
+    scratch.write("web.conf", servers::nginx_conf(&format!("server {{ {listen} }}")));
+    let _web = servers::daemun_web(&scratch, "web.conf", &first.address());
+    for port in [&first, &second] {
+        assert_eq!(Request::get("/").send(&port.address()).text(), port.number().to_string());
+    }
+}
+
+#[test]
 fn version_tells_what_is_built() {
     let scratch = Scratch::new();
     let Ended { output, .. } = harness::servers::daemun(&scratch).arg("web").arg("-V").run();

@@ -1,6 +1,7 @@
 //! The arguments of `listen`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use daemun_conf::{ArgumentError, Arguments};
@@ -94,44 +95,52 @@ fn parse_addresses(text: &str) -> Result<Vec<ListenAddress>, String> {
         return Ok(vec![ListenAddress::Unix(PathBuf::from(path))]);
     }
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let one = |address, port| Ok(vec![ListenAddress::Tcp(SocketAddr::new(address, port))]);
-    if text.bytes().all(|octet| octet.is_ascii_digit()) {
-        return one(any, parse_port(text)?);
+    let all = |address, ports: RangeInclusive<u16>| {
+        Ok(ports.map(|port| ListenAddress::Tcp(SocketAddr::new(address, port))).collect())
+    };
+    if text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'-') {
+        return all(any, parse_ports(text, text)?);
     }
-    let (host, port) = split_host(text)?;
+    let (host, ports) = split_host(text)?;
     if host == "*" {
-        return one(any, port);
+        return all(any, ports);
     }
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let address: Ipv6Addr =
             inner.parse().map_err(|_| format!("invalid IPv6 address in \"{text}\" of the \"listen\" directive"))?;
-        return one(IpAddr::V6(address), port);
+        return all(IpAddr::V6(address), ports);
     }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return one(IpAddr::V4(address), port);
+        return all(IpAddr::V4(address), ports);
     }
-    let resolved = (host, port)
+    let resolved = (host, *ports.start())
         .to_socket_addrs()
         .map_err(|_| format!("host not found in \"{text}\" of the \"listen\" directive"))?;
-    Ok(resolved.map(ListenAddress::Tcp).collect())
+    let addresses: Vec<_> = resolved.map(|address| address.ip()).collect();
+    let on = |port| addresses.iter().map(move |address| ListenAddress::Tcp(SocketAddr::new(*address, port)));
+    Ok(ports.flat_map(on).collect())
 }
 
-fn split_host(text: &str) -> Result<(&str, u16), String> {
+fn split_host(text: &str) -> Result<(&str, RangeInclusive<u16>), String> {
     let bracket_end = text.rfind(']').map_or(0, |at| at + 1);
     match text[bracket_end..].rfind(':') {
         Some(at) => {
             let at = bracket_end + at;
-            Ok((&text[..at], parse_port(&text[at + 1..])?))
+            Ok((&text[..at], parse_ports(&text[at + 1..], text)?))
         }
-        None => Ok((text, 80)),
+        None => Ok((text, 80..=80)),
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| format!("invalid port in \"{text}\" of the \"listen\" directive"))
+/// One port, or `first-last`; `text` is the whole argument.
+fn parse_ports(ports: &str, text: &str) -> Result<RangeInclusive<u16>, String> {
+    let parse = |port: &str| port.parse().ok().filter(|port| *port > 0);
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    match (parse(first), parse(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        (Some(_), Some(_)) => Err(format!("invalid port range in \"{text}\" of the \"listen\" directive")),
+        _ => Err(format!("invalid port in \"{text}\" of the \"listen\" directive")),
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +153,9 @@ mod tests {
             parse_addresses(text).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(shown("80").as_deref(), Ok("0.0.0.0:80"));
+        assert_eq!(shown("8080-8082").as_deref(), Ok("0.0.0.0:8080 0.0.0.0:8081 0.0.0.0:8082"));
+        assert_eq!(shown("[::1]:80-81").as_deref(), Ok("[::1]:80 [::1]:81"));
+        assert_eq!(shown("127.0.0.1:8080-8080").as_deref(), Ok("127.0.0.1:8080"));
         assert_eq!(shown("*:8080").as_deref(), Ok("0.0.0.0:8080"));
         assert_eq!(shown("127.0.0.1").as_deref(), Ok("127.0.0.1:80"));
         assert_eq!(shown("[::]:80").as_deref(), Ok("[::]:80"));
@@ -151,6 +163,8 @@ mod tests {
         assert_eq!(shown("unix:/tmp/x.sock").as_deref(), Ok("unix:/tmp/x.sock"));
         assert_eq!(shown("unix:///tmp/x.sock").as_deref(), Ok("unix:/tmp/x.sock"));
         assert!(shown("0").is_err());
+        assert!(shown("127.0.0.1:81-80").is_err());
+        assert!(shown("80-").is_err());
         assert!(shown("127.0.0.1:99999").is_err());
         assert!(shown("[zz]:80").is_err());
         assert!(shown("unix:").is_err());
