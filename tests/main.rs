@@ -6,6 +6,7 @@ mod config_errors; // a wrong configuration is refused in its place, before anyt
 mod crash; // a worker that dies costs its own requests
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
+mod gzip; // compressed answers, as nginx compresses them
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod pythons; // every CPython on the machine
 mod static_files; // files, locations, errors and logs of the web server itself

@@ -1,5 +1,6 @@
 //! A request: what the client sent, where it was routed, what has become of it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -47,8 +48,19 @@ pub struct Request {
     pub sent: Sent,
     /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
     pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Octets before and after compression, when the answer was compressed.
+    pub compressed: Option<Rc<Compressed>>,
     /// The path within the application's mount, when a content handler split it.
     pub path_info: Option<Vec<u8>>,
+}
+
+/// What a compressing filter has taken in and given out so far, in octets.
+#[derive(Default, Debug)]
+pub struct Compressed {
+    /// Octets in.
+    pub raw: Cell<u64>,
+    /// Octets out.
+    pub coded: Cell<u64>,
 }
 
 /// What has been sent of the answer, for the log.
@@ -87,6 +99,7 @@ impl Request {
             keep_alive: false,
             sent: Sent::default(),
             gateway_variables: Vec::new(),
+            compressed: None,
             path_info: None,
         })
     }
@@ -110,6 +123,7 @@ impl Request {
         self.sent.body_bytes = 0;
         self.sent.headers.clear();
         self.gateway_variables.clear();
+        self.compressed = None;
         self.path_info = None;
     }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
 use daemun_http::StatusCode;
 
-use super::setter;
-use super::{Build, HTTP_SERVER_LOCATION, inherit};
+use super::{Build, GzipClients, HTTP_SERVER_LOCATION, gzip_clients, inherit, setter};
 use crate::log::{ErrorLog, Level};
 use crate::module::Module;
 use crate::variable::Template;
@@ -70,6 +69,8 @@ pub struct Core {
     open_file_cache_min_uses: Option<u64>,
     open_file_cache_errors: Option<bool>,
     large_client_header_buffers: Option<(u64, u64)>,
+    /// Which clients take gzip.
+    pub gzip_clients: GzipClients,
     error_log: Option<Arc<Vec<ErrorLogSetting>>>,
     /// Filled when the logs are known.
     opened_error_log: OnceLock<ErrorLog>,
@@ -151,6 +152,7 @@ impl Core {
             server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
+        GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the signature of every module's finish")]
@@ -734,6 +736,38 @@ const DIRECTIVES: &[Directive<Core>] = &[
         default: "4 8k",
         help: "number size: longest request line and field; the head is at most number * size",
         set: set_large_client_header_buffers,
+    },
+    Directive {
+        name: "gzip_disable",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "none",
+        help: "regex ... | msie6: clients by their User-Agent that do not take gzip, whatever they say",
+        set: gzip_clients::set_disable,
+    },
+    Directive {
+        name: "gzip_http_version",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "1.1",
+        help: "1.0|1.1: the oldest version of HTTP whose clients take gzip",
+        set: gzip_clients::set_http_version,
+    },
+    Directive {
+        name: "gzip_proxied",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "off",
+        help: "off | any | expired | no-cache | no-store | private | no_last_modified | no_etag | auth ...: answers in gzip for requests with Via",
+        set: gzip_clients::set_proxied,
+    },
+    Directive {
+        name: "gzip_vary",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "off",
+        help: "on|off: Vary: Accept-Encoding on answers that gzip, gzip_static or gunzip would change for others",
+        set: gzip_clients::set_vary,
     },
     Directive {
         name: "error_log",

@@ -5,6 +5,7 @@
 
 mod build;
 mod core;
+mod gzip_clients;
 pub mod listen;
 mod main_block;
 mod server_block;
@@ -14,6 +15,7 @@ mod walk;
 
 pub use build::{Build, BuildInput, PoolListener, build};
 pub use core::{CORE, Core, ErrorPage, IfModifiedSince, OpenFileCache, ServerTokens, WHOLE_PATH};
+pub use gzip_clients::GzipClients;
 pub use main_block::{Main, WorkerProcesses};
 pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};
 pub use walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed, walk};
