@@ -16,6 +16,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // a folder into a file before the file is looked for.
     &proxy::uwsgi_pass::MODULE,
     &modules::content::index::MODULE,
+    &modules::content::gzip_static::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and
     // what it makes of it, 304 or 412, gets the fields of that status; a range that cannot be is refused before charset, which
@@ -25,6 +26,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // recodes nothing, so that gzip may stand before it, where nginx has it behind.
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
+    &modules::filter::gunzip::MODULE,
     &modules::filter::gzip::MODULE,
     &modules::filter::range::REFUSAL,
     &modules::filter::charset::MODULE,

@@ -13,7 +13,7 @@
 //! | rewrite | `return_code` | |
 //! | precontent | `try_files` | |
 //! | content | whatever passes requests on, `index`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
-//! | filters | `not_modified`, `headers`, `gzip`, `charset`, `range` | compressed answers have no ranges; 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
+//! | filters | `not_modified`, `headers`, `gunzip`, `gzip`, `charset`, `range` | compressed answers have no ranges; 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
 //! | log | `access_log` | |
 //!
 //! Modules in reading order: [`rewrite`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and

@@ -48,6 +48,8 @@ pub struct Request {
     pub sent: Sent,
     /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
     pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether another client would have got the answer in another coding, as `Vary` tells.
+    pub varies_by_coding: bool,
     /// Octets before and after compression, when the answer was compressed.
     pub compressed: Option<Rc<Compressed>>,
     /// The path within the application's mount, when a content handler split it.
@@ -99,6 +101,7 @@ impl Request {
             keep_alive: false,
             sent: Sent::default(),
             gateway_variables: Vec::new(),
+            varies_by_coding: false,
             compressed: None,
             path_info: None,
         })
@@ -123,6 +126,7 @@ impl Request {
         self.sent.body_bytes = 0;
         self.sent.headers.clear();
         self.gateway_variables.clear();
+        self.varies_by_coding = false;
         self.compressed = None;
         self.path_info = None;
     }

@@ -1,6 +1,7 @@
 //! What answers go through on their way out. The order is the program's list of modules; see the crate's documentation.
 
 pub mod charset;
+pub mod gunzip;
 pub mod gzip;
 pub mod headers;
 pub mod not_modified;
