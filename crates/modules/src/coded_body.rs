@@ -8,6 +8,9 @@ use daemun_server::response::{Body, BodyError, BodyStream, FilePart, Piece};
 
 /// Turns octets into others, bit by bit.
 pub trait Coder {
+    /// Octets taken at once at most: what comes of them is held in memory whole.
+    const TAKEN_BYTES: usize = STRETCH_BYTES;
+
     /// Takes all of `octets` and appends what comes of them to `out`, as far as it is ready.
     ///
     /// # Errors
@@ -52,18 +55,22 @@ impl<C: Coder + 'static> CodedBody<C> {
         Body::Stream(Box::new(Self { coder, here, stream, is_held_back: false, is_done: false, owes_turn: false }))
     }
 
-    /// Codes the next stretch of what is here, [`STRETCH_BYTES`] at most of bytes and files.
+    /// Codes the next stretch of what is here, [`Coder::TAKEN_BYTES`] at most.
     fn code_next(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), BodyError> {
         self.is_held_back = true;
         match piece {
             Piece::Bytes(mut bytes) => {
-                let first = bytes.split_to(bytes.len().min(STRETCH_BYTES));
+                let first = bytes.split_to(bytes.len().min(C::TAKEN_BYTES));
                 self.put_back(Piece::Bytes(bytes));
                 self.coder.push(&first, out)
             }
+            Piece::Lease(lease) if lease.octets().len() > C::TAKEN_BYTES => {
+                self.put_back(Piece::Bytes(Bytes::copy_from_slice(lease.octets())));
+                Ok(())
+            }
             Piece::Lease(lease) => self.coder.push(lease.octets(), out),
             Piece::File(mut part) => {
-                let octets = read(&part)?;
+                let octets = read(&part, C::TAKEN_BYTES)?;
                 part.offset += octets.len() as u64;
                 part.length -= octets.len() as u64;
                 self.put_back(Piece::File(part));
@@ -149,8 +156,8 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
 }
 
 /// Reads a file's next stretch. It is in the page cache as a rule: waiting for a disk is what sendfile would do, too.
-fn read(part: &FilePart) -> Result<Vec<u8>, BodyError> {
-    let wanted = usize::try_from(part.length).unwrap_or(usize::MAX).min(STRETCH_BYTES);
+fn read(part: &FilePart, most: usize) -> Result<Vec<u8>, BodyError> {
+    let wanted = usize::try_from(part.length).unwrap_or(usize::MAX).min(most);
     let mut octets = vec![0; wanted];
     let failed = |reason: String| BodyError::Unreadable(reason);
     let count = rustix::io::pread(&part.file.descriptor, &mut octets, part.offset)

@@ -72,6 +72,9 @@ impl Unpacker {
 }
 
 impl Coder for Unpacker {
+    /// A thousandfold may come of it.
+    const TAKEN_BYTES: usize = 4 * 1024;
+
     fn push(&mut self, mut octets: &[u8], out: &mut Vec<u8>) -> Result<(), BodyError> {
         loop {
             out.reserve(OUTPUT_BYTES);
