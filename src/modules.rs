@@ -10,6 +10,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &proxy::upstream::MODULE,
     // Rewrite.
     &modules::rewrite::return_code::MODULE,
+    // Access.
+    &modules::access::access::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns

@@ -1,5 +1,6 @@
 //! Black-box tests, one file per feature: real processes, real sockets, real peers.
 
+mod access; // allow, deny, satisfy, limit_except
 mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound

@@ -11,15 +11,18 @@
 //! | phase | order | reason |
 //! |---|---|---|
 //! | rewrite | `return_code` | |
+//! | access | `access` | an address is judged before anything dearer |
 //! | precontent | `try_files` | |
 //! | content | whatever passes requests on, `index`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
 //! | filters | `not_modified`, `headers`, `charset`, `range` | 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
 //! | log | `access_log` | |
 //!
-//! Modules in reading order: [`rewrite`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and
+//! Modules in reading order: [`rewrite`], [`access`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and
 //! [`redirect`] are what several of them stand on.
 
 pub mod rewrite;
+
+pub mod access;
 
 pub mod precontent;
 
@@ -30,6 +33,8 @@ pub mod filter;
 pub mod log;
 
 pub mod open_file;
+
+mod network;
 
 mod open_file_cache;
 

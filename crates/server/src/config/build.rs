@@ -10,7 +10,7 @@ use daemun_net::{BindOptions, ListenAddress};
 
 use super::core::{CORE, Core, ErrorLogSetting};
 use super::listen::{Listen, default_listen};
-use super::walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed};
+use super::walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed};
 use crate::backend::{BackendId, SocketName};
 use crate::listener::{ListenerSetting, Protocol};
 use crate::log::{ErrorLog, Level, LogFile};
@@ -69,7 +69,8 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER` or `LOCATION`.
+    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER`, `LOCATION` or
+    /// `LIMIT_EXCEPT`.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context
@@ -276,6 +277,11 @@ impl Builder<'_> {
         let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
         let id = self.location(block.name.clone(), is_regex, &scope);
+        if let Some(LimitExcept { methods, scope: limited }) = block.limit_except {
+            let limited = self.close(Context::LIMIT_EXCEPT, Some(&scope), limited);
+            let limited = self.location(block.name.clone(), is_regex, &limited);
+            self.locations[id.0 as usize].limit_except = Some((methods, limited));
+        }
         match block.matcher {
             Some(matcher) => {
                 if is_duplicate(entries, &matcher) {
@@ -302,7 +308,7 @@ impl Builder<'_> {
         for (module, settings) in self.modules.iter().zip(&scope[1..]) {
             module.plan(settings, &mut plan, &mut filters);
         }
-        self.push_location(Location { name, is_regex, core: core_of(&scope[0]), plan, filters })
+        self.push_location(Location { name, is_regex, core: core_of(&scope[0]), plan, filters, limit_except: None })
     }
 
     fn push_location(&mut self, location: Location) -> LocationId {
@@ -368,6 +374,7 @@ impl Builder<'_> {
             core: Arc::clone(&core),
             plan,
             filters: Vec::new(),
+            limit_except: None,
         });
         let settings = self.push_location(Location {
             name: String::new(),
@@ -375,6 +382,7 @@ impl Builder<'_> {
             core,
             plan: Plan::default(),
             filters: Vec::new(),
+            limit_except: None,
         });
         let matcher = Matcher::Prefix { name: String::new(), is_final: true };
         let tree = LocationTree::new(vec![(matcher, location, None)]);

@@ -58,6 +58,7 @@ pub struct Core {
     merge_slashes: Option<bool>,
     log_not_found: Option<bool>,
     recursive_error_pages: Option<bool>,
+    satisfy: Option<Satisfy>,
     absolute_redirect: Option<bool>,
     port_in_redirect: Option<bool>,
     server_name_in_redirect: Option<bool>,
@@ -85,6 +86,15 @@ pub enum ServerTokens {
     On,
     /// Name alone.
     Off,
+}
+
+/// `satisfy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Satisfy {
+    /// Every step of the access phase must let the request in.
+    All,
+    /// One is enough.
+    Any,
 }
 
 /// `if_modified_since`.
@@ -148,7 +158,7 @@ impl Core {
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
             client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, sendfile, tcp_nopush, tcp_nodelay,
-            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, absolute_redirect,
+            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, satisfy, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
     }
@@ -316,6 +326,12 @@ impl Core {
     #[must_use]
     pub fn recursive_error_pages(&self) -> bool {
         self.recursive_error_pages.unwrap_or(false)
+    }
+
+    /// How many steps of the access phase must let a request in.
+    #[must_use]
+    pub fn satisfy(&self) -> Satisfy {
+        self.satisfy.unwrap_or(Satisfy::All)
     }
 
     /// Whether `Location` has scheme and host.
@@ -628,6 +644,15 @@ const DIRECTIVES: &[Directive<Core>] = &[
         "on|off: an error page may lead to another",
         recursive_error_pages,
         |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "satisfy",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "all",
+        "all|any: whether every access module must allow a request, or one",
+        satisfy,
+        |arguments: &Arguments<'_>| arguments.choice(0, &[("all", Satisfy::All), ("any", Satisfy::Any)])
     ),
     entry!(
         "absolute_redirect",

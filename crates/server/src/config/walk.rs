@@ -1,6 +1,7 @@
 //! Walks the tree: each directive is found in the table, checked, and given to whoever reads it.
 
 use daemun_conf::{Arguments, Context, Diagnostic, Node, Span, check_directive, unknown_directive};
+use daemun_http::Method;
 use fancy_regex::Regex;
 
 use super::core::CORE;
@@ -66,6 +67,16 @@ pub struct LocationBlock {
     pub scope: Scope,
     /// Locations within it.
     pub locations: Vec<LocationBlock>,
+    /// Its `limit_except` block.
+    pub limit_except: Option<LimitExcept>,
+}
+
+/// A `limit_except` block.
+pub struct LimitExcept {
+    /// Methods that it lets be.
+    pub methods: Vec<Method>,
+    /// Settings of all others.
+    pub scope: Scope,
 }
 
 /// Reads a tree with the directives of `table`, whose numbers name `modules`.
@@ -173,8 +184,14 @@ impl Walk<'_> {
             }
         };
         let is_prefix = matches!(matcher, Some(Matcher::Prefix { .. }));
-        let mut location =
-            LocationBlock { matcher, name, span: node.name.span, scope: Scope::default(), locations: Vec::new() };
+        let mut location = LocationBlock {
+            matcher,
+            name,
+            span: node.name.span,
+            scope: Scope::default(),
+            locations: Vec::new(),
+            limit_except: None,
+        };
         for child in node.children() {
             match self.find(child, Context::LOCATION) {
                 Some(Reader::Structure(Structure::Location)) => {
@@ -182,11 +199,38 @@ impl Walk<'_> {
                     let nested = self.location(child, Some(prefix.unwrap_or_default()), depth + 1);
                     location.locations.extend(nested);
                 }
+                Some(Reader::Structure(Structure::LimitExcept)) => {
+                    if location.limit_except.is_some() {
+                        self.duplicate(child);
+                    }
+                    location.limit_except = Some(self.limit_except(child));
+                }
                 Some(Reader::Module(module, index)) => self.set_module(child, module, index, &mut location.scope),
                 _ => {}
             }
         }
         Some(location)
+    }
+
+    fn limit_except(&mut self, node: &Node) -> LimitExcept {
+        let mut methods = Vec::new();
+        for word in &node.args {
+            match Method::of(word.text.to_ascii_uppercase().as_bytes()) {
+                Some(Method::Get) => methods.extend([Method::Get, Method::Head]),
+                Some(Method::Extension(_) | Method::Trace | Method::Connect) | None => {
+                    let message = format!("invalid method \"{}\"", word.text);
+                    self.diagnostics.push(Diagnostic::error(word.span, message));
+                }
+                Some(method) => methods.push(method),
+            }
+        }
+        let mut scope = Scope::default();
+        for child in node.children() {
+            if let Some(Reader::Module(module, index)) = self.find(child, Context::LIMIT_EXCEPT) {
+                self.set_module(child, module, index, &mut scope);
+            }
+        }
+        LimitExcept { methods, scope }
     }
 
     /// Looks a directive up and checks its place and arguments; what is not built is said here.

@@ -44,10 +44,10 @@ pub static CORE_VARIABLES: &[Variable] = &[
     },
     Variable { name: "query_string", evaluate: |request, _, out| put(out, &request.args) },
     Variable { name: "realpath_root", evaluate: |request, _, out| realpath(request, out) },
-    Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.client.remote_address.as_bytes()) },
+    Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.remote.address.as_bytes()) },
     Variable {
         name: "remote_port",
-        evaluate: |request, _, out| request.client.remote_port.is_some_and(|port| number(out, u64::from(port))),
+        evaluate: |request, _, out| request.remote.port.is_some_and(|port| number(out, u64::from(port))),
     },
     Variable { name: "remote_user", evaluate: remote_user },
     Variable { name: "request", evaluate: |request, _, out| put(out, request.head.request_line()) },

@@ -1,0 +1,3 @@
+//! The access phase: who may.
+
+pub mod access;
