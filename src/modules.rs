@@ -12,6 +12,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::rewrite::return_code::MODULE,
     // Access.
     &modules::access::access::MODULE,
+    &modules::access::auth_basic::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns

@@ -104,7 +104,7 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
         if *phase > Phase::Access
             && let Some(status) = gate.refusal.take()
         {
-            return gate.refuse(status, request);
+            return gate.refuse(status, request).await;
         }
         let mut outcome = match step.run(request) {
             Some(outcome) => outcome,
@@ -113,11 +113,26 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
         if is_access && gate.is_any {
             outcome = gate.judge(outcome, request);
         }
-        if !matches!(outcome, Outcome::Continue | Outcome::Allow) {
-            return outcome;
+        match outcome {
+            Outcome::Continue | Outcome::Allow => {}
+            Outcome::Finish(StatusCode::UNAUTHORIZED) if is_access => return delay_unauthorized(request).await,
+            outcome => return outcome,
         }
     }
-    gate.refusal.map_or(Outcome::Continue, |status| gate.refuse(status, request))
+    match gate.refusal {
+        Some(status) => gate.refuse(status, request).await,
+        None => Outcome::Continue,
+    }
+}
+
+/// 401, once `auth_delay` has passed.
+async fn delay_unauthorized(request: &Request) -> Outcome {
+    let delay = request.core().auth_delay();
+    if !delay.is_zero() {
+        request.log(Level::Info, format_args!("delaying unauthorized request"));
+        tokio::time::sleep(delay).await;
+    }
+    Outcome::Finish(StatusCode::UNAUTHORIZED)
 }
 
 /// What the access phase has come to: under `satisfy any` one step that allows is enough, and a refusal waits for it.
@@ -147,7 +162,10 @@ impl Gate {
         }
     }
 
-    fn refuse(&self, status: StatusCode, request: &Request) -> Outcome {
+    async fn refuse(&self, status: StatusCode, request: &Request) -> Outcome {
+        if status == StatusCode::UNAUTHORIZED {
+            return delay_unauthorized(request).await;
+        }
         if status == StatusCode::FORBIDDEN {
             request.log(Level::Error, format_args!("access forbidden by rule"));
         }

@@ -1,3 +1,7 @@
 //! The access phase: who may.
 
 pub mod access;
+
+pub mod auth_basic;
+
+mod password;

@@ -28,6 +28,8 @@ pub struct BuildInput {
     pub modules: &'static [&'static dyn AnyModule],
     /// Where relative paths begin.
     pub prefix: PathBuf,
+    /// Where the main file is, and where paths of some directives begin.
+    pub configuration_folder: PathBuf,
     /// Where the error log is until the configuration says otherwise; `None` is stderr.
     pub error_log: Option<PathBuf>,
     /// Where large bodies wait unless `client_body_temp_path` says otherwise.
@@ -55,6 +57,7 @@ pub struct PoolListener {
 /// What [`crate::module::Module::finish`] may ask for.
 pub struct Build<'a> {
     prefix: &'a Path,
+    configuration_folder: &'a Path,
     error_log: Option<&'a Path>,
     body_folder: &'a Path,
     backends: &'a HashMap<SocketName, BackendId>,
@@ -118,6 +121,14 @@ impl Build<'_> {
         }
     }
 
+    /// As [`Build::make_absolute`], below the folder of the main file.
+    pub fn make_absolute_beside_configuration(&self, path: &mut Template) {
+        if path.begins_relative() {
+            let folder = self.prefix.join(self.configuration_folder);
+            path.prepend(format!("{}/", folder.display().to_string().trim_end_matches('/')).as_bytes());
+        }
+    }
+
     /// The pool that listens on `socket`.
     #[must_use]
     pub fn backend(&self, socket: &SocketName) -> Option<BackendId> {
@@ -172,10 +183,21 @@ impl Build<'_> {
 /// # Errors
 /// All that is wrong; warnings among them where there is at least one error.
 pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let BuildInput { mut typed, modules, prefix, error_log, body_folder, backends, pool_listeners, opens_logs } = input;
+    let BuildInput {
+        mut typed,
+        modules,
+        prefix,
+        configuration_folder,
+        error_log,
+        body_folder,
+        backends,
+        pool_listeners,
+        opens_logs,
+    } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
     let build = Build {
         prefix: &prefix,
+        configuration_folder: &configuration_folder,
         error_log: error_log.as_deref(),
         body_folder: &body_folder,
         backends: &backends,

@@ -59,6 +59,7 @@ pub struct Core {
     log_not_found: Option<bool>,
     recursive_error_pages: Option<bool>,
     satisfy: Option<Satisfy>,
+    auth_delay: Option<Duration>,
     absolute_redirect: Option<bool>,
     port_in_redirect: Option<bool>,
     server_name_in_redirect: Option<bool>,
@@ -158,7 +159,7 @@ impl Core {
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
             client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, sendfile, tcp_nopush, tcp_nodelay,
-            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, satisfy, absolute_redirect,
+            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, satisfy, auth_delay, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
     }
@@ -332,6 +333,12 @@ impl Core {
     #[must_use]
     pub fn satisfy(&self) -> Satisfy {
         self.satisfy.unwrap_or(Satisfy::All)
+    }
+
+    /// How long an answer 401 waits, so that guessing takes time.
+    #[must_use]
+    pub fn auth_delay(&self) -> Duration {
+        self.auth_delay.unwrap_or_default()
     }
 
     /// Whether `Location` has scheme and host.
@@ -644,6 +651,15 @@ const DIRECTIVES: &[Directive<Core>] = &[
         "on|off: an error page may lead to another",
         recursive_error_pages,
         |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "auth_delay",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "0s",
+        "time: how long an answer 401 waits, against guessing",
+        auth_delay,
+        |arguments: &Arguments<'_>| arguments.time(0)
     ),
     entry!(
         "satisfy",
