@@ -8,10 +8,12 @@ use daemun_server::AnyModule;
 pub static MODULES: &[&dyn AnyModule] = &[
     // Tables that others look names up in: closed before whoever asks.
     &proxy::upstream::MODULE,
+    // Post-read.
+    &modules::post_read::real_ip::MODULE,
     // Rewrite.
     &modules::rewrite::return_code::MODULE,
     // Access.
-    &modules::access::access::MODULE,
+    &modules::access::address::MODULE,
     &modules::access::auth_basic::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,

@@ -133,6 +133,9 @@ fn refuse_file(path: &Path, error: &io::Error, request: &Request) -> Outcome {
 /// Names and their kept passwords, in the order of the file.
 type Users = Vec<(String, String)>;
 
+/// User files that were read, each with its state at that time.
+type KnownFiles = HashMap<Box<Path>, (Stamp, Rc<Users>)>;
+
 /// What tells that a file has not changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
@@ -156,7 +159,7 @@ impl Stamp {
 /// The users of a file, read again when the file is another.
 fn read_users(path: &Path) -> io::Result<Rc<Users>> {
     thread_local! {
-        static KNOWN: RefCell<HashMap<Box<Path>, (Stamp, Rc<Users>)>> = RefCell::default();
+        static KNOWN: RefCell<KnownFiles> = RefCell::default();
     }
     let stamp = Stamp::of(&fs::metadata(path)?);
     KNOWN.with_borrow_mut(|known| {

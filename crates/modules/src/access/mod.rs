@@ -1,6 +1,6 @@
 //! The access phase: who may.
 
-pub mod access;
+pub mod address;
 
 pub mod auth_basic;
 
