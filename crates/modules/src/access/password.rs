@@ -2,7 +2,7 @@
 
 use blowfish::Blowfish;
 use daemun_http::credentials::decode_base64;
-use md5::Md5;
+use md_5::Md5;
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha1::{Digest, Sha1};
 
