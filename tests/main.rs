@@ -9,8 +9,10 @@ mod crash; // a worker that dies costs its own requests
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
+mod maps; // variables that depend on others: map, split_clients
 mod pythons; // every CPython on the machine
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
+mod rewrite; // set, rewrite, if, return and what they capture
 mod static_files; // files, locations, errors and logs of the web server itself
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
 mod uwsgi_socket; // the uwsgi protocol, spoken by anybody

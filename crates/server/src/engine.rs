@@ -18,12 +18,16 @@ use crate::runtime::ThreadRuntime;
 
 /// Where the request stands.
 enum Stage {
-    /// The phases of the server.
+    /// The phases of the server, once for a request.
     Server,
+    /// The server's rewrites, after an internal redirect.
+    ServerRewrite,
     /// The location is looked for.
     FindLocation,
-    /// The phases of the location.
+    /// The rewrites of the location.
     Location,
+    /// The other phases of the location.
+    Content,
 }
 
 /// What a request ends with.
@@ -44,16 +48,26 @@ pub async fn handle(request: &mut Request) -> End {
                 let plan = &runtime.location(runtime.server(request.server).settings).plan;
                 run(plan, Phase::PostRead, Phase::ServerRewrite, request).await
             }
+            Stage::ServerRewrite => {
+                let plan = &runtime.location(request.location).plan;
+                run(plan, Phase::ServerRewrite, Phase::ServerRewrite, request).await
+            }
             Stage::FindLocation => find_location(&runtime, request),
             Stage::Location => {
-                run(&runtime.location(request.location).plan, Phase::Rewrite, Phase::Content, request).await
+                let plan = &runtime.location(request.location).plan;
+                run(plan, Phase::Rewrite, Phase::Rewrite, request).await
+            }
+            Stage::Content => {
+                // An `if` may have put another location in the place of the one found.
+                run(&runtime.location(request.location).plan, Phase::Preaccess, Phase::Content, request).await
             }
         };
         stage = match outcome {
             Outcome::Continue | Outcome::Allow => match stage {
-                Stage::Server => Stage::FindLocation,
+                Stage::Server | Stage::ServerRewrite => Stage::FindLocation,
                 Stage::FindLocation => Stage::Location,
-                Stage::Location => match finish(request, StatusCode::NOT_FOUND) {
+                Stage::Location => Stage::Content,
+                Stage::Content => match finish(request, StatusCode::NOT_FOUND) {
                     Next::Stage(stage) => stage,
                     Next::End(end) => return end,
                 },
@@ -67,6 +81,10 @@ pub async fn handle(request: &mut Request) -> End {
                 Next::End(end) => return end,
             },
             Outcome::Redirect { uri, args } => match redirect(request, uri, args) {
+                Next::Stage(stage) => stage,
+                Next::End(end) => return end,
+            },
+            Outcome::Relocate => match relocate(request) {
                 Next::Stage(stage) => stage,
                 Next::End(end) => return end,
             },
@@ -191,7 +209,7 @@ async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
 
 fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
     let server = runtime.server(request.server);
-    let Some(location) = server.tree.find(&request.uri) else {
+    let Some(location) = server.tree.find_for(request) else {
         request.location = server.settings;
         return Outcome::Continue;
     };
@@ -322,6 +340,18 @@ fn redirect(request: &mut Request, uri: Vec<u8>, args: Option<Vec<u8>>) -> Next 
         request.args = args;
     }
     request.is_internal = true;
+    request.location = request.server().settings;
+    Next::Stage(Stage::ServerRewrite)
+}
+
+/// A location's rewrites have changed the path.
+fn relocate(request: &mut Request) -> Next {
+    request.redirects += 1;
+    if request.redirects > INTERNAL_REDIRECTS_MAX {
+        let shown = String::from_utf8_lossy(&request.uri).into_owned();
+        request.log(Level::Error, format_args!("rewrite or internal redirection cycle while processing \"{shown}\""));
+        return Next::End(own_answer(request, StatusCode::INTERNAL_SERVER_ERROR));
+    }
     Next::Stage(Stage::FindLocation)
 }
 

@@ -48,6 +48,8 @@ pub enum Outcome {
         /// The new arguments; `None` keeps the present ones.
         args: Option<Vec<u8>>,
     },
+    /// The handler has changed the path: the location is looked for again.
+    Relocate,
     /// The request goes to the named location.
     Named(String),
     /// The connection is closed without an answer (`return 444`).

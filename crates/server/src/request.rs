@@ -13,6 +13,7 @@ use crate::connection::{Client, Remote};
 use crate::log::Level;
 use crate::phase::Outcome;
 use crate::runtime::{Location, LocationId, Server, ServerId, ThreadRuntime};
+use crate::variable::Values;
 
 /// One request of one connection. Objects are reused, so that a request allocates nothing of its own.
 pub struct Request {
@@ -54,6 +55,8 @@ pub struct Request {
     pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// The path within the application's mount, when a content handler split it.
     pub path_info: Option<Vec<u8>>,
+    /// Variables of the configuration.
+    pub values: Values,
 }
 
 /// What has been sent of the answer, for the log.
@@ -95,6 +98,7 @@ impl Request {
             sent: Sent::default(),
             gateway_variables: Vec::new(),
             path_info: None,
+            values: Values::default(),
         })
     }
 
@@ -120,6 +124,7 @@ impl Request {
         self.sent.headers.clear();
         self.gateway_variables.clear();
         self.path_info = None;
+        self.values.clear();
     }
 
     /// The method.

@@ -14,6 +14,7 @@ use crate::log::{ErrorLog, LogFile};
 use crate::module::BoundFilter;
 use crate::phase::Plan;
 use crate::route::{LocationTree, ServerNames};
+use crate::variable::Declared;
 
 /// Index of a [`Server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Runtime {
     pub servers: Vec<Server>,
     /// Locations of all servers, and each server's own settings as a location without a name.
     pub locations: Vec<Location>,
+    /// Variables that the configuration declares, by number.
+    pub variables: Vec<Declared>,
     /// All log files, so that they can be reopened.
     pub logs: Vec<LogFile>,
     /// Where errors outside any request go.
@@ -75,6 +78,8 @@ pub struct Location {
     pub name: String,
     /// Whether `name` is a regular expression.
     pub is_regex: bool,
+    /// Its `if` blocks, in order, each a location without a name.
+    pub conditionals: Vec<LocationId>,
     /// The http core's settings.
     pub core: Arc<Core>,
     /// The handlers.

@@ -15,7 +15,7 @@ use daemun_server::edge::{self, EdgePlan};
 use daemun_server::runtime::Runtime;
 
 static MODULES: &[&dyn AnyModule] = &[
-    &rewrite::return_code::MODULE,
+    &rewrite::MODULE,
     &precontent::try_files::MODULE,
     &content::index::MODULE,
     &content::static_file::MODULE,

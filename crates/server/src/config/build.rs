@@ -18,7 +18,7 @@ use crate::module::{AnyModule, Settings};
 use crate::phase::{Phase, Plan, Step};
 use crate::route::{LocationTree, Matcher, ServerNames};
 use crate::runtime::{ListenerRuntime, Location, LocationId, Runtime, Server, ServerId};
-use crate::variable::Template;
+use crate::variable::{Template, close_registry, open_registry};
 
 /// What the runtime is made of.
 pub struct BuildInput {
@@ -72,7 +72,7 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER`, `LOCATION` or
+    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER`, `LOCATION`, `IF_IN_LOCATION` or
     /// `LIMIT_EXCEPT`.
     #[must_use]
     pub fn context(&self) -> Context {
@@ -195,6 +195,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         opens_logs,
     } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
+    open_registry(std::mem::take(&mut typed.variables));
     let build = Build {
         prefix: &prefix,
         configuration_folder: &configuration_folder,
@@ -216,12 +217,14 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
     for listener in pool_listeners {
         builder.pool_listener(&main, listener);
     }
-    let Builder { build, servers, locations, listeners, .. } = builder;
+    let Builder { mut build, servers, locations, listeners, .. } = builder;
+    let (variables, unknown) = close_registry().finish();
+    build.diagnostics.extend(unknown);
     if build.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(build.diagnostics);
     }
     let error_log = main.first().map(core_of).map(|core| core.error_log().clone()).unwrap_or_default();
-    let runtime = Runtime { main: typed.main, listeners, servers, locations, logs: build.logs, error_log };
+    let runtime = Runtime { main: typed.main, listeners, servers, locations, variables, logs: build.logs, error_log };
     Ok((runtime, build.diagnostics))
 }
 
@@ -268,7 +271,7 @@ impl Builder<'_> {
 
     fn server(&mut self, http: &ClosedScope, mut server: ServerScope) {
         let scope = self.close(Context::SERVER, Some(http), std::mem::take(&mut server.scope));
-        let settings = self.location(String::new(), false, &scope);
+        let settings = self.location(String::new(), false, &scope, Vec::new());
         let mut entries = Vec::new();
         let mut named = HashMap::new();
         for location in server.locations {
@@ -298,10 +301,15 @@ impl Builder<'_> {
         self.build.prefix_length = if is_regex { super::WHOLE_PATH } else { block.name.len() };
         let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
-        let id = self.location(block.name.clone(), is_regex, &scope);
+        let mut conditionals = Vec::new();
+        for conditional in block.conditionals {
+            let inner = self.close(Context::IF_IN_LOCATION, Some(&scope), conditional);
+            conditionals.push(self.location(block.name.clone(), is_regex, &inner, Vec::new()));
+        }
+        let id = self.location(block.name.clone(), is_regex, &scope, conditionals);
         if let Some(LimitExcept { methods, scope: limited }) = block.limit_except {
             let limited = self.close(Context::LIMIT_EXCEPT, Some(&scope), limited);
-            let limited = self.location(block.name.clone(), is_regex, &limited);
+            let limited = self.location(block.name.clone(), is_regex, &limited, Vec::new());
             self.locations[id.0 as usize].limit_except = Some((methods, limited));
         }
         match block.matcher {
@@ -324,13 +332,20 @@ impl Builder<'_> {
         }
     }
 
-    fn location(&mut self, name: String, is_regex: bool, scope: &ClosedScope) -> LocationId {
+    fn location(
+        &mut self,
+        name: String,
+        is_regex: bool,
+        scope: &ClosedScope,
+        conditionals: Vec<LocationId>,
+    ) -> LocationId {
         let mut plan = Plan::default();
         let mut filters = Vec::new();
         for (module, settings) in self.modules.iter().zip(&scope[1..]) {
             module.plan(settings, &mut plan, &mut filters);
         }
-        self.push_location(Location { name, is_regex, core: core_of(&scope[0]), plan, filters, limit_except: None })
+        let core = core_of(&scope[0]);
+        self.push_location(Location { name, is_regex, conditionals, core, plan, filters, limit_except: None })
     }
 
     fn push_location(&mut self, location: Location) -> LocationId {
@@ -393,6 +408,7 @@ impl Builder<'_> {
         let location = self.push_location(Location {
             name: "/".to_owned(),
             is_regex: false,
+            conditionals: Vec::new(),
             core: Arc::clone(&core),
             plan,
             filters: Vec::new(),
@@ -401,6 +417,7 @@ impl Builder<'_> {
         let settings = self.push_location(Location {
             name: String::new(),
             is_regex: false,
+            conditionals: Vec::new(),
             core,
             plan: Plan::default(),
             filters: Vec::new(),

@@ -57,6 +57,7 @@ pub struct Core {
     if_modified_since: Option<IfModifiedSince>,
     merge_slashes: Option<bool>,
     log_not_found: Option<bool>,
+    uninitialized_variable_warn: Option<bool>,
     recursive_error_pages: Option<bool>,
     satisfy: Option<Satisfy>,
     auth_delay: Option<Duration>,
@@ -159,7 +160,7 @@ impl Core {
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
             client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, sendfile, tcp_nopush, tcp_nodelay,
-            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, satisfy, auth_delay, absolute_redirect,
+            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn, recursive_error_pages, satisfy, auth_delay, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
     }
@@ -323,6 +324,12 @@ impl Core {
         self.log_not_found.unwrap_or(true)
     }
 
+    /// Whether the log is told of a variable that is used before `set` has given it a value.
+    #[must_use]
+    pub fn uninitialized_variable_warn(&self) -> bool {
+        self.uninitialized_variable_warn.unwrap_or(true)
+    }
+
     /// Whether an error page may lead to another.
     #[must_use]
     pub fn recursive_error_pages(&self) -> bool {
@@ -456,6 +463,15 @@ macro_rules! entry {
 }
 
 const DIRECTIVES: &[Directive<Core>] = &[
+    entry!(
+        "uninitialized_variable_warn",
+        WITH_IF.or(Context::IF_IN_SERVER),
+        Arity::Flag,
+        "on",
+        "on|off: the use of a variable that has no value yet is a warning in the log",
+        uninitialized_variable_warn,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
     Directive {
         name: "root",
         contexts: WITH_IF,
