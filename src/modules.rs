@@ -8,8 +8,16 @@ use daemun_server::AnyModule;
 pub static MODULES: &[&dyn AnyModule] = &[
     // Tables that others look names up in: closed before whoever asks.
     &proxy::upstream::MODULE,
+    // Variables that are computed from others.
+    &modules::variable::map::MODULE,
+    &modules::variable::split_clients::MODULE,
+    // Post-read.
+    &modules::post_read::real_ip::MODULE,
     // Rewrite.
-    &modules::rewrite::return_code::MODULE,
+    &modules::rewrite::MODULE,
+    // Access.
+    &modules::access::address::MODULE,
+    &modules::access::auth_basic::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns

@@ -24,6 +24,8 @@ pub mod error_page;
 
 pub mod route;
 
+pub mod pattern;
+
 pub mod variable;
 
 pub mod body;
@@ -50,6 +52,7 @@ pub mod limits;
 
 pub use backend::Backend;
 pub use module::{AnyModule, Module};
+pub use pattern::Pattern;
 pub use phase::{Handler, LocalFuture, Outcome, Phase};
 pub use request::Request;
 pub use response::{Body, Response};

@@ -8,6 +8,9 @@ pub const INTERNAL_REDIRECTS_MAX: u32 = 10;
 /// Times the phases may hand a request on before it is given up as a loop.
 pub const PHASE_STEPS_MAX: u32 = 1_000;
 
+/// Variables that are computed within one another.
+pub const VARIABLE_DEPTH_MAX: u32 = 100;
+
 /// Nesting of `location` blocks.
 pub const LOCATION_DEPTH_MAX: usize = 64;
 

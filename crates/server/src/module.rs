@@ -132,6 +132,10 @@ impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
         open: Option<OpenSettings>,
         build: &mut Build<'_>,
     ) -> Result<Settings, Diagnostic> {
+        let is_content = self.phases.iter().any(|(phase, _)| *phase == Phase::Content);
+        if let (None, Some(parent), Context::IF_IN_LOCATION, true) = (&open, parent, build.context(), is_content) {
+            return Ok(Arc::clone(parent)); // Who answers in a location answers in its `if` blocks.
+        }
         // A block that says nothing has settings of its own all the same: what is not inherited stays behind.
         let mut settings = match open {
             Some(open) => *open.downcast::<C>().expect("settings of a block are made by the module that reads them"),

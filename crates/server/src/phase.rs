@@ -35,6 +35,8 @@ pub enum Phase {
 pub enum Outcome {
     /// Nothing to say: the next step runs.
     Continue,
+    /// A step of the access phase lets the request in: under `satisfy any` the others are not asked.
+    Allow,
     /// The answer.
     Respond(Box<Response>),
     /// The request ends with this status; `error_page` may give it a body.
@@ -46,6 +48,8 @@ pub enum Outcome {
         /// The new arguments; `None` keeps the present ones.
         args: Option<Vec<u8>>,
     },
+    /// The handler has changed the path: the location is looked for again.
+    Relocate,
     /// The request goes to the named location.
     Named(String),
     /// The connection is closed without an answer (`return 444`).

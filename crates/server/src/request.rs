@@ -3,16 +3,18 @@
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use daemun_http::{HeaderId, Headers, Method, RequestHead, StatusCode};
 
 use crate::body::{BodyLimits, BodyPassage, ReadLimits, RequestBody, RequestBodyError};
 use crate::clock;
 use crate::config::{Core, WHOLE_PATH};
-use crate::connection::Client;
+use crate::connection::{Client, Remote};
 use crate::log::Level;
 use crate::phase::Outcome;
 use crate::runtime::{Location, LocationId, Server, ServerId, ThreadRuntime};
+use crate::variable::Values;
 
 /// One request of one connection. Objects are reused, so that a request allocates nothing of its own.
 pub struct Request {
@@ -30,6 +32,8 @@ pub struct Request {
     pub location: LocationId,
     /// The connection.
     pub client: Rc<Client>,
+    /// Who sent it: the connection's other end, unless a trusted proxy there names another.
+    pub remote: Remote,
     /// The body, read or not.
     pub body: RequestBody,
     /// Number of the request within this process, for logs.
@@ -44,6 +48,8 @@ pub struct Request {
     pub is_internal: bool,
     /// Whether the connection may serve another request after this one.
     pub keep_alive: bool,
+    /// `WWW-Authenticate` of the answer: whoever wants credentials sets it.
+    pub challenge: Option<Arc<[u8]>>,
     /// What has been sent.
     pub sent: Sent,
     /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
@@ -54,6 +60,8 @@ pub struct Request {
     pub compressed: Option<Rc<Compressed>>,
     /// The path within the application's mount, when a content handler split it.
     pub path_info: Option<Vec<u8>>,
+    /// Variables of the configuration.
+    pub values: Values,
 }
 
 /// What a compressing filter has taken in and given out so far, in octets.
@@ -91,6 +99,7 @@ impl Request {
             runtime,
             server,
             location,
+            remote: client.remote,
             client,
             body: RequestBody::default(),
             serial: 0,
@@ -99,11 +108,13 @@ impl Request {
             error_status: None,
             is_internal: false,
             keep_alive: false,
+            challenge: None,
             sent: Sent::default(),
             gateway_variables: Vec::new(),
             varies_by_coding: false,
             compressed: None,
             path_info: None,
+            values: Values::default(),
         })
     }
 
@@ -112,6 +123,7 @@ impl Request {
         self.server = runtime.default_server(client.listener);
         self.location = runtime.server(self.server).settings;
         self.runtime = runtime;
+        self.remote = client.remote;
         self.client = client;
         self.head.clear();
         self.uri.clear();
@@ -121,6 +133,7 @@ impl Request {
         self.error_status = None;
         self.is_internal = false;
         self.keep_alive = false;
+        self.challenge = None;
         self.sent.status = 0;
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;
@@ -129,6 +142,7 @@ impl Request {
         self.varies_by_coding = false;
         self.compressed = None;
         self.path_info = None;
+        self.values.clear();
     }
 
     /// The method.
@@ -288,7 +302,7 @@ impl Request {
         let request = self.serial;
         log.write(
             level,
-            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", client.remote_address),
+            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", self.remote.address),
         );
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use fancy_regex::Regex;
-
+use crate::pattern::{Pattern, PatternError};
+use crate::request::Request;
 use crate::runtime::{LocationId, ServerId};
 
 /// Servers of one listener by name.
@@ -14,7 +14,7 @@ pub struct ServerNames {
     leading: Vec<(Vec<u8>, ServerId)>,
     /// `www.*`, without the star; longest first.
     trailing: Vec<(Vec<u8>, ServerId)>,
-    regex: Vec<(Regex, ServerId)>,
+    regex: Vec<(Pattern, ServerId)>,
 }
 
 /// Why a `server_name` is refused.
@@ -24,13 +24,8 @@ pub enum ServerNameError {
     #[error("invalid server name or wildcard \"{0}\"")]
     Wildcard(String),
     /// The expression does not compile.
-    #[error("invalid regular expression \"{pattern}\": {message}")]
-    Regex {
-        /// As written, without `~`.
-        pattern: String,
-        /// What the compiler says.
-        message: String,
-    },
+    #[error(transparent)]
+    Regex(#[from] PatternError),
 }
 
 impl ServerNames {
@@ -40,11 +35,7 @@ impl ServerNames {
     /// See [`ServerNameError`].
     pub fn insert(&mut self, name: &str, server: ServerId) -> Result<bool, ServerNameError> {
         if let Some(pattern) = name.strip_prefix('~') {
-            let failed = |error: fancy_regex::Error| ServerNameError::Regex {
-                pattern: pattern.to_owned(),
-                message: error.to_string(),
-            };
-            self.regex.push((Regex::new(&format!("(?i){pattern}")).map_err(failed)?, server));
+            self.regex.push((Pattern::new(pattern, true)?, server));
             return Ok(true);
         }
         let lower = name.to_ascii_lowercase();
@@ -87,6 +78,16 @@ impl ServerNames {
     /// longest `.*`, then the first regular expression.
     #[must_use]
     pub fn find(&self, host: &[u8]) -> Option<ServerId> {
+        self.find_by(host, |pattern| pattern.is_match(host))
+    }
+
+    /// As [`ServerNames::find`]; the groups of an expression that matches become the request's.
+    #[must_use]
+    pub fn find_for(&self, request: &Request, host: &[u8]) -> Option<ServerId> {
+        self.find_by(host, |pattern| pattern.test(request, host))
+    }
+
+    fn find_by(&self, host: &[u8], matches: impl Fn(&Pattern) -> bool) -> Option<ServerId> {
         if let Some(server) = self.exact.get(host) {
             return Some(*server);
         }
@@ -96,8 +97,7 @@ impl ServerNames {
         if let Some((_, server)) = by_end.or_else(by_start) {
             return Some(*server);
         }
-        let text = std::str::from_utf8(host).ok()?;
-        self.regex.iter().find(|(regex, _)| regex.is_match(text).unwrap_or(false)).map(|(_, server)| *server)
+        self.regex.iter().find(|(regex, _)| matches(regex)).map(|(_, server)| *server)
     }
 }
 
@@ -118,7 +118,7 @@ pub struct LocationTree {
     /// Prefixes in byte order.
     prefixes: Vec<Prefix>,
     /// Regular expressions at the server's level, in order.
-    regex: Vec<(Regex, LocationId)>,
+    regex: Vec<(Pattern, LocationId)>,
 }
 
 struct Prefix {
@@ -129,7 +129,7 @@ struct Prefix {
     /// The longest other prefix that this one starts with.
     parent: Option<usize>,
     /// Regular expressions nested in this prefix.
-    regex: Vec<(Regex, LocationId)>,
+    regex: Vec<(Pattern, LocationId)>,
 }
 
 /// How a location matches.
@@ -144,7 +144,7 @@ pub enum Matcher {
         is_final: bool,
     },
     /// `~ pattern` or `~* pattern`
-    Regex(Regex),
+    Regex(Pattern),
 }
 
 impl LocationTree {
@@ -200,6 +200,16 @@ impl LocationTree {
     /// The location for `path`: exact, else the longest prefix unless a regular expression matches.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<LocationId> {
+        self.find_by(path, |pattern| pattern.is_match(path))
+    }
+
+    /// As [`LocationTree::find`] for the request's path; the groups of an expression that matches become the request's.
+    #[must_use]
+    pub fn find_for(&self, request: &Request) -> Option<LocationId> {
+        self.find_by(&request.uri, |pattern| pattern.test(request, &request.uri))
+    }
+
+    fn find_by(&self, path: &[u8], matches: impl Fn(&Pattern) -> bool) -> Option<LocationId> {
         if !self.exact.is_empty()
             && let Some(location) = self.exact.get(path)
         {
@@ -209,7 +219,7 @@ impl LocationTree {
         if longest.is_some_and(|at| self.prefixes[at].is_final) {
             return longest.map(|at| self.prefixes[at].location);
         }
-        self.find_regex(path, longest).or_else(|| longest.map(|at| self.prefixes[at].location))
+        self.find_regex(longest, matches).or_else(|| longest.map(|at| self.prefixes[at].location))
     }
 
     /// A path that is a prefix location's name without its final slash: nginx answers it with a redirect.
@@ -234,13 +244,11 @@ impl LocationTree {
         None
     }
 
-    fn find_regex(&self, path: &[u8], longest: Option<usize>) -> Option<LocationId> {
+    fn find_regex(&self, longest: Option<usize>, matches: impl Fn(&Pattern) -> bool) -> Option<LocationId> {
         let nested = longest.map(|at| self.prefixes[at].regex.as_slice()).unwrap_or_default();
         if nested.is_empty() && self.regex.is_empty() {
             return None;
         }
-        let text = String::from_utf8_lossy(path);
-        let matches = |regex: &Regex| regex.is_match(text.as_ref()).unwrap_or(false);
         nested.iter().chain(&self.regex).find(|(regex, _)| matches(regex)).map(|(_, location)| *location)
     }
 }
@@ -253,7 +261,7 @@ mod tests {
         let entry = |(number, (name, is_final)): (usize, &(&str, bool))| {
             let id = LocationId(u32::try_from(number).expect("few"));
             let matcher = match name.strip_prefix('~') {
-                Some(pattern) => Matcher::Regex(Regex::new(pattern).expect("pattern")),
+                Some(pattern) => Matcher::Regex(Pattern::new(pattern, false).expect("pattern")),
                 None => Matcher::Prefix { name: (*name).to_owned(), is_final: *is_final },
             };
             (matcher, id, None)

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use daemun_http::Method;
+
 use crate::backend::Backend;
 use crate::config::{Core, Main};
 use crate::listener::ListenerSetting;
@@ -12,6 +14,7 @@ use crate::log::{ErrorLog, LogFile};
 use crate::module::BoundFilter;
 use crate::phase::Plan;
 use crate::route::{LocationTree, ServerNames};
+use crate::variable::Declared;
 
 /// Index of a [`Server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Runtime {
     pub servers: Vec<Server>,
     /// Locations of all servers, and each server's own settings as a location without a name.
     pub locations: Vec<Location>,
+    /// Variables that the configuration declares, by number.
+    pub variables: Vec<Declared>,
     /// All log files, so that they can be reopened.
     pub logs: Vec<LogFile>,
     /// Where errors outside any request go.
@@ -73,12 +78,16 @@ pub struct Location {
     pub name: String,
     /// Whether `name` is a regular expression.
     pub is_regex: bool,
+    /// Its `if` blocks, in order, each a location without a name.
+    pub conditionals: Vec<LocationId>,
     /// The http core's settings.
     pub core: Arc<Core>,
     /// The handlers.
     pub plan: Plan,
     /// The filters, first to last.
     pub filters: Vec<Box<dyn BoundFilter>>,
+    /// `limit_except`: methods it lets be, and the settings of all others.
+    pub limit_except: Option<(Vec<Method>, LocationId)>,
 }
 
 impl Runtime {
@@ -98,6 +107,15 @@ impl Server {
 }
 
 impl Location {
+    /// The settings for a request with `method` at this location, whose own index is `id`.
+    #[must_use]
+    pub fn for_method(&self, id: LocationId, method: &Method) -> LocationId {
+        match &self.limit_except {
+            Some((methods, limited)) if !methods.contains(method) => *limited,
+            _ => id,
+        }
+    }
+
     /// Octets of the path that `alias` replaces; [`crate::config::WHOLE_PATH`] where it names the file itself.
     #[must_use]
     pub fn prefix_length(&self) -> usize {

@@ -15,7 +15,7 @@ use daemun_server::edge::{self, EdgePlan};
 use daemun_server::runtime::Runtime;
 
 static MODULES: &[&dyn AnyModule] = &[
-    &rewrite::return_code::MODULE,
+    &rewrite::MODULE,
     &precontent::try_files::MODULE,
     &content::index::MODULE,
     &content::static_file::MODULE,
@@ -124,6 +124,7 @@ fn read(folder: &Path, http: &str) -> Result<Runtime, Vec<String>> {
         typed,
         modules: MODULES,
         prefix: folder.to_path_buf(),
+        configuration_folder: folder.to_path_buf(),
         body_folder: std::env::temp_dir(),
         error_log: Some(folder.join("logs/error.log")),
         backends: HashMap::new(),

@@ -56,7 +56,10 @@ pub struct Core {
     if_modified_since: Option<IfModifiedSince>,
     merge_slashes: Option<bool>,
     log_not_found: Option<bool>,
+    uninitialized_variable_warn: Option<bool>,
     recursive_error_pages: Option<bool>,
+    satisfy: Option<Satisfy>,
+    auth_delay: Option<Duration>,
     absolute_redirect: Option<bool>,
     port_in_redirect: Option<bool>,
     server_name_in_redirect: Option<bool>,
@@ -86,6 +89,15 @@ pub enum ServerTokens {
     On,
     /// Name alone.
     Off,
+}
+
+/// `satisfy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Satisfy {
+    /// Every step of the access phase must let the request in.
+    All,
+    /// One is enough.
+    Any,
 }
 
 /// `if_modified_since`.
@@ -149,7 +161,7 @@ impl Core {
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
             client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, sendfile, tcp_nopush, tcp_nodelay,
-            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, recursive_error_pages, absolute_redirect,
+            server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn, recursive_error_pages, satisfy, auth_delay, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
         GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
@@ -314,10 +326,28 @@ impl Core {
         self.log_not_found.unwrap_or(true)
     }
 
+    /// Whether the log is told of a variable that is used before `set` has given it a value.
+    #[must_use]
+    pub fn uninitialized_variable_warn(&self) -> bool {
+        self.uninitialized_variable_warn.unwrap_or(true)
+    }
+
     /// Whether an error page may lead to another.
     #[must_use]
     pub fn recursive_error_pages(&self) -> bool {
         self.recursive_error_pages.unwrap_or(false)
+    }
+
+    /// How many steps of the access phase must let a request in.
+    #[must_use]
+    pub fn satisfy(&self) -> Satisfy {
+        self.satisfy.unwrap_or(Satisfy::All)
+    }
+
+    /// How long an answer 401 waits, so that guessing takes time.
+    #[must_use]
+    pub fn auth_delay(&self) -> Duration {
+        self.auth_delay.unwrap_or_default()
     }
 
     /// Whether `Location` has scheme and host.
@@ -435,6 +465,15 @@ macro_rules! entry {
 }
 
 const DIRECTIVES: &[Directive<Core>] = &[
+    entry!(
+        "uninitialized_variable_warn",
+        WITH_IF.or(Context::IF_IN_SERVER),
+        Arity::Flag,
+        "on",
+        "on|off: the use of a variable that has no value yet is a warning in the log",
+        uninitialized_variable_warn,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
     Directive {
         name: "root",
         contexts: WITH_IF,
@@ -630,6 +669,24 @@ const DIRECTIVES: &[Directive<Core>] = &[
         "on|off: an error page may lead to another",
         recursive_error_pages,
         |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "auth_delay",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "0s",
+        "time: how long an answer 401 waits, against guessing",
+        auth_delay,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    entry!(
+        "satisfy",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "all",
+        "all|any: whether every access module must allow a request, or one",
+        satisfy,
+        |arguments: &Arguments<'_>| arguments.choice(0, &[("all", Satisfy::All), ("any", Satisfy::Any)])
     ),
     entry!(
         "absolute_redirect",

@@ -10,7 +10,8 @@ use crate::variable::Template;
 /// # Errors
 /// For an unknown variable.
 pub fn template(arguments: &Arguments<'_>, index: usize) -> Result<Template, ArgumentError> {
-    Template::parse(arguments.text(index)?).map_err(|error| ArgumentError::new(Some(index), error.to_string()))
+    let word = arguments.word(index)?;
+    Template::parse_at(&word.text, Some(word.span)).map_err(|error| ArgumentError::new(Some(index), error.to_string()))
 }
 
 /// Reads an argument as the least severe level of a log.

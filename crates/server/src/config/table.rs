@@ -33,6 +33,8 @@ pub enum Structure {
     Server,
     /// `location ... { }`
     Location,
+    /// `limit_except ... { }`
+    LimitExcept,
 }
 
 /// What becomes of a directive that is known and not built.
@@ -130,6 +132,16 @@ const STRUCTURES: &[(DirectiveEntry, Structure)] = &[
             "[= | ~ | ~* | ^~] uri | @name block: settings of a part of the URIs",
         ),
         Structure::Location,
+    ),
+    (
+        block(
+            "limit_except",
+            Context::LOCATION,
+            1,
+            u8::MAX,
+            "method ... block: settings of requests with any other method; GET stands for HEAD too",
+        ),
+        Structure::LimitExcept,
     ),
 ];
 

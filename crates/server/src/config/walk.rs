@@ -1,7 +1,7 @@
 //! Walks the tree: each directive is found in the table, checked, and given to whoever reads it.
 
 use daemun_conf::{Arguments, Context, Diagnostic, Node, Span, check_directive, unknown_directive};
-use fancy_regex::Regex;
+use daemun_http::Method;
 
 use super::core::CORE;
 use super::main_block::{self, Main};
@@ -9,7 +9,9 @@ use super::server_block::{self, ServerBlock};
 use super::table::{DirectiveTable, Effect, Reader, Structure};
 use crate::limits::LOCATION_DEPTH_MAX;
 use crate::module::{AnyModule, OpenSettings};
+use crate::pattern::Pattern;
 use crate::route::Matcher;
+use crate::variable::{Registry, close_registry, open_registry};
 
 /// A configuration with typed settings, nothing inherited yet.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub struct Typed {
     pub http: Option<HttpBlock>,
     /// Whether there is an `events` block.
     pub has_events: bool,
+    /// Variables that were named or declared.
+    pub variables: Registry,
     /// Errors, warnings, and notices of what has no effect.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -66,19 +70,26 @@ pub struct LocationBlock {
     pub scope: Scope,
     /// Locations within it.
     pub locations: Vec<LocationBlock>,
+    /// Settings of its `if` blocks, in order.
+    pub conditionals: Vec<Scope>,
+    /// Its `limit_except` block.
+    pub limit_except: Option<LimitExcept>,
+}
+
+/// A `limit_except` block.
+pub struct LimitExcept {
+    /// Methods that it lets be.
+    pub methods: Vec<Method>,
+    /// Settings of all others.
+    pub scope: Scope,
 }
 
 /// Reads a tree with the directives of `table`, whose numbers name `modules`.
 #[must_use]
 pub fn walk(tree: &[Node], table: &DirectiveTable, modules: &'static [&'static dyn AnyModule]) -> Typed {
+    open_registry(Registry::default());
     let mut walk = Walk { table, modules, diagnostics: Vec::new() };
-    let mut typed = Typed {
-        main: Main::default(),
-        main_scope: Scope::default(),
-        http: None,
-        has_events: false,
-        diagnostics: Vec::new(),
-    };
+    let mut typed = Typed::default();
     for node in tree {
         walk.main_node(node, &mut typed);
     }
@@ -86,6 +97,7 @@ pub fn walk(tree: &[Node], table: &DirectiveTable, modules: &'static [&'static d
         walk.diagnostics.push(Diagnostic::error_without_place("no \"events\" section in configuration"));
     }
     typed.diagnostics = walk.diagnostics;
+    typed.variables = close_registry();
     typed
 }
 
@@ -152,7 +164,13 @@ impl Walk<'_> {
                         self.diagnostics.push(error.into_diagnostic(child));
                     }
                 }
-                Some(Reader::Module(module, index)) => self.set_module(child, module, index, &mut server.scope),
+                Some(Reader::Module(module, index)) => {
+                    self.set_module(child, module, index, &mut server.scope);
+                    if child.is(CONDITIONAL) {
+                        // Directives that steer the request are all it may have, and the module of `if` has read them.
+                        self.block_settings(child, Context::IF_IN_SERVER);
+                    }
+                }
                 _ => {}
             }
         }
@@ -173,8 +191,15 @@ impl Walk<'_> {
             }
         };
         let is_prefix = matches!(matcher, Some(Matcher::Prefix { .. }));
-        let mut location =
-            LocationBlock { matcher, name, span: node.name.span, scope: Scope::default(), locations: Vec::new() };
+        let mut location = LocationBlock {
+            matcher,
+            name,
+            span: node.name.span,
+            scope: Scope::default(),
+            locations: Vec::new(),
+            limit_except: None,
+            conditionals: Vec::new(),
+        };
         for child in node.children() {
             match self.find(child, Context::LOCATION) {
                 Some(Reader::Structure(Structure::Location)) => {
@@ -182,11 +207,49 @@ impl Walk<'_> {
                     let nested = self.location(child, Some(prefix.unwrap_or_default()), depth + 1);
                     location.locations.extend(nested);
                 }
-                Some(Reader::Module(module, index)) => self.set_module(child, module, index, &mut location.scope),
+                Some(Reader::Structure(Structure::LimitExcept)) => {
+                    if location.limit_except.is_some() {
+                        self.duplicate(child);
+                    }
+                    location.limit_except = Some(self.limit_except(child));
+                }
+                Some(Reader::Module(module, index)) => {
+                    self.set_module(child, module, index, &mut location.scope);
+                    if child.is(CONDITIONAL) {
+                        let scope = self.block_settings(child, Context::IF_IN_LOCATION);
+                        location.conditionals.push(scope);
+                    }
+                }
                 _ => {}
             }
         }
         Some(location)
+    }
+
+    fn limit_except(&mut self, node: &Node) -> LimitExcept {
+        let mut methods = Vec::new();
+        for word in &node.args {
+            match Method::of(word.text.to_ascii_uppercase().as_bytes()) {
+                Some(Method::Get) => methods.extend([Method::Get, Method::Head]),
+                Some(Method::Extension(_) | Method::Trace | Method::Connect) | None => {
+                    let message = format!("invalid method \"{}\"", word.text);
+                    self.diagnostics.push(Diagnostic::error(word.span, message));
+                }
+                Some(method) => methods.push(method),
+            }
+        }
+        LimitExcept { methods, scope: self.block_settings(node, Context::LIMIT_EXCEPT) }
+    }
+
+    /// The settings within an `if` or `limit_except` block: those of a location without a name.
+    fn block_settings(&mut self, node: &Node, context: Context) -> Scope {
+        let mut scope = Scope::default();
+        for child in node.children() {
+            if let Some(Reader::Module(module, index)) = self.find(child, context) {
+                self.set_module(child, module, index, &mut scope);
+            }
+        }
+        scope
     }
 
     /// Looks a directive up and checks its place and arguments; what is not built is said here.
@@ -253,13 +316,7 @@ fn read_matcher(node: &Node, parent: Option<&str>) -> Result<(Option<Matcher>, S
     let matcher = match modifier {
         "=" => Matcher::Exact(name_owned),
         "^~" => Matcher::Prefix { name: name_owned, is_final: true },
-        "~" | "~*" => {
-            let pattern = if modifier == "~*" { format!("(?i){name}") } else { name_owned };
-            Matcher::Regex(
-                Regex::new(&pattern)
-                    .map_err(|reason| error(format!("invalid regular expression \"{name}\": {reason}")))?,
-            )
-        }
+        "~" | "~*" => Matcher::Regex(Pattern::new(name, modifier == "~*").map_err(|error| error.at(node.name.span))?),
         "" if name.starts_with('@') => {
             return match parent {
                 Some(_) => Err(error(format!("named location \"{name}\" can be on the server level only"))),
@@ -275,6 +332,9 @@ fn read_matcher(node: &Node, parent: Option<&str>) -> Result<(Option<Matcher>, S
     }
     Ok((Some(matcher), name.to_owned()))
 }
+
+/// The one directive of a module whose block has settings of its own.
+const CONDITIONAL: &str = "if";
 
 /// Longest first, so that `~*` is not read as `~`.
 const MODIFIERS: [&str; 4] = ["^~", "~*", "=", "~"];

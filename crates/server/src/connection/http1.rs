@@ -211,7 +211,7 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
     let names = &runtime.listener(request.client.listener).names;
     if !names.is_empty()
         && let Some(host) = request.head.host()
-        && let Some(server) = names.find(host)
+        && let Some(server) = names.find_for(request, host)
     {
         request.server = server;
         request.location = runtime.server(server).settings;

@@ -1,13 +1,22 @@
 //! Variables and the texts they stand in.
 
+mod registry;
 mod table;
+mod values;
 
 use std::sync::OnceLock;
+
+use daemun_conf::Span;
 
 use crate::module::AnyModule;
 use crate::request::Request;
 
+pub use registry::{
+    Compute, Declared, Definition, Registry, VariableId, declare_assigned, declare_captured, declare_computed,
+};
+pub(crate) use registry::{close as close_registry, open as open_registry};
 pub use table::CORE_VARIABLES;
+pub use values::{Captures, Values};
 
 /// A variable of the configuration language.
 #[derive(Clone, Copy)]
@@ -27,7 +36,29 @@ pub struct Template {
 #[derive(Clone)]
 enum Part {
     Literal(Box<[u8]>),
-    Variable { evaluate: fn(&Request, &str, &mut Vec<u8>) -> bool, suffix: Box<str> },
+    Variable {
+        evaluate: fn(&Request, &str, &mut Vec<u8>) -> bool,
+        suffix: Box<str>,
+    },
+    /// A variable of the configuration, or one whose name may still be declared.
+    Declared(VariableId),
+    /// `$1` to `$9`.
+    Capture(usize),
+}
+
+impl Part {
+    /// Appends the value of a variable, or the literal; false for a variable without a value.
+    fn write(&self, request: &Request, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Literal(text) => {
+                out.extend_from_slice(text);
+                true
+            }
+            Self::Variable { evaluate, suffix } => evaluate(request, suffix, out),
+            Self::Declared(id) => values::evaluate(request, *id, out),
+            Self::Capture(number) => request.values.capture(*number, out),
+        }
+    }
 }
 
 /// Why a text is no template.
@@ -42,6 +73,9 @@ pub enum TemplateError {
     /// A `$` with nothing behind it.
     #[error("invalid variable name")]
     Empty,
+    /// A variable of the program cannot be declared again.
+    #[error("the duplicate \"{0}\" variable")]
+    Duplicate(String),
 }
 
 /// Makes the variables of all modules known. Called once, before any configuration is read.
@@ -63,12 +97,26 @@ impl Template {
     /// # Errors
     /// See [`TemplateError`].
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_at(text, None)
+    }
+
+    /// As [`Template::parse`]; `span` is where a variable that nobody declares is reported.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn parse_at(text: &str, span: Option<Span>) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find('$') {
             push_literal(&mut parts, &rest[..at]);
-            let (name, after) = split_name(&rest[at + 1..])?;
-            parts.push(resolve(name)?);
+            let behind = &rest[at + 1..];
+            if let Some(digit @ '1'..='9') = behind.chars().next() {
+                parts.push(Part::Capture(digit as usize - '0' as usize));
+                rest = &behind[1..];
+                continue;
+            }
+            let (name, after) = split_name(behind)?;
+            parts.push(resolve(name, span)?);
             rest = after;
         }
         push_literal(&mut parts, rest);
@@ -90,7 +138,7 @@ impl Template {
     pub fn begins_relative(&self) -> bool {
         match self.parts.first() {
             Some(Part::Literal(text)) => text.first() != Some(&b'/'),
-            Some(Part::Variable { .. }) => false,
+            Some(_) => false,
             None => true,
         }
     }
@@ -114,8 +162,8 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.extend_from_slice(text),
-                Part::Variable { evaluate, suffix } => {
-                    if !evaluate(request, suffix, out) {
+                variable => {
+                    if !variable.write(request, out) {
                         out.extend_from_slice(missing);
                     }
                 }
@@ -129,9 +177,9 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.extend_from_slice(text),
-                Part::Variable { evaluate, suffix } => {
+                variable => {
                     let start = out.len();
-                    let has_value = evaluate(request, suffix, out);
+                    let has_value = variable.write(request, out);
                     finish(out, start, has_value);
                 }
             }
@@ -144,13 +192,43 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => write(Some(text), false),
-                Part::Variable { evaluate, suffix } => {
+                variable => {
                     value.clear();
-                    let has_value = evaluate(request, suffix, &mut value);
+                    let has_value = variable.write(request, &mut value);
                     write(has_value.then_some(value.as_slice()), true);
                 }
             }
         }
+    }
+
+    /// Appends the replacement of a rewrite; `escape` is asked what becomes of each group `$1`, told whether a literal `?` stands
+    /// before it. Gives the place in `out` of the octet behind the first literal `?`.
+    pub fn render_replacement(
+        &self,
+        request: &Request,
+        out: &mut Vec<u8>,
+        escape: impl Fn(bool, &[u8], &mut Vec<u8>),
+    ) -> Option<usize> {
+        let mut arguments = None;
+        let mut value = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => {
+                    let mark = text.iter().position(|octet| *octet == b'?').map(|at| out.len() + at + 1);
+                    arguments = arguments.or(mark);
+                    out.extend_from_slice(text);
+                }
+                Part::Capture(number) => {
+                    value.clear();
+                    request.values.capture(*number, &mut value);
+                    escape(arguments.is_some(), &value, out);
+                }
+                variable => {
+                    variable.write(request, out);
+                }
+            }
+        }
+        arguments
     }
 
     /// The value for `request`.
@@ -179,17 +257,33 @@ fn split_name(text: &str) -> Result<(&str, &str), TemplateError> {
     if end == 0 { Err(TemplateError::Empty) } else { Ok(text.split_at(end)) }
 }
 
-fn resolve(name: &str) -> Result<Part, TemplateError> {
-    let from_modules = MODULE_VARIABLES.get().map(Vec::as_slice).unwrap_or_default();
-    let all = || CORE_VARIABLES.iter().chain(from_modules);
+/// A name of the program is known at once. Any other may still be declared, one with a known prefix too.
+fn resolve(name: &str, span: Option<Span>) -> Result<Part, TemplateError> {
     let lower = name.to_ascii_lowercase();
-    let exact = all().find(|variable| variable.name == lower).map(|variable| (variable, ""));
-    let by_prefix = || {
-        let prefixed = all().filter(|variable| variable.name.ends_with('_'));
-        prefixed
-            .filter_map(|variable| Some((variable, lower.strip_prefix(variable.name)?)))
-            .max_by_key(|(variable, _)| variable.name.len())
-    };
-    let (variable, suffix) = exact.or_else(by_prefix).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+    if let Some(variable) = builtin_exact(&lower) {
+        return Ok(Part::Variable { evaluate: variable.evaluate, suffix: "".into() });
+    }
+    if let Some(id) = registry::refer(&lower, span) {
+        return Ok(Part::Declared(id));
+    }
+    let (variable, suffix) = builtin_prefixed(&lower).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
     Ok(Part::Variable { evaluate: variable.evaluate, suffix: suffix.into() })
+}
+
+fn builtins() -> impl Iterator<Item = &'static Variable> {
+    let from_modules = MODULE_VARIABLES.get().map(Vec::as_slice).unwrap_or_default();
+    CORE_VARIABLES.iter().chain(from_modules)
+}
+
+/// The program's variable of this name, which is in lower case.
+fn builtin_exact(lower: &str) -> Option<Variable> {
+    builtins().find(|variable| variable.name == lower).copied()
+}
+
+/// The program's variable with the longest prefix of this name, and what follows the prefix.
+fn builtin_prefixed(lower: &str) -> Option<(Variable, &str)> {
+    builtins()
+        .filter(|variable| variable.name.ends_with('_'))
+        .filter_map(|variable| Some((*variable, lower.strip_prefix(variable.name)?)))
+        .max_by_key(|(variable, _)| variable.name.len())
 }

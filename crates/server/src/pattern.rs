@@ -1,0 +1,132 @@
+//! Regular expressions of the configuration: compiled once, their named groups declared as variables.
+
+use daemun_conf::Diagnostic;
+use fancy_regex::Regex;
+
+use crate::request::Request;
+use crate::variable::{Captures, TemplateError, VariableId, declare_captured};
+
+/// A compiled expression.
+#[derive(Clone)]
+pub struct Pattern {
+    regex: Regex,
+    /// Number of each named group, and its variable.
+    named: Vec<(usize, VariableId)>,
+    /// Whether it has groups at all.
+    has_groups: bool,
+}
+
+/// Why a text is no expression of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternError {
+    /// It does not compile.
+    #[error("invalid regular expression \"{pattern}\": {message}")]
+    Syntax {
+        /// As written.
+        pattern: String,
+        /// What the compiler says.
+        message: String,
+    },
+    /// A named group has the name of one of the program's variables.
+    #[error(transparent)]
+    Name(#[from] TemplateError),
+}
+
+impl PatternError {
+    /// The error at a place of the configuration.
+    #[must_use]
+    pub fn at(&self, span: daemun_conf::Span) -> Diagnostic {
+        Diagnostic::error(span, self.to_string())
+    }
+}
+
+impl Pattern {
+    /// Compiles `text`; letters match in either case with `is_caseless`.
+    ///
+    /// # Errors
+    /// See [`PatternError`].
+    pub fn new(text: &str, is_caseless: bool) -> Result<Self, PatternError> {
+        let with_flags = if is_caseless { format!("(?i){text}") } else { text.to_owned() };
+        let regex = Regex::new(&with_flags)
+            .map_err(|error| PatternError::Syntax { pattern: text.to_owned(), message: error.to_string() })?;
+        let mut named = Vec::new();
+        for (number, name) in regex.capture_names().enumerate() {
+            if let Some(name) = name {
+                named.push((number, declare_captured(name)?));
+            }
+        }
+        let has_groups = regex.captures_len() > 1;
+        Ok(Self { regex, named, has_groups })
+    }
+
+    /// Whether `subject` matches, groups left alone.
+    #[must_use]
+    pub fn is_match(&self, subject: &[u8]) -> bool {
+        match std::str::from_utf8(subject) {
+            Ok(text) => self.regex.is_match(text).unwrap_or(false),
+            Err(_) => self.regex.is_match(&latin(subject)).unwrap_or(false),
+        }
+    }
+
+    /// The groups of a match with `subject`.
+    #[must_use]
+    pub fn captures(&self, subject: &[u8]) -> Option<Captures> {
+        let groups = match std::str::from_utf8(subject) {
+            Ok(text) => self.groups(text, |at| at)?,
+            Err(_) => {
+                let text = latin(subject);
+                self.groups(&text, |at| text.get(..at).map_or(0, |before| before.chars().count()))?
+            }
+        };
+        Some(Captures { subject: subject.to_vec(), groups })
+    }
+
+    fn groups(&self, text: &str, place: impl Fn(usize) -> usize) -> Option<Vec<Option<(usize, usize)>>> {
+        let found = self.regex.captures(text).ok()??;
+        Some(found.iter().map(|group| group.map(|group| (place(group.start()), place(group.end())))).collect())
+    }
+
+    /// Whether `subject` matches; then `$1` and the named groups are those of this match.
+    pub fn test(&self, request: &Request, subject: &[u8]) -> bool {
+        if !self.has_groups {
+            let is_match = self.is_match(subject);
+            if is_match {
+                request.values.forget_captures();
+            }
+            return is_match;
+        }
+        let Some(captures) = self.captures(subject) else { return false };
+        for (number, variable) in &self.named {
+            request.values.assign(*variable, captures.group(*number).unwrap_or_default().to_vec());
+        }
+        request.values.remember(captures);
+        true
+    }
+}
+
+/// One character for each octet: how a text that is no UTF-8 is matched octet by octet.
+fn latin(octets: &[u8]) -> String {
+    octets.iter().map(|octet| char::from(*octet)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_octets_that_are_no_text() {
+        let pattern = Pattern::new("^/(.)/(x)?(.*)$", false).expect("valid");
+        let captures = pattern.captures(b"/\xff/ab\xfe").expect("matches");
+        assert_eq!(captures.group(1), Some(&b"\xff"[..]));
+        assert_eq!(captures.group(2), None);
+        assert_eq!(captures.group(3), Some(&b"ab\xfe"[..]));
+        assert!(pattern.captures("/é/".as_bytes()).is_some());
+    }
+
+    #[test]
+    fn a_group_may_not_take_a_variable_of_the_program() {
+        assert!(matches!(Pattern::new("(?<host>.)", false), Err(PatternError::Name(_))));
+        assert!(matches!(Pattern::new("(", false), Err(PatternError::Syntax { .. })));
+        assert!(Pattern::new("ABC", true).expect("valid").is_match(b"abc"));
+    }
+}
