@@ -11,8 +11,13 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // Variables that are computed from others.
     &modules::variable::map::MODULE,
     &modules::variable::split_clients::MODULE,
+    // Post-read.
+    &modules::post_read::real_ip::MODULE,
     // Rewrite.
     &modules::rewrite::MODULE,
+    // Access.
+    &modules::access::address::MODULE,
+    &modules::access::auth_basic::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns
@@ -22,12 +27,18 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::content::stub_status::MODULE,
     &modules::content::random_index::MODULE,
     &modules::content::index::MODULE,
+    &modules::content::gzip_static::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and
     // what it makes of it, 304 or 412, gets the fields of that status; a range that cannot be is refused before charset, which
     // names the charset of the refusal too and finds no type on a 304; range, last, repeats the whole type in each part.
+    // gzip stands after whatever changes a body and after `add_header`, whose Cache-Control `gzip_proxied` reads, and before
+    // ranges, which are not for compressed answers: a client that asks for a part gets the whole, neither 206 nor 416. Charset
+    // recodes nothing, so that gzip may stand before it, where nginx has it behind.
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
+    &modules::filter::gunzip::MODULE,
+    &modules::filter::gzip::MODULE,
     &modules::filter::range::REFUSAL,
     &modules::filter::charset::MODULE,
     &modules::filter::range::MODULE,

@@ -178,11 +178,13 @@ fn build_web(
     };
     // Without an nginx.conf there is no folder of the server's own.
     let has_folder = settings.configuration.is_some();
+    let configuration_folder = settings.configuration.as_deref().and_then(Path::parent).unwrap_or(&settings.prefix);
     let typed = std::mem::take(&mut loaded.typed);
     build(BuildInput {
         typed,
         modules: MODULES,
         prefix: settings.prefix.clone(),
+        configuration_folder: configuration_folder.to_owned(),
         error_log: settings.error_log.clone().or(default).filter(|path| path != Path::new("stderr")),
         body_folder: if has_folder { paths::DEFAULT_BODY_FOLDER.into() } else { std::env::temp_dir() },
         backends,

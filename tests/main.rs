@@ -1,15 +1,19 @@
 //! Black-box tests, one file per feature: real processes, real sockets, real peers.
 
+mod access; // allow, deny, satisfy, limit_except
 mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
+mod auth_basic; // auth_basic, its user file, auth_delay
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
 mod crash; // a worker that dies costs its own requests
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
+mod gzip; // compressed answers, as nginx compresses them
 mod http_core; // kept connections, heads refused, variables of a connection, small modules
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod maps; // variables that depend on others: map, split_clients
 mod pythons; // every CPython on the machine
+mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
 mod rewrite; // set, rewrite, if, return and what they capture
 mod static_files; // files, locations, errors and logs of the web server itself
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them

@@ -45,8 +45,8 @@ fn from_head(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>
     known(VariableId::SCRIPT_NAME, b"")?;
     known(VariableId::SERVER_NAME, host_name().as_bytes())?;
     known(VariableId::SERVER_PORT, decimal(client.local_port.unwrap_or(0), &mut digits))?;
-    known(VariableId::REMOTE_ADDR, client.remote_address.as_bytes())?;
-    known(VariableId::REMOTE_PORT, decimal(client.remote_port.unwrap_or(0), &mut digits))?;
+    known(VariableId::REMOTE_ADDR, request.remote.address.as_bytes())?;
+    known(VariableId::REMOTE_PORT, decimal(request.remote.port.unwrap_or(0), &mut digits))?;
     known(VariableId::REQUEST_SCHEME, client.scheme().as_bytes())?;
     if client.is_tls {
         known(VariableId::HTTPS, b"on")?;

@@ -42,6 +42,8 @@ mod answer;
 pub mod chunked;
 pub mod conditional;
 mod connection;
+pub mod credentials;
+
 pub mod date;
 mod field_lines;
 mod head_error;

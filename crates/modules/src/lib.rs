@@ -11,17 +11,22 @@
 //! | phase | order | reason |
 //! |---|---|---|
 //! | rewrite | `rewrite` | one program per block: its directives run in the order in which they stand |
+//! | access | `address`, `auth_basic` | an address is judged before anything dearer |
 //! | precontent | `try_files` | |
-//! | content | whatever passes requests on, `empty_gif`, `stub_status`, `random_index`, `index`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
-//! | filters | `not_modified`, `headers`, `charset`, `range` | 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
+//! | content | whatever passes requests on, `empty_gif`, `stub_status`, `random_index`, `index`, `gzip_static`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
+//! | filters | `not_modified`, `headers`, `gunzip`, `gzip`, `charset`, `range` | compressed answers have no ranges; 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
 //! | log | `access_log` | |
 //!
-//! Modules in reading order: [`variable`], [`rewrite`], [`precontent`], [`content`], [`filter`], [`log`]; [`open_file`] and
-//! [`redirect`] are what several of them stand on.
+//! Modules in reading order: [`variable`], [`post_read`], [`rewrite`], [`access`], [`precontent`], [`content`], [`filter`], [`log`];
+//! [`open_file`] and [`redirect`] are what several of them stand on.
 
 pub mod variable;
 
+pub mod post_read;
+
 pub mod rewrite;
+
+pub mod access;
 
 pub mod precontent;
 
@@ -33,8 +38,14 @@ pub mod log;
 
 pub mod open_file;
 
+mod network;
+
 mod open_file_cache;
 
 pub mod redirect;
+
+pub mod mime_types;
+
+pub mod coded_body;
 
 mod small_files;

@@ -32,6 +32,8 @@ pub static MODULE: Module<UwsgiPass> = Module {
 pub struct UwsgiPass {
     written: Option<(String, Span)>,
     target: Option<Target>,
+    /// `uwsgi_pass` of the enclosing block, for `limit_except`: it changes who may, not who answers.
+    enclosing: Option<(String, Span)>,
     parameters: Option<Arc<Vec<Parameter>>>,
     pass_request_headers: Option<bool>,
     pass_request_body: Option<bool>,
@@ -63,12 +65,14 @@ struct Parameter {
 
 impl UwsgiPass {
     fn merge(parent: &Self, child: &mut Self) {
+        child.enclosing.clone_from(&parent.written);
         daemun_server::inherit!(parent, child;
             parameters, pass_request_headers, pass_request_body, request_buffering, connect_timeout, send_timeout, read_timeout, buffer_size, modifier1, modifier2);
     }
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-        let Some((written, span)) = &self.written else { return Ok(()) };
+        let enclosing = self.enclosing.take().filter(|_| build.context() == Context::LIMIT_EXCEPT);
+        let Some((written, span)) = self.written.as_ref().or(enclosing.as_ref()) else { return Ok(()) };
         let name = written.strip_prefix("uwsgi://").unwrap_or(written);
         let error = |message: String| Diagnostic::error(*span, message);
         if let Some(pool) = name.strip_prefix("app:") {

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use daemun_http::{HeaderId, StatusCode};
 
+use crate::config::Satisfy;
 use crate::error_page;
 use crate::limits::{INTERNAL_REDIRECTS_MAX, PHASE_STEPS_MAX};
 use crate::log::Level;
@@ -62,7 +63,7 @@ pub async fn handle(request: &mut Request) -> End {
             }
         };
         stage = match outcome {
-            Outcome::Continue => match stage {
+            Outcome::Continue | Outcome::Allow => match stage {
                 Stage::Server | Stage::ServerRewrite => Stage::FindLocation,
                 Stage::FindLocation => Stage::Location,
                 Stage::Location => Stage::Content,
@@ -112,16 +113,82 @@ enum Next {
 
 /// Runs the steps of some phases until one of them says more than `Continue`.
 async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> Outcome {
-    for (_, step) in plan.between(first, last) {
-        let outcome = match step.run(request) {
+    let mut gate = Gate { is_any: request.core().satisfy() == Satisfy::Any, is_open: false, refusal: None };
+    for (phase, step) in plan.between(first, last) {
+        let is_access = *phase == Phase::Access;
+        if is_access && gate.is_open {
+            continue;
+        }
+        if *phase > Phase::Access
+            && let Some(status) = gate.refusal.take()
+        {
+            return gate.refuse(status, request).await;
+        }
+        let mut outcome = match step.run(request) {
             Some(outcome) => outcome,
             None => start(step.as_ref(), request).await,
         };
-        if !matches!(outcome, Outcome::Continue) {
-            return outcome;
+        if is_access && gate.is_any {
+            outcome = gate.judge(outcome, request);
+        }
+        match outcome {
+            Outcome::Continue | Outcome::Allow => {}
+            Outcome::Finish(StatusCode::UNAUTHORIZED) if is_access => return delay_unauthorized(request).await,
+            outcome => return outcome,
         }
     }
-    Outcome::Continue
+    match gate.refusal {
+        Some(status) => gate.refuse(status, request).await,
+        None => Outcome::Continue,
+    }
+}
+
+/// 401, once `auth_delay` has passed.
+async fn delay_unauthorized(request: &Request) -> Outcome {
+    let delay = request.core().auth_delay();
+    if !delay.is_zero() {
+        request.log(Level::Info, format_args!("delaying unauthorized request"));
+        tokio::time::sleep(delay).await;
+    }
+    Outcome::Finish(StatusCode::UNAUTHORIZED)
+}
+
+/// What the access phase has come to: under `satisfy any` one step that allows is enough, and a refusal waits for it.
+struct Gate {
+    is_any: bool,
+    is_open: bool,
+    refusal: Option<StatusCode>,
+}
+
+impl Gate {
+    fn judge(&mut self, outcome: Outcome, request: &mut Request) -> Outcome {
+        match outcome {
+            Outcome::Allow => {
+                self.is_open = true;
+                self.refusal = None;
+                request.challenge = None;
+                Outcome::Continue
+            }
+            Outcome::Finish(status @ (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)) => {
+                // A client that may still give credentials is told so.
+                if self.refusal != Some(StatusCode::UNAUTHORIZED) {
+                    self.refusal = Some(status);
+                }
+                Outcome::Continue
+            }
+            other => other,
+        }
+    }
+
+    async fn refuse(&self, status: StatusCode, request: &Request) -> Outcome {
+        if status == StatusCode::UNAUTHORIZED {
+            return delay_unauthorized(request).await;
+        }
+        if status == StatusCode::FORBIDDEN {
+            request.log(Level::Error, format_args!("access forbidden by rule"));
+        }
+        Outcome::Finish(status)
+    }
 }
 
 /// Runs a step that waits, unless the client goes away meanwhile.
@@ -146,7 +213,7 @@ fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
         request.location = server.settings;
         return Outcome::Continue;
     };
-    request.location = location;
+    request.location = runtime.location(location).for_method(location, request.method());
     let core = &runtime.location(location).core;
     if core.internal && !request.is_internal {
         return Outcome::Finish(StatusCode::NOT_FOUND);
@@ -293,7 +360,8 @@ fn go_to_named(request: &mut Request, name: &str) -> Next {
     let location = request.server().named.get(name).copied();
     match location {
         Some(location) if request.redirects <= INTERNAL_REDIRECTS_MAX => {
-            request.location = location;
+            let runtime = Rc::clone(&request.runtime);
+            request.location = runtime.location(location).for_method(location, request.method());
             request.is_internal = true;
             Next::Stage(Stage::Location)
         }
@@ -312,6 +380,9 @@ fn go_to_named(request: &mut Request, name: &str) -> Next {
 }
 
 fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    if let Some(challenge) = request.challenge.take() {
+        response.head.headers.append_known(HeaderId::WwwAuthenticate, &challenge);
+    }
     let runtime = Rc::clone(&request.runtime);
     for filter in &runtime.location(request.location).filters {
         response = filter.apply(request, response);

@@ -35,6 +35,9 @@ pub const SMALL_FILE_BYTES: u64 = 32 * 1024;
 /// Octets one sendfile call hands over, so that one fast client does not hold the thread.
 pub const SENDFILE_CHUNK_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Octets made before the client takes them of a body that can be made as it is sent.
+pub const MADE_AHEAD_BYTES: usize = 64 * 1024;
+
 /// Octets of a streamed answer that are kept on the heap for a client that reads slowly; more go to a file.
 pub const SLOW_CLIENT_BYTES: usize = 1024 * 1024;
 

@@ -35,6 +35,8 @@ pub enum Phase {
 pub enum Outcome {
     /// Nothing to say: the next step runs.
     Continue,
+    /// A step of the access phase lets the request in: under `satisfy any` the others are not asked.
+    Allow,
     /// The answer.
     Respond(Box<Response>),
     /// The request ends with this status; `error_page` may give it a body.

@@ -1,14 +1,16 @@
 //! A request: what the client sent, where it was routed, what has become of it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use daemun_http::{HeaderId, Headers, Method, RequestHead, StatusCode};
 
 use crate::body::{BodyLimits, BodyPassage, ReadLimits, RequestBody, RequestBodyError};
 use crate::clock;
 use crate::config::{Core, WHOLE_PATH};
-use crate::connection::Client;
+use crate::connection::{Client, Remote};
 use crate::log::Level;
 use crate::phase::Outcome;
 use crate::runtime::{Location, LocationId, Server, ServerId, ThreadRuntime};
@@ -30,6 +32,8 @@ pub struct Request {
     pub location: LocationId,
     /// The connection.
     pub client: Rc<Client>,
+    /// Who sent it: the connection's other end, unless a trusted proxy there names another.
+    pub remote: Remote,
     /// The body, read or not.
     pub body: RequestBody,
     /// Number of the request within this process, for logs.
@@ -46,14 +50,29 @@ pub struct Request {
     pub keep_alive: bool,
     /// Whether the client sent it before it had the answer to the one before.
     pub is_pipelined: bool,
+    /// `WWW-Authenticate` of the answer: whoever wants credentials sets it.
+    pub challenge: Option<Arc<[u8]>>,
     /// What has been sent.
     pub sent: Sent,
     /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
     pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether another client would have got the answer in another coding, as `Vary` tells.
+    pub varies_by_coding: bool,
+    /// Octets before and after compression, when the answer was compressed.
+    pub compressed: Option<Rc<Compressed>>,
     /// The path within the application's mount, when a content handler split it.
     pub path_info: Option<Vec<u8>>,
     /// Variables of the configuration.
     pub values: Values,
+}
+
+/// What a compressing filter has taken in and given out so far, in octets.
+#[derive(Default, Debug)]
+pub struct Compressed {
+    /// Octets in.
+    pub raw: Cell<u64>,
+    /// Octets out.
+    pub coded: Cell<u64>,
 }
 
 /// What has been sent of the answer, for the log.
@@ -82,6 +101,7 @@ impl Request {
             runtime,
             server,
             location,
+            remote: client.remote,
             client,
             body: RequestBody::default(),
             serial: 0,
@@ -91,8 +111,11 @@ impl Request {
             is_internal: false,
             keep_alive: false,
             is_pipelined: false,
+            challenge: None,
             sent: Sent::default(),
             gateway_variables: Vec::new(),
+            varies_by_coding: false,
+            compressed: None,
             path_info: None,
             values: Values::default(),
         })
@@ -103,6 +126,7 @@ impl Request {
         self.server = runtime.default_server(client.listener);
         self.location = runtime.server(self.server).settings;
         self.runtime = runtime;
+        self.remote = client.remote;
         self.client = client;
         self.head.clear();
         self.uri.clear();
@@ -113,11 +137,14 @@ impl Request {
         self.is_internal = false;
         self.keep_alive = false;
         self.is_pipelined = false;
+        self.challenge = None;
         self.sent.status = 0;
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;
         self.sent.headers.clear();
         self.gateway_variables.clear();
+        self.varies_by_coding = false;
+        self.compressed = None;
         self.path_info = None;
         self.values.clear();
     }
@@ -279,7 +306,7 @@ impl Request {
         let request = self.serial;
         log.write(
             level,
-            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", client.remote_address),
+            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", self.remote.address),
         );
     }
 }

@@ -140,6 +140,11 @@ pub trait BodyStream {
     fn length(&self) -> Option<u64> {
         None
     }
+
+    /// Whether nobody is kept waiting by a client that reads slowly: pieces are then made as they are sent.
+    fn can_wait(&self) -> bool {
+        false
+    }
 }
 
 /// Why a body ended early. The connection is closed, since the client cannot be told otherwise.
@@ -151,6 +156,12 @@ pub enum BodyError {
     /// No octet came within the time-out.
     #[error("{0} sent nothing within its time-out")]
     TimedOut(String),
+    /// A file could not be read to its end.
+    #[error("reading a file failed: {0}")]
+    Unreadable(String),
+    /// The octets are not in the coding that the head names.
+    #[error("the answer is not what its Content-Encoding says: {0}")]
+    Coding(String),
     /// The request's body failed while it was passed on.
     #[error("{0}, while its answer was sent")]
     Request(String),

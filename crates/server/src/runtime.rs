@@ -5,6 +5,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use daemun_http::Method;
+
 use crate::backend::Backend;
 use crate::config::{Core, Main};
 use crate::listener::ListenerSetting;
@@ -84,6 +86,8 @@ pub struct Location {
     pub plan: Plan,
     /// The filters, first to last.
     pub filters: Vec<Box<dyn BoundFilter>>,
+    /// `limit_except`: methods it lets be, and the settings of all others.
+    pub limit_except: Option<(Vec<Method>, LocationId)>,
 }
 
 impl Runtime {
@@ -103,6 +107,15 @@ impl Server {
 }
 
 impl Location {
+    /// The settings for a request with `method` at this location, whose own index is `id`.
+    #[must_use]
+    pub fn for_method(&self, id: LocationId, method: &Method) -> LocationId {
+        match &self.limit_except {
+            Some((methods, limited)) if !methods.contains(method) => *limited,
+            _ => id,
+        }
+    }
+
     /// Octets of the path that `alias` replaces; [`crate::config::WHOLE_PATH`] where it names the file itself.
     #[must_use]
     pub fn prefix_length(&self) -> usize {

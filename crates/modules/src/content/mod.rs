@@ -1,6 +1,7 @@
 //! The content phase: who answers.
 
 pub mod empty_gif;
+pub mod gzip_static;
 pub mod index;
 pub mod random_index;
 pub mod static_file;

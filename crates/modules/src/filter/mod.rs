@@ -1,6 +1,8 @@
 //! What answers go through on their way out. The order is the program's list of modules; see the crate's documentation.
 
 pub mod charset;
+pub mod gunzip;
+pub mod gzip;
 pub mod headers;
 pub mod not_modified;
 pub mod range;

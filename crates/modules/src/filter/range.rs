@@ -86,7 +86,7 @@ fn wanted(request: &Request, response: &Response) -> Option<(Ranges, u64)> {
 
 fn refuse(request: &Request, response: &mut Response, length: u64) {
     response.head.status = StatusCode::RANGE_NOT_SATISFIABLE;
-    for field in [HeaderId::AcceptRanges, HeaderId::LastModified, HeaderId::ETag] {
+    for field in [HeaderId::AcceptRanges, HeaderId::ContentEncoding, HeaderId::LastModified, HeaderId::ETag] {
         response.head.headers.remove_known(field);
     }
     response.head.headers.set_known(HeaderId::ContentRange, format!("bytes */{length}").as_bytes());

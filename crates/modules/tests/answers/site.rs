@@ -124,6 +124,7 @@ fn read(folder: &Path, http: &str) -> Result<Runtime, Vec<String>> {
         typed,
         modules: MODULES,
         prefix: folder.to_path_buf(),
+        configuration_folder: folder.to_path_buf(),
         body_folder: std::env::temp_dir(),
         error_log: Some(folder.join("logs/error.log")),
         backends: HashMap::new(),

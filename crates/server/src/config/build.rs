@@ -10,7 +10,7 @@ use daemun_net::{BindOptions, ListenAddress};
 
 use super::core::{CORE, Core, ErrorLogSetting};
 use super::listen::{Listen, default_listen};
-use super::walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed};
+use super::walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed};
 use crate::backend::{BackendId, SocketName};
 use crate::listener::{ListenerSetting, Protocol};
 use crate::log::{ErrorLog, Level, LogFile};
@@ -28,6 +28,8 @@ pub struct BuildInput {
     pub modules: &'static [&'static dyn AnyModule],
     /// Where relative paths begin.
     pub prefix: PathBuf,
+    /// Where the main file is, and where paths of some directives begin.
+    pub configuration_folder: PathBuf,
     /// Where the error log is until the configuration says otherwise; `None` is stderr.
     pub error_log: Option<PathBuf>,
     /// Where large bodies wait unless `client_body_temp_path` says otherwise.
@@ -55,6 +57,7 @@ pub struct PoolListener {
 /// What [`crate::module::Module::finish`] may ask for.
 pub struct Build<'a> {
     prefix: &'a Path,
+    configuration_folder: &'a Path,
     error_log: Option<&'a Path>,
     body_folder: &'a Path,
     backends: &'a HashMap<SocketName, BackendId>,
@@ -69,7 +72,8 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER`, `LOCATION` or `IF_IN_LOCATION`.
+    /// The kind of block whose settings are being finished: `MAIN`, `HTTP`, `SERVER`, `LOCATION`, `IF_IN_LOCATION` or
+    /// `LIMIT_EXCEPT`.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context
@@ -114,6 +118,14 @@ impl Build<'_> {
     pub fn make_absolute(&self, path: &mut Template) {
         if path.begins_relative() {
             path.prepend(format!("{}/", self.prefix.display().to_string().trim_end_matches('/')).as_bytes());
+        }
+    }
+
+    /// As [`Build::make_absolute`], below the folder of the main file.
+    pub fn make_absolute_beside_configuration(&self, path: &mut Template) {
+        if path.begins_relative() {
+            let folder = self.prefix.join(self.configuration_folder);
+            path.prepend(format!("{}/", folder.display().to_string().trim_end_matches('/')).as_bytes());
         }
     }
 
@@ -171,11 +183,22 @@ impl Build<'_> {
 /// # Errors
 /// All that is wrong; warnings among them where there is at least one error.
 pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let BuildInput { mut typed, modules, prefix, error_log, body_folder, backends, pool_listeners, opens_logs } = input;
+    let BuildInput {
+        mut typed,
+        modules,
+        prefix,
+        configuration_folder,
+        error_log,
+        body_folder,
+        backends,
+        pool_listeners,
+        opens_logs,
+    } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
     open_registry(std::mem::take(&mut typed.variables));
     let build = Build {
         prefix: &prefix,
+        configuration_folder: &configuration_folder,
         error_log: error_log.as_deref(),
         body_folder: &body_folder,
         backends: &backends,
@@ -284,6 +307,11 @@ impl Builder<'_> {
             conditionals.push(self.location(block.name.clone(), is_regex, &inner, Vec::new()));
         }
         let id = self.location(block.name.clone(), is_regex, &scope, conditionals);
+        if let Some(LimitExcept { methods, scope: limited }) = block.limit_except {
+            let limited = self.close(Context::LIMIT_EXCEPT, Some(&scope), limited);
+            let limited = self.location(block.name.clone(), is_regex, &limited, Vec::new());
+            self.locations[id.0 as usize].limit_except = Some((methods, limited));
+        }
         match block.matcher {
             Some(matcher) => {
                 if is_duplicate(entries, &matcher) {
@@ -316,7 +344,8 @@ impl Builder<'_> {
         for (module, settings) in self.modules.iter().zip(&scope[1..]) {
             module.plan(settings, &mut plan, &mut filters);
         }
-        self.push_location(Location { name, is_regex, conditionals, core: core_of(&scope[0]), plan, filters })
+        let core = core_of(&scope[0]);
+        self.push_location(Location { name, is_regex, conditionals, core, plan, filters, limit_except: None })
     }
 
     fn push_location(&mut self, location: Location) -> LocationId {
@@ -383,6 +412,7 @@ impl Builder<'_> {
             core: Arc::clone(&core),
             plan,
             filters: Vec::new(),
+            limit_except: None,
         });
         let settings = self.push_location(Location {
             name: String::new(),
@@ -391,6 +421,7 @@ impl Builder<'_> {
             core,
             plan: Plan::default(),
             filters: Vec::new(),
+            limit_except: None,
         });
         let matcher = Matcher::Prefix { name: String::new(), is_final: true };
         let tree = LocationTree::new(vec![(matcher, location, None)]);

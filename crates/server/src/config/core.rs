@@ -1,5 +1,7 @@
 //! The http core's settings of a location, and their directives.
 
+mod setters;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -8,11 +10,14 @@ use std::time::Duration;
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
 use daemun_http::StatusCode;
 
-use super::setter;
-use super::{Build, HTTP_SERVER_LOCATION, inherit};
+use super::{Build, GzipClients, HTTP_SERVER_LOCATION, gzip_clients, inherit};
 use crate::log::{ErrorLog, Level};
 use crate::module::Module;
 use crate::variable::Template;
+use setters::{
+    set_alias, set_error_log, set_error_page, set_if_modified_since, set_keepalive_disable, set_keepalive_timeout,
+    set_large_client_header_buffers, set_open_file_cache, set_root, set_server_tokens, set_types,
+};
 
 /// The http core as a module: it has settings and directives, and no handler of its own.
 pub static CORE: Module<Core> = Module {
@@ -62,6 +67,8 @@ pub struct Core {
     log_not_found: Option<bool>,
     uninitialized_variable_warn: Option<bool>,
     recursive_error_pages: Option<bool>,
+    satisfy: Option<Satisfy>,
+    auth_delay: Option<Duration>,
     absolute_redirect: Option<bool>,
     port_in_redirect: Option<bool>,
     server_name_in_redirect: Option<bool>,
@@ -74,6 +81,8 @@ pub struct Core {
     open_file_cache_min_uses: Option<u64>,
     open_file_cache_errors: Option<bool>,
     large_client_header_buffers: Option<(u64, u64)>,
+    /// Which clients take gzip.
+    pub gzip_clients: GzipClients,
     error_log: Option<Arc<Vec<ErrorLogSetting>>>,
     /// Filled when the logs are known.
     opened_error_log: OnceLock<ErrorLog>,
@@ -98,6 +107,15 @@ pub struct KeepAliveDisable {
     pub msie6: bool,
     /// Safari on a Mac.
     pub safari: bool,
+}
+
+/// `satisfy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Satisfy {
+    /// Every step of the access phase must let the request in.
+    All,
+    /// One is enough.
+    Any,
 }
 
 /// `if_modified_since`.
@@ -165,9 +183,10 @@ impl Core {
             client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, keepalive_time,
             keepalive_disable, max_headers, sendfile, tcp_nopush, tcp_nodelay,
             server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn,
-            recursive_error_pages, absolute_redirect,
+            recursive_error_pages, satisfy, auth_delay, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
+        GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the signature of every module's finish")]
@@ -357,6 +376,18 @@ impl Core {
     #[must_use]
     pub fn recursive_error_pages(&self) -> bool {
         self.recursive_error_pages.unwrap_or(false)
+    }
+
+    /// How many steps of the access phase must let a request in.
+    #[must_use]
+    pub fn satisfy(&self) -> Satisfy {
+        self.satisfy.unwrap_or(Satisfy::All)
+    }
+
+    /// How long an answer 401 waits, so that guessing takes time.
+    #[must_use]
+    pub fn auth_delay(&self) -> Duration {
+        self.auth_delay.unwrap_or_default()
     }
 
     /// Whether `Location` has scheme and host.
@@ -706,6 +737,24 @@ const DIRECTIVES: &[Directive<Core>] = &[
         |arguments: &Arguments<'_>| arguments.flag(0)
     ),
     entry!(
+        "auth_delay",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "0s",
+        "time: how long an answer 401 waits, against guessing",
+        auth_delay,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
+    entry!(
+        "satisfy",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "all",
+        "all|any: whether every access module must allow a request, or one",
+        satisfy,
+        |arguments: &Arguments<'_>| arguments.choice(0, &[("all", Satisfy::All), ("any", Satisfy::Any)])
+    ),
+    entry!(
         "absolute_redirect",
         HTTP_SERVER_LOCATION,
         Arity::Flag,
@@ -812,6 +861,38 @@ const DIRECTIVES: &[Directive<Core>] = &[
         set: set_large_client_header_buffers,
     },
     Directive {
+        name: "gzip_disable",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "none",
+        help: "regex ... | msie6: clients by their User-Agent that do not take gzip, whatever they say",
+        set: gzip_clients::set_disable,
+    },
+    Directive {
+        name: "gzip_http_version",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "1.1",
+        help: "1.0|1.1: the oldest version of HTTP whose clients take gzip",
+        set: gzip_clients::set_http_version,
+    },
+    Directive {
+        name: "gzip_proxied",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "off",
+        help: "off | any | expired | no-cache | no-store | private | no_last_modified | no_etag | auth ...: answers in gzip for requests with Via",
+        set: gzip_clients::set_proxied,
+    },
+    Directive {
+        name: "gzip_vary",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "off",
+        help: "on|off: Vary: Accept-Encoding on answers that gzip, gzip_static or gunzip would change for others",
+        set: gzip_clients::set_vary,
+    },
+    Directive {
         name: "error_log",
         contexts: MAIN_TO_LOCATION,
         arity: Arity::AtLeast(1),
@@ -820,154 +901,3 @@ const DIRECTIVES: &[Directive<Core>] = &[
         set: set_error_log,
     },
 ];
-
-fn set_root(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    if core.alias.is_some() {
-        return Err(ArgumentError::new(
-            None,
-            "\"root\" directive is duplicate, \"alias\" directive was specified earlier",
-        ));
-    }
-    let root = setter::template(arguments, 0)?;
-    arguments.set_once(&mut core.root, root)
-}
-
-fn set_alias(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    if core.root.is_some() {
-        return Err(ArgumentError::new(
-            None,
-            "\"alias\" directive is duplicate, \"root\" directive was specified earlier",
-        ));
-    }
-    arguments.set_once(&mut core.alias, setter::template(arguments, 0)?)
-}
-
-fn set_types(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let mut types = core.types.take().map(|types| (*types).clone()).unwrap_or_default();
-    for node in arguments.block().unwrap_or_default() {
-        for extension in &node.args {
-            types.insert(extension.text.to_ascii_lowercase().into_bytes(), node.name.text.clone().into_bytes());
-        }
-    }
-    core.types = Some(Arc::new(types));
-    Ok(())
-}
-
-fn set_keepalive_timeout(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    if arguments.len() == 2 {
-        core.keepalive_header = Some(arguments.time(1)?);
-    }
-    arguments.set_once(&mut core.keepalive_timeout, arguments.time(0)?)
-}
-
-fn set_keepalive_disable(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let mut disable = KeepAliveDisable::default();
-    for index in 0..arguments.len() {
-        match arguments.text(index)? {
-            "none" => {}
-            "msie6" => disable.msie6 = true,
-            "safari" => disable.safari = true,
-            other => return Err(ArgumentError::new(Some(index), format!("invalid value \"{other}\""))),
-        }
-    }
-    arguments.set_once(&mut core.keepalive_disable, disable)
-}
-
-fn set_server_tokens(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let tokens = match arguments.text(0)? {
-        "on" | "build" => ServerTokens::On,
-        "off" => ServerTokens::Off,
-        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
-    };
-    arguments.set_once(&mut core.server_tokens, tokens)
-}
-
-fn set_if_modified_since(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let mode = match arguments.text(0)? {
-        "off" => IfModifiedSince::Off,
-        "exact" => IfModifiedSince::Exact,
-        "before" => IfModifiedSince::Before,
-        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
-    };
-    arguments.set_once(&mut core.if_modified_since, mode)
-}
-
-fn set_error_page(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let last = arguments.len() - 1;
-    let mut replacement = None;
-    let mut statuses_end = last;
-    if let Some(text) = arguments.text(last - 1)?.strip_prefix('=') {
-        statuses_end = last - 1;
-        replacement = Some(match text {
-            "" => None,
-            code => Some(
-                status(code, 200..=599)
-                    .ok_or_else(|| ArgumentError::new(None, format!("invalid value \"={code}\"")))?,
-            ),
-        });
-    }
-    let mut statuses = Vec::new();
-    for index in 0..statuses_end {
-        let text = arguments.text(index)?;
-        let valid = status(text, 300..=599).filter(|status| status.as_u16() != 499);
-        statuses.push(
-            valid.ok_or_else(|| ArgumentError::new(None, format!("value \"{text}\" must be between 300 and 599")))?,
-        );
-    }
-    if statuses.is_empty() {
-        return Err(ArgumentError::new(None, "invalid number of arguments in \"error_page\" directive"));
-    }
-    let page = ErrorPage { statuses, replacement, target: setter::template(arguments, last)? };
-    let mut pages = core.error_pages.take().map(|pages| (*pages).clone()).unwrap_or_default();
-    pages.push(page);
-    core.error_pages = Some(Arc::new(pages));
-    Ok(())
-}
-
-fn status(text: &str, range: std::ops::RangeInclusive<u16>) -> Option<StatusCode> {
-    text.parse().ok().filter(|code| range.contains(code)).and_then(StatusCode::new)
-}
-
-fn set_open_file_cache(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let mut files_max = None;
-    let mut inactive = Duration::from_secs(60);
-    for index in 0..arguments.len() {
-        let text = arguments.text(index)?;
-        if text == "off" {
-            return arguments.set_once(&mut core.open_file_cache, None);
-        } else if let Some(value) = text.strip_prefix("max=") {
-            files_max = value.parse().ok().filter(|max| *max > 0);
-        } else if let Some(value) = text.strip_prefix("inactive=") {
-            inactive = daemun_conf::parse_milliseconds(value)
-                .ok_or_else(|| ArgumentError::new(None, format!("invalid \"open_file_cache\" parameter \"{text}\"")))?;
-        } else {
-            return Err(ArgumentError::new(None, format!("invalid \"open_file_cache\" parameter \"{text}\"")));
-        }
-    }
-    let files_max =
-        files_max.ok_or_else(|| ArgumentError::new(None, "\"open_file_cache\" must have the \"max\" parameter"))?;
-    arguments.set_once(&mut core.open_file_cache, Some(OpenFileCache { files_max, inactive }))
-}
-
-fn set_large_client_header_buffers(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let value = (arguments.number(0, 1..=u64::from(u16::MAX))?, arguments.size(1)?);
-    arguments.set_once(&mut core.large_client_header_buffers, value)
-}
-
-fn set_error_log(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let path = match arguments.text(0)? {
-        "stderr" => None,
-        text if text.starts_with("syslog:") || text.starts_with("memory:") => {
-            return Err(ArgumentError::new(None, format!("error_log \"{text}\" is not supported by daemun yet")));
-        }
-        text => Some(PathBuf::from(text)),
-    };
-    let level = match arguments.len() {
-        1 => Level::Error,
-        _ => setter::level(arguments, 1)?,
-    };
-    let mut logs = core.error_log.take().map(|logs| (*logs).clone()).unwrap_or_default();
-    logs.push(ErrorLogSetting { path, level });
-    core.error_log = Some(Arc::new(logs));
-    Ok(())
-}

@@ -5,6 +5,7 @@
 
 mod build;
 mod core;
+mod gzip_clients;
 pub mod listen;
 mod main_block;
 mod server_block;
@@ -13,10 +14,13 @@ mod table;
 mod walk;
 
 pub use build::{Build, BuildInput, PoolListener, build};
-pub use core::{CORE, Core, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, ServerTokens, WHOLE_PATH};
+pub use core::{
+    CORE, Core, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, Satisfy, ServerTokens, WHOLE_PATH,
+};
+pub use gzip_clients::GzipClients;
 pub use main_block::{Main, WorkerProcesses};
 pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};
-pub use walk::{HttpBlock, LocationBlock, Scope, ServerScope, Typed, walk};
+pub use walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed, walk};
 
 use daemun_conf::Context;
 

@@ -33,6 +33,8 @@ pub enum Structure {
     Server,
     /// `location ... { }`
     Location,
+    /// `limit_except ... { }`
+    LimitExcept,
 }
 
 /// What becomes of a directive that is known and not built.
@@ -131,6 +133,16 @@ const STRUCTURES: &[(DirectiveEntry, Structure)] = &[
         ),
         Structure::Location,
     ),
+    (
+        block(
+            "limit_except",
+            Context::LOCATION,
+            1,
+            u8::MAX,
+            "method ... block: settings of requests with any other method; GET stands for HEAD too",
+        ),
+        Structure::LimitExcept,
+    ),
 ];
 
 /// nginx's directives that are not built: name, contexts, arguments, effect; tab-separated.
@@ -192,7 +204,7 @@ mod tests {
         let all: Vec<_> = known().collect();
         assert_eq!(all.len(), KNOWN.lines().count());
         let find = |name: &str| all.iter().find(|(entry, _)| entry.name == name).expect("listed");
-        assert_eq!(find("gzip_types").1, Effect::Later);
+        assert_eq!(find("ssl_protocols").1, Effect::Later);
         assert_eq!(find("types_hash_max_size").1, Effect::None);
         assert_eq!(find("proxy_pass").1, Effect::Refused);
         assert_eq!(find("gzip_types").0.arity, Arity::AtLeast(1));

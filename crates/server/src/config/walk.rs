@@ -1,6 +1,7 @@
 //! Walks the tree: each directive is found in the table, checked, and given to whoever reads it.
 
 use daemun_conf::{Arguments, Context, Diagnostic, Node, Span, check_directive, unknown_directive};
+use daemun_http::Method;
 
 use super::core::CORE;
 use super::main_block::{self, Main};
@@ -71,6 +72,16 @@ pub struct LocationBlock {
     pub locations: Vec<LocationBlock>,
     /// Settings of its `if` blocks, in order.
     pub conditionals: Vec<Scope>,
+    /// Its `limit_except` block.
+    pub limit_except: Option<LimitExcept>,
+}
+
+/// A `limit_except` block.
+pub struct LimitExcept {
+    /// Methods that it lets be.
+    pub methods: Vec<Method>,
+    /// Settings of all others.
+    pub scope: Scope,
 }
 
 /// Reads a tree with the directives of `table`, whose numbers name `modules`.
@@ -157,7 +168,7 @@ impl Walk<'_> {
                     self.set_module(child, module, index, &mut server.scope);
                     if child.is(CONDITIONAL) {
                         // Directives that steer the request are all it may have, and the module of `if` has read them.
-                        self.conditional(child, Context::IF_IN_SERVER);
+                        self.block_settings(child, Context::IF_IN_SERVER);
                     }
                 }
                 _ => {}
@@ -186,6 +197,7 @@ impl Walk<'_> {
             span: node.name.span,
             scope: Scope::default(),
             locations: Vec::new(),
+            limit_except: None,
             conditionals: Vec::new(),
         };
         for child in node.children() {
@@ -195,10 +207,16 @@ impl Walk<'_> {
                     let nested = self.location(child, Some(prefix.unwrap_or_default()), depth + 1);
                     location.locations.extend(nested);
                 }
+                Some(Reader::Structure(Structure::LimitExcept)) => {
+                    if location.limit_except.is_some() {
+                        self.duplicate(child);
+                    }
+                    location.limit_except = Some(self.limit_except(child));
+                }
                 Some(Reader::Module(module, index)) => {
                     self.set_module(child, module, index, &mut location.scope);
                     if child.is(CONDITIONAL) {
-                        let scope = self.conditional(child, Context::IF_IN_LOCATION);
+                        let scope = self.block_settings(child, Context::IF_IN_LOCATION);
                         location.conditionals.push(scope);
                     }
                 }
@@ -208,8 +226,23 @@ impl Walk<'_> {
         Some(location)
     }
 
-    /// The settings within an `if` block: those of a location without a name.
-    fn conditional(&mut self, node: &Node, context: Context) -> Scope {
+    fn limit_except(&mut self, node: &Node) -> LimitExcept {
+        let mut methods = Vec::new();
+        for word in &node.args {
+            match Method::of(word.text.to_ascii_uppercase().as_bytes()) {
+                Some(Method::Get) => methods.extend([Method::Get, Method::Head]),
+                Some(Method::Extension(_) | Method::Trace | Method::Connect) | None => {
+                    let message = format!("invalid method \"{}\"", word.text);
+                    self.diagnostics.push(Diagnostic::error(word.span, message));
+                }
+                Some(method) => methods.push(method),
+            }
+        }
+        LimitExcept { methods, scope: self.block_settings(node, Context::LIMIT_EXCEPT) }
+    }
+
+    /// The settings within an `if` or `limit_except` block: those of a location without a name.
+    fn block_settings(&mut self, node: &Node, context: Context) -> Scope {
         let mut scope = Scope::default();
         for child in node.children() {
             if let Some(Reader::Module(module, index)) = self.find(child, context) {

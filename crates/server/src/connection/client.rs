@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -38,10 +39,8 @@ pub struct Client {
     pub(crate) keepalive_timeout: Cell<Duration>,
     /// Requests served so far, the present one included.
     pub requests: Cell<u32>,
-    /// The client's address as text; `unix:` over a unix socket.
-    pub remote_address: AddressText,
-    /// The client's port.
-    pub remote_port: Option<u16>,
+    /// Who is at the other end.
+    pub remote: Remote,
     /// The server's port.
     pub local_port: Option<u16>,
     /// What is spoken.
@@ -59,6 +58,31 @@ pub struct Client {
     pub(crate) is_body_due: Cell<bool>,
 }
 
+/// A client's address: the connection's, or what a proxy in front says of it.
+#[derive(Clone, Copy)]
+pub struct Remote {
+    /// The address; `None` over a unix socket.
+    pub ip: Option<IpAddr>,
+    /// As text; `unix:` over a unix socket.
+    pub address: AddressText,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+impl Remote {
+    /// A client at `ip`; its port where it is known.
+    #[must_use]
+    pub fn new(ip: IpAddr, port: Option<u16>) -> Self {
+        Self { ip: Some(ip), address: AddressText::new(&ip), port }
+    }
+
+    /// A client of a unix socket.
+    #[must_use]
+    pub fn unix() -> Self {
+        Self { ip: None, address: AddressText::new(&"unix:"), port: None }
+    }
+}
+
 /// An address as text, without an allocation.
 #[derive(Clone, Copy)]
 pub struct AddressText {
@@ -70,9 +94,9 @@ impl Client {
     /// A connection that has just been accepted.
     #[must_use]
     pub fn new(stream: Stream, peer: PeerAddress, listener: ListenerId, setting: &ListenerSetting) -> Self {
-        let (remote_address, remote_port) = match peer {
-            PeerAddress::Tcp(peer) => (AddressText::new(&peer.ip()), Some(peer.port())),
-            PeerAddress::Unix => (AddressText::new(&"unix:"), None),
+        let remote = match peer {
+            PeerAddress::Tcp(peer) => Remote::new(peer.ip(), Some(peer.port())),
+            PeerAddress::Unix => Remote::unix(),
         };
         Self {
             stream: RefCell::new(Some(stream)),
@@ -84,8 +108,7 @@ impl Client {
             started_ms: clock::monotonic_ms(),
             keepalive_timeout: Cell::default(),
             requests: Cell::new(0),
-            remote_address,
-            remote_port,
+            remote,
             local_port: setting.address.port(),
             protocol: setting.protocol,
             is_tls: false,

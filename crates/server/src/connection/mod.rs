@@ -8,7 +8,7 @@ mod timer;
 mod uwsgi;
 mod writer;
 
-pub use client::{AddressText, Client};
+pub use client::{AddressText, Client, Remote};
 pub(crate) use http1::serve as serve_http;
 pub(crate) use timer::Deadline;
 pub(crate) use uwsgi::serve as serve_uwsgi;

@@ -18,7 +18,8 @@ use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
 use crate::limits::{
-    PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES, SMALL_FILE_BYTES,
+    MADE_AHEAD_BYTES, PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES,
+    SMALL_FILE_BYTES,
 };
 use crate::listener::Protocol;
 use crate::log::Level;
@@ -417,7 +418,8 @@ impl Outgoing {
     fn pull(&mut self, context: &mut Context<'_>, budget: &mut Budget) -> io::Result<()> {
         let mut pulled = 0;
         while let Some(stream) = &mut self.stream {
-            if self.spill.length >= SLOW_CLIENT_FILE_BYTES {
+            let is_idle = stream.can_wait() && self.backlog_bytes >= MADE_AHEAD_BYTES;
+            if is_idle || self.spill.length >= SLOW_CLIENT_FILE_BYTES {
                 return Ok(());
             }
             if pulled >= PULLED_BYTES_PER_POLL {

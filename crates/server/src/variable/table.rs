@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use daemun_http::credentials::BasicCredentials;
 use daemun_http::{Framing, HeaderId, Headers, date};
 
 use super::Variable;
@@ -49,10 +50,10 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable { name: "pipe", evaluate: |request, _, out| put(out, if request.is_pipelined { b"p" } else { b"." }) },
     Variable { name: "query_string", evaluate: |request, _, out| put(out, &request.args) },
     Variable { name: "realpath_root", evaluate: |request, _, out| realpath(request, out) },
-    Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.client.remote_address.as_bytes()) },
+    Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.remote.address.as_bytes()) },
     Variable {
         name: "remote_port",
-        evaluate: |request, _, out| request.client.remote_port.is_some_and(|port| number(out, u64::from(port))),
+        evaluate: |request, _, out| request.remote.port.is_some_and(|port| number(out, u64::from(port))),
     },
     Variable { name: "remote_user", evaluate: remote_user },
     Variable { name: "request", evaluate: |request, _, out| put(out, request.head.request_line()) },
@@ -133,40 +134,8 @@ fn status(request: &Request, out: &mut Vec<u8>) -> bool {
 
 /// The name in `Authorization: Basic`, whether or not its password was looked at.
 fn remote_user(request: &Request, _: &str, out: &mut Vec<u8>) -> bool {
-    let Some(value) = request.headers().first(HeaderId::Authorization) else { return false };
-    let Some((scheme, credentials)) = value.split_at_checked(BASIC.len()) else { return false };
-    if !scheme.eq_ignore_ascii_case(BASIC) {
-        return false;
-    }
-    let Some(decoded) = decode_base64(credentials.trim_ascii()) else { return false };
-    let end = decoded.iter().position(|octet| *octet == b':');
-    end.is_some_and(|end| put(out, &decoded[..end]))
-}
-
-const BASIC: &[u8] = b"Basic ";
-
-/// Octets of a base64 text with or without its padding; `None` where a character is none of its alphabet.
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    let mut octets = Vec::with_capacity(digits.len() * 3 / 4);
-    for group in digits.chunks(4) {
-        let mut bits = 0_u32;
-        for digit in group {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' | b'-' => 62,
-                b'/' | b'_' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
-        }
-        let missing = 4 - group.len();
-        let all = (bits << (6 * missing)).to_be_bytes();
-        octets.extend_from_slice(all.get(1..4 - missing)?);
-    }
-    Some(octets)
+    let credentials = request.headers().first(HeaderId::Authorization).and_then(BasicCredentials::parse);
+    credentials.is_some_and(|credentials| put(out, credentials.user()))
 }
 
 /// As received; of a chunked body, once it has been read.
@@ -248,19 +217,4 @@ fn time_local(out: &mut Vec<u8>) -> bool {
 fn time_iso8601(out: &mut Vec<u8>) -> bool {
     let now = clock::unix_seconds();
     put(out, date::format_iso8601(now, clock::utc_offset_minutes(now)).as_ref())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decode_base64;
-
-    #[test]
-    fn base64_of_every_length() {
-        assert_eq!(decode_base64(b"dXNlcjpwYXNz").as_deref(), Some(&b"user:pass"[..]));
-        assert_eq!(decode_base64(b"dTo=").as_deref(), Some(&b"u:"[..]));
-        assert_eq!(decode_base64(b"dQ==").as_deref(), Some(&b"u"[..]));
-        assert_eq!(decode_base64(b"").as_deref(), Some(&b""[..]));
-        assert_eq!(decode_base64(b"d*==").as_deref(), None);
-        assert_eq!(decode_base64(b"A").as_deref(), Some(&b""[..]));
-    }
 }

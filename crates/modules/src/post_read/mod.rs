@@ -1,0 +1,3 @@
+//! The first phase: the head has been read, nothing has been decided.
+
+pub mod real_ip;

@@ -1,0 +1,166 @@
+//! How the http core's directives with more than one plain argument are read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemun_conf::{ArgumentError, Arguments};
+use daemun_http::StatusCode;
+
+use super::{Core, ErrorLogSetting, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, ServerTokens};
+use crate::config::setter;
+use crate::log::Level;
+
+pub(super) fn set_root(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    if core.alias.is_some() {
+        return Err(ArgumentError::new(
+            None,
+            "\"root\" directive is duplicate, \"alias\" directive was specified earlier",
+        ));
+    }
+    let root = setter::template(arguments, 0)?;
+    arguments.set_once(&mut core.root, root)
+}
+
+pub(super) fn set_alias(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    if core.root.is_some() {
+        return Err(ArgumentError::new(
+            None,
+            "\"alias\" directive is duplicate, \"root\" directive was specified earlier",
+        ));
+    }
+    arguments.set_once(&mut core.alias, setter::template(arguments, 0)?)
+}
+
+pub(super) fn set_types(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mut types = core.types.take().map(|types| (*types).clone()).unwrap_or_default();
+    for node in arguments.block().unwrap_or_default() {
+        for extension in &node.args {
+            types.insert(extension.text.to_ascii_lowercase().into_bytes(), node.name.text.clone().into_bytes());
+        }
+    }
+    core.types = Some(Arc::new(types));
+    Ok(())
+}
+
+pub(super) fn set_keepalive_timeout(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    if arguments.len() == 2 {
+        core.keepalive_header = Some(arguments.time(1)?);
+    }
+    arguments.set_once(&mut core.keepalive_timeout, arguments.time(0)?)
+}
+
+pub(super) fn set_keepalive_disable(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mut disable = KeepAliveDisable::default();
+    for index in 0..arguments.len() {
+        match arguments.text(index)? {
+            "none" => {}
+            "msie6" => disable.msie6 = true,
+            "safari" => disable.safari = true,
+            other => return Err(ArgumentError::new(Some(index), format!("invalid value \"{other}\""))),
+        }
+    }
+    arguments.set_once(&mut core.keepalive_disable, disable)
+}
+
+pub(super) fn set_server_tokens(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let tokens = match arguments.text(0)? {
+        "on" | "build" => ServerTokens::On,
+        "off" => ServerTokens::Off,
+        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
+    };
+    arguments.set_once(&mut core.server_tokens, tokens)
+}
+
+pub(super) fn set_if_modified_since(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mode = match arguments.text(0)? {
+        "off" => IfModifiedSince::Off,
+        "exact" => IfModifiedSince::Exact,
+        "before" => IfModifiedSince::Before,
+        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
+    };
+    arguments.set_once(&mut core.if_modified_since, mode)
+}
+
+pub(super) fn set_error_page(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let last = arguments.len() - 1;
+    let mut replacement = None;
+    let mut statuses_end = last;
+    if let Some(text) = arguments.text(last - 1)?.strip_prefix('=') {
+        statuses_end = last - 1;
+        replacement = Some(match text {
+            "" => None,
+            code => Some(
+                status(code, 200..=599)
+                    .ok_or_else(|| ArgumentError::new(None, format!("invalid value \"={code}\"")))?,
+            ),
+        });
+    }
+    let mut statuses = Vec::new();
+    for index in 0..statuses_end {
+        let text = arguments.text(index)?;
+        let valid = status(text, 300..=599).filter(|status| status.as_u16() != 499);
+        statuses.push(
+            valid.ok_or_else(|| ArgumentError::new(None, format!("value \"{text}\" must be between 300 and 599")))?,
+        );
+    }
+    if statuses.is_empty() {
+        return Err(ArgumentError::new(None, "invalid number of arguments in \"error_page\" directive"));
+    }
+    let page = ErrorPage { statuses, replacement, target: setter::template(arguments, last)? };
+    let mut pages = core.error_pages.take().map(|pages| (*pages).clone()).unwrap_or_default();
+    pages.push(page);
+    core.error_pages = Some(Arc::new(pages));
+    Ok(())
+}
+
+fn status(text: &str, range: std::ops::RangeInclusive<u16>) -> Option<StatusCode> {
+    text.parse().ok().filter(|code| range.contains(code)).and_then(StatusCode::new)
+}
+
+pub(super) fn set_open_file_cache(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let mut files_max = None;
+    let mut inactive = Duration::from_secs(60);
+    for index in 0..arguments.len() {
+        let text = arguments.text(index)?;
+        if text == "off" {
+            return arguments.set_once(&mut core.open_file_cache, None);
+        } else if let Some(value) = text.strip_prefix("max=") {
+            files_max = value.parse().ok().filter(|max| *max > 0);
+        } else if let Some(value) = text.strip_prefix("inactive=") {
+            inactive = daemun_conf::parse_milliseconds(value)
+                .ok_or_else(|| ArgumentError::new(None, format!("invalid \"open_file_cache\" parameter \"{text}\"")))?;
+        } else {
+            return Err(ArgumentError::new(None, format!("invalid \"open_file_cache\" parameter \"{text}\"")));
+        }
+    }
+    let files_max =
+        files_max.ok_or_else(|| ArgumentError::new(None, "\"open_file_cache\" must have the \"max\" parameter"))?;
+    arguments.set_once(&mut core.open_file_cache, Some(OpenFileCache { files_max, inactive }))
+}
+
+pub(super) fn set_large_client_header_buffers(
+    core: &mut Core,
+    arguments: &mut Arguments<'_>,
+) -> Result<(), ArgumentError> {
+    let value = (arguments.number(0, 1..=u64::from(u16::MAX))?, arguments.size(1)?);
+    arguments.set_once(&mut core.large_client_header_buffers, value)
+}
+
+pub(super) fn set_error_log(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let path = match arguments.text(0)? {
+        "stderr" => None,
+        text if text.starts_with("syslog:") || text.starts_with("memory:") => {
+            return Err(ArgumentError::new(None, format!("error_log \"{text}\" is not supported by daemun yet")));
+        }
+        text => Some(PathBuf::from(text)),
+    };
+    let level = match arguments.len() {
+        1 => Level::Error,
+        _ => setter::level(arguments, 1)?,
+    };
+    let mut logs = core.error_log.take().map(|logs| (*logs).clone()).unwrap_or_default();
+    logs.push(ErrorLogSetting { path, level });
+    core.error_log = Some(Arc::new(logs));
+    Ok(())
+}
