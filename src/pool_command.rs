@@ -14,7 +14,10 @@ pub fn obey(command: &Command) -> ExitCode {
         Command::Help => print!("{}", help()),
         Command::Version => println!("{}", cli::VERSION),
         Command::Stop(path) => return signal(path, Signal::TERM),
-        Command::Reload(path) => return signal(path, Signal::HUP),
+        Command::Reload(_) => {
+            eprintln!("daemun: --reload is not supported by daemun yet: stop it and start it");
+            return ExitCode::FAILURE;
+        }
     }
     ExitCode::SUCCESS
 }

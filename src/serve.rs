@@ -86,6 +86,10 @@ fn is_shown(diagnostic: &Diagnostic, settings: &Settings) -> bool {
 
 /// Sends a signal to the master whose pid file the configuration names.
 pub fn signal(settings: &Settings, signal: Signal) -> ExitCode {
+    if signal == Signal::Reload {
+        eprintln!("nginx: [error] -s reload is not supported by daemun yet: stop it and start it");
+        return ExitCode::FAILURE;
+    }
     let loaded = load::load(settings);
     if loaded.has_errors {
         eprint!("{}", load::render(&loaded, &loaded.typed.diagnostics));

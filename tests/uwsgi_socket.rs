@@ -28,6 +28,8 @@ fn variables_are_the_environ() {
     variables.extend([("HTTPS", "on"), ("REMOTE_USER", "somebody"), ("HTTP_X_OWN", "1"), ("OWN_VARIABLE", "own")]);
     // nginx sends these beside CONTENT_TYPE and CONTENT_LENGTH; PEP 3333 has no such names.
     variables.extend([("HTTP_CONTENT_TYPE", "text/plain"), ("HTTP_CONTENT_LENGTH", "0")]);
+    // And this of a client's `Proxy` header, which programs would take for their own proxy's address.
+    variables.push(("HTTP_PROXY", "192.0.2.66:80"));
     let response = ask(&Address::Unix(scratch.path("site.sock")), &packet(&variables, b""));
     let facts: serde_json::Value = serde_json::from_slice(&response.body).expect("the page is JSON");
     for (name, expected) in [
@@ -45,6 +47,7 @@ fn variables_are_the_environ() {
     }
     assert_eq!(facts["strings"]["HTTP_CONTENT_TYPE"], serde_json::Value::Null);
     assert_eq!(facts["strings"]["HTTP_CONTENT_LENGTH"], serde_json::Value::Null);
+    assert_eq!(facts["strings"]["HTTP_PROXY"], serde_json::Value::Null);
 }
 
 #[test]

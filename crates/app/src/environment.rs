@@ -23,8 +23,9 @@ impl Environment for ListenerEnvironment {
 
 fn from_peer(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
     for (name, value) in &request.gateway_variables {
-        // nginx sends both, and PEP 3333 has other names for them.
-        if matches!(name.as_slice(), b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH") {
+        // nginx sends all three. PEP 3333 has other names for two of them; the last means something else to programs
+        // (CVE-2016-5385).
+        if matches!(name.as_slice(), b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH" | b"HTTP_PROXY") {
             continue;
         }
         let name = VariableId::of(name).map_or(VariableName::Literal(name), VariableName::Known);

@@ -14,7 +14,7 @@ pub const COMPLETIONS_PER_TURN: usize = 256;
 pub const RECORD_BYTES_MAX: usize = 72 * 1024;
 
 /// Octets of a request body that travel beside the variables; a larger body goes over as a file.
-pub const INLINE_BODY_BYTES: u64 = 16 * 1024;
+pub const INLINE_BODY_BYTES: u64 = daemun_server::backend::SMALL_BODY_BYTES;
 
 /// Octets that a streamed request body may be ahead of its worker.
 pub const BODY_PIPE_BYTES: usize = 256 * 1024;

@@ -212,6 +212,10 @@ impl Pool {
         let mut executable = Executable::new(interpreter(&self.options)?);
         executable.arguments = vec!["-c".into(), BOOTSTRAP.into(), module.into()];
         executable.environment.push((Handover::VARIABLE.into(), Some(number.to_string().into())));
+        // Python reads some variables before anything of ours runs.
+        for (name, value) in &self.options.env {
+            executable.environment.push((name.into(), Some(value.into())));
+        }
         for name in &self.options.unset_env {
             executable.environment.push((name.into(), None));
         }

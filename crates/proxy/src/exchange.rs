@@ -35,6 +35,8 @@ enum ExchangeError {
     Read(io::Error),
     #[error("upstream prematurely closed connection while reading response header from upstream")]
     Closed,
+    #[error("upstream sent status {0}, which is no final answer, while reading response header from upstream")]
+    Interim(u16),
     #[error("{0} while reading response header from upstream")]
     Head(AnswerError),
     /// The upstream is not to blame.
@@ -154,7 +156,12 @@ async fn read_answer(
             break taken;
         }
     };
+    if head.status.is_informational() {
+        return Err(ExchangeError::Interim(head.status.as_u16()));
+    }
     let framing = reader.framing(&head, request.is_head());
+    // How the upstream frames its connection is not how we frame ours.
+    head.headers.retain(|header| !header.id.is_hop_by_hop());
     octets.drain(..taken);
     let mut response = Response::new(head.status);
     response.is_own = false;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
-use daemun_http::HeaderId;
-use daemun_server::backend::{BackendId, BodyTransfer, Environment};
+use daemun_http::{HeaderId, StatusCode};
+use daemun_server::backend::{Backend, BackendId, BodyTransfer, Environment, SMALL_BODY_BYTES};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
@@ -77,7 +77,7 @@ impl UwsgiPass {
         let error = |message: String| Diagnostic::error(*span, message);
         if let Some(pool) = name.strip_prefix("app:") {
             let backend = build.backend_by_name(pool).ok_or_else(|| error(format!("no application \"{pool}\"")))?;
-            self.target = Some(Target::Local(backend));
+            self.use_pool(backend, *span, build);
             return Ok(());
         }
         let group = match build.published::<UpstreamTable>().and_then(|table| table.find(name)) {
@@ -88,8 +88,28 @@ impl UwsgiPass {
             [only] => build.backend(&only.address.socket_name()),
             _ => None,
         };
-        self.target = Some(local.map_or(Target::Remote(group), Target::Local));
+        match local {
+            Some(backend) => self.use_pool(backend, *span, build),
+            None => self.target = Some(Target::Remote(group)),
+        }
         Ok(())
+    }
+
+    /// The application is a pool of ours: what is about the way to somebody else's says nothing.
+    fn use_pool(&mut self, backend: BackendId, span: Span, build: &mut Build<'_>) {
+        self.target = Some(Target::Local(backend));
+        let idle = [
+            ("uwsgi_connect_timeout", self.connect_timeout.is_some()),
+            ("uwsgi_send_timeout", self.send_timeout.is_some()),
+            ("uwsgi_buffer_size", self.buffer_size.is_some()),
+            ("uwsgi_modifier1", self.modifier1.is_some()),
+            ("uwsgi_modifier2", self.modifier2.is_some()),
+            ("uwsgi_pass_request_body", self.pass_request_body == Some(false)),
+        ];
+        for (name, _) in idle.iter().filter(|(_, is_set)| *is_set) {
+            let message = format!("directive \"{name}\" has no effect here: daemun runs the application itself");
+            build.warn(Diagnostic::notice(span, message));
+        }
     }
 
     /// Time for a connection to be made.
@@ -183,7 +203,11 @@ impl VariableSink for PassedFields<'_> {
 fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
     match &pass.target {
         Some(Target::Local(backend)) => {
-            Rc::clone(&request.runtime.backends[backend.0]).call(request, pass, pass.body_transfer())
+            let pool = Rc::clone(&request.runtime.backends[backend.0]);
+            match pass.read_timeout {
+                Some(time) => Box::pin(call_within(time, pool, pass, request)),
+                None => pool.call(request, pass, pass.body_transfer()),
+            }
         }
         Some(Target::Remote(upstream)) => Box::pin(exchange::run(pass, upstream, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),
@@ -211,6 +235,22 @@ fn is_order(id: HeaderId) -> bool {
             | HeaderId::XAccelLimitRate
             | HeaderId::XAccelRedirect
     )
+}
+
+/// Waits for a pool's answer no longer than `uwsgi_read_timeout` says. Whoever gives up tells the worker so.
+async fn call_within(time: Duration, pool: Rc<dyn Backend>, pass: &UwsgiPass, request: &mut Request) -> Outcome {
+    // A client that is slow to send is not an application that is slow to answer.
+    if pass.body_transfer() == BodyTransfer::Buffered
+        && let Err(outcome) = request.read_body(Some(SMALL_BODY_BYTES)).await
+    {
+        return outcome;
+    }
+    let answer = tokio::time::timeout(time, pool.call(request, pass, pass.body_transfer())).await;
+    answer.unwrap_or_else(|_| {
+        let time = time.as_millis();
+        request.log(Level::Error, format_args!("the application gave no answer within uwsgi_read_timeout, {time} ms"));
+        Outcome::Finish(StatusCode::GATEWAY_TIMEOUT)
+    })
 }
 
 /// nginx's default for connect, send and read.

@@ -13,6 +13,9 @@ use crate::request::Request;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackendId(pub usize);
 
+/// Octets of a request body that travel to an application beside its head; a larger one is read into a file first.
+pub const SMALL_BODY_BYTES: u64 = 16 * 1024;
+
 /// A pool's end on one edge thread.
 pub trait Backend {
     /// Hands `request` over and waits for the answer's head; the body may follow as a stream.
