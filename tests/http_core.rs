@@ -212,3 +212,17 @@ fn version_tells_what_is_built() {
     assert!(arguments.contains(" --with-http_random_index_module"), "{arguments}");
     assert!(!arguments.contains("uwsgi"), "{arguments}");
 }
+
+#[test]
+fn the_edge_may_open_as_many_files_as_asked_for() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let http = format!("    server {{\n        listen {};\n    }}", port.address());
+    scratch.write("web.conf", format!("worker_rlimit_nofile 777;\n{}", servers::nginx_conf(&http)));
+    let web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    wait_until("the edge has its limit", || {
+        let limits = |pid| std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+        let is_limited =
+            |text: String| text.lines().any(|line| line.starts_with("Max open files") && line.contains(" 777 "));
+        web.descendants().iter().any(|process| is_limited(limits(process.pid)))
+    });
+}

@@ -66,6 +66,7 @@ struct First {
 /// # Errors
 /// When a thread or its event loop cannot be made.
 pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
+    limit_open_files(&plan.runtime);
     let EdgePlan { runtime, listeners, pools, threads } = plan;
     let pools = Arc::new(pools);
     let (sender, commands) = watch::channel(Command::Run);
@@ -98,6 +99,17 @@ struct ThreadPlan {
     pools: Arc<Vec<Box<dyn PoolFactory>>>,
     listeners: ListenerSet,
     commands: watch::Receiver<Command>,
+}
+
+/// `worker_rlimit_nofile`. Who is not root can raise it up to the hard limit alone.
+fn limit_open_files(runtime: &Runtime) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Some(wanted) = runtime.main.worker_rlimit_nofile() else { return };
+    let maximum = getrlimit(Resource::Nofile).maximum.map_or(wanted, |hard| hard.max(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: Some(maximum) });
+    if let Err(error) = raised {
+        runtime.error_log.write(Level::Alert, format_args!("setrlimit(RLIMIT_NOFILE, {wanted}) failed ({error})"));
+    }
 }
 
 fn spawn_thread(plan: ThreadPlan) -> io::Result<JoinHandle<()>> {
