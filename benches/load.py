@@ -27,11 +27,12 @@ class Load:
         return self.requests * 1e6 / self.duration_us
 
 
-def run(port: int, path: str, connections: int, seconds: float) -> Load:
+def run(port: int, path: str, connections: int, seconds: float, headers: tuple[str, ...] = ()) -> Load:
     """Sends requests over `connections` keep-alive connections for `seconds`, which wrk rounds to whole ones."""
     command = [
         "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s",
-        "--timeout", "10s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}{path}",
+        "--timeout", "10s", "--script", str(SCRIPT), *(word for header in headers for word in ("--header", header)),
+        f"http://127.0.0.1:{port}{path}",
     ]
     finished = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds + 30,

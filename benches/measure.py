@@ -4,14 +4,14 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import idle
 import load
 import process_tree
-from rows import Row
+from rows import LENGTHS, Row
 from servers import Place, Server, fresh_folder, free_port
 
 SERVER_CORES = {0}
-BODY_BYTES = 1024
-MEASURES = ("cpu_us", "requests_per_second", "p50_us", "p99_us")
+MEASURES = ("cpu_us", "requests_per_second", "p50_us", "p99_us", "body_bytes")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,10 @@ def measure(row: Row, settings: Settings, progress) -> dict:
     counts = [count for count in row.connections if not settings.connections or count in settings.connections]
     with ExitStack() as stack:
         servers = [started(row, name, settings, stack) for name in names]
+        if row.idle:
+            return idle.measure(row, servers, counts, settings.rounds, progress)
         for server in servers:
-            load.run(server.place.port, row.path, 32, 1)  # warm up
+            load.run(server.place.port, row.path, 32, 1, row.headers)  # warm up
         cells = []
         for count in counts:
             samples = {name: [] for name in names}
@@ -41,7 +43,7 @@ def measure(row: Row, settings: Settings, progress) -> dict:
                 # Every other round backwards, so that nobody always follows the same neighbour.
                 for server in servers if number % 2 == 0 else reversed(servers):
                     progress(f"{row.name}: {count} connections, round {number + 1}, {server.name}")
-                    samples[server.name].append(sample(server, row.path, count, settings.seconds))
+                    samples[server.name].append(sample(server, row, count, settings.seconds))
             cells.append({"connections": count, "samples": samples, "medians": medians(samples)})
         memory = {
             server.name: {role: asdict(value) for role, value in server.memory().items()} for server in servers
@@ -57,7 +59,7 @@ def started(row: Row, name: str, settings: Settings, stack: ExitStack) -> Server
     stack.callback(server.stop)
     cores = SERVER_CORES | load.LOAD_CORES if row.two_cores else SERVER_CORES
     server.start(row.servers[name](place), cores)
-    server.wait_until_ready(row.path, BODY_BYTES)
+    server.wait_until_ready(row.path, LENGTHS[row.path])
     if row.two_cores:
         if not server.split(SERVER_CORES, load.LOAD_CORES):
             for process in process_tree.members(server.roots):
@@ -65,10 +67,10 @@ def started(row: Row, name: str, settings: Settings, stack: ExitStack) -> Server
     return server
 
 
-def sample(server: Server, path: str, connections: int, seconds: float) -> dict:
+def sample(server: Server, row: Row, connections: int, seconds: float) -> dict:
     """One load on one server."""
     before = process_tree.cpu_seconds(server.roots)
-    seen = load.run(server.place.port, path, connections, seconds)
+    seen = load.run(server.place.port, row.path, connections, seconds, row.headers)
     cpu_seconds = process_tree.cpu_seconds(server.roots) - before
     if seen.requests == 0 or seen.not_ok:
         raise RuntimeError(f"{server.name}: {seen}\n{server.log_tail()}")
@@ -79,6 +81,7 @@ def sample(server: Server, path: str, connections: int, seconds: float) -> dict:
         "p99_us": seen.p99_us,
         "requests": seen.requests,
         "failed": seen.failed,
+        "body_bytes": server.body_bytes(row.path, row.headers),
     }
 
 

@@ -10,6 +10,7 @@ from servers import PEERS, TOP
 
 OURS = "daemun"
 HEADINGS = ("connections", "server", "CPU us/request", "daemun/peer", "goal", "requests/s", "p50 ms", "p99 ms")
+IDLE_HEADINGS = ("connections", "server", "bytes/connection", "daemun/peer", "goal")
 
 
 def ratio(medians: dict, peer: str, measure: str) -> float | None:
@@ -30,30 +31,38 @@ def judge(goal: Goal, cell: dict) -> dict | None:
 def add_verdicts(row: Row, result: dict) -> None:
     """Writes ratios and goals into the result of a row."""
     for cell in result["cells"]:
-        cell["cpu_ratios"] = {name: ratio(cell["medians"], name, "cpu_us") for name in cell["medians"] if name != OURS}
+        measure = result.get("measure", "cpu_us")
+        cell["ratios"] = {name: ratio(cell["medians"], name, measure) for name in cell["medians"] if name != OURS}
         cell["goals"] = [verdict for goal in row.goals if (verdict := judge(goal, cell))]
 
 
 def table(result: dict) -> str:
     """The result of one row as text."""
-    lines = [HEADINGS]
+    is_load = result.get("measure", "cpu_us") == "cpu_us"
+    lines = [HEADINGS if is_load else IDLE_HEADINGS]
     for cell in result["cells"]:
-        verdicts = {verdict["peer"]: verdict for verdict in cell["goals"]}
         for name, medians in cell["medians"].items():
-            value = cell["cpu_ratios"].get(name)
-            lines.append((
-                str(cell["connections"]), name, f"{medians['cpu_us']:.1f}", "" if value is None else f"{value:.2f}",
-                goal_text(verdicts.get(name)), f"{medians['requests_per_second']:.0f}",
-                f"{medians['p50_us'] / 1000:.2f}", f"{medians['p99_us'] / 1000:.2f}",
-            ))
+            value = cell["ratios"].get(name)
+            compared = ("" if value is None else f"{value:.2f}", goals_text(cell["goals"], name))
+            if is_load:
+                lines.append((
+                    str(cell["connections"]), name, f"{medians['cpu_us']:.1f}", *compared,
+                    f"{medians['requests_per_second']:.0f}", f"{medians['p50_us'] / 1000:.2f}", f"{medians['p99_us'] / 1000:.2f}",
+                ))
+            else:
+                lines.append((str(cell["connections"]), name, f"{medians['connection_bytes']:.0f}", *compared))
     return f"\n{result['title']}\n" + aligned(lines)
 
 
-def goal_text(verdict: dict | None) -> str:
+def goals_text(verdicts: list[dict], peer: str) -> str:
+    """The goals towards one peer as the table shows them."""
+    return ", ".join(goal_text(verdict) for verdict in verdicts if verdict["peer"] == peer)
+
+
+def goal_text(verdict: dict) -> str:
     """A goal as the table shows it."""
-    if verdict is None:
-        return ""
-    measure = "" if verdict["measure"] == "cpu_us" else f"p99 {verdict['ratio']:.2f} "
+    name = {"p99_us": "p99", "body_bytes": "size"}.get(verdict["measure"])
+    measure = f"{name} {verdict['ratio']:.2f} " if name else ""
     return f"{measure}<= {verdict['at_most']:.2f} {'reached' if verdict['reached'] else 'MISSED'}"
 
 

@@ -5,6 +5,9 @@ from typing import Callable
 import contestants
 
 STATIC = "/file.txt"
+# What the rows ask for, and how long each is without a content coding; servers.fresh_folder writes the files.
+LENGTHS = {"/": 1024, STATIC: 1024, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/page.html": 20 * 1024, "/return": 3}
+GZIP = ("Accept-Encoding: gzip",)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Row:
     module: str = "answer"
     processes: int = 1
     two_cores: bool = False
+    headers: tuple[str, ...] = ()
+    # Idle connections to hold instead of a load: their memory is what counts.
+    idle: bool = False
 
 
 APPLICATION_SERVERS = {
@@ -37,10 +43,19 @@ APPLICATION_SERVERS = {
     "bjoern": contestants.bjoern,
     "granian": contestants.granian,
     "uwsgi": contestants.uwsgi,
+    # docs/decisions/0007: the same work as ours, so the goal's row; `uwsgi` closes every connection and shows beside it.
     "uwsgi-keep-alive": contestants.uwsgi_keep_alive,
     "uwsgi-router": contestants.uwsgi_router,
     "gunicorn": contestants.gunicorn,
 }
+
+
+def static(*, goals: tuple[Goal, ...], name: str, title: str, **others) -> Row:
+    """A row on the files and settings of static-tuned.conf."""
+    template = "static-tuned.conf"
+    servers = {"daemun": contestants.daemun_static(template), "nginx": contestants.nginx_static(template)}
+    return Row(name, title, servers, goals, **others)
+
 
 ROWS = (
     Row(
@@ -48,17 +63,13 @@ ROWS = (
         {"daemun": contestants.daemun_static("static-installed.conf"), "nginx": contestants.nginx_static("static-installed.conf")},
         (Goal("nginx", 0.55),), path=STATIC,
     ),
-    Row(
-        "static-tuned", "(a) 1 KB file, nginx tuned: open_file_cache, no log",
-        {"daemun": contestants.daemun_static("static-tuned.conf"), "nginx": contestants.nginx_static("static-tuned.conf")},
-        (Goal("nginx", 0.75),), path=STATIC,
-    ),
+    static(name="static-tuned", title="(a) 1 KB file, nginx tuned: open_file_cache, no log", goals=(Goal("nginx", 0.75),), path=STATIC),
     Row(
         "wsgi", "(b) 1 KB WSGI application, one worker, all on one core", APPLICATION_SERVERS,
         (
             Goal("granian", 0.80, connections_min=32),
             Goal("bjoern", 1.10, connections_min=32),
-            Goal("uwsgi", 0.35, connections_min=32),
+            Goal("uwsgi-keep-alive", 0.35, connections_min=32),
             Goal("gunicorn", 0.15, connections_min=32),
         ),
     ),
@@ -75,5 +86,16 @@ ROWS = (
         "sleep", "(e) 5 ms of sleep, 4 workers",
         {name: APPLICATION_SERVERS[name] for name in ("daemun", "uwsgi", "uwsgi-router")},
         (Goal("uwsgi", 1.0, measure="p99_us"),), connections=(64,), module="sleeper", processes=4,
+    ),
+    static(name="file-100k", title="100 KB file", goals=(Goal("nginx", 0.85),), path="/100k.bin", connections=(32,)),
+    static(name="file-10m", title="10 MB file", goals=(Goal("nginx", 1.0),), path="/10m.bin", connections=(8,)),
+    static(
+        name="gzip", title="20 KB page, gzip at level 6", path="/page.html", connections=(32,), headers=GZIP,
+        goals=(Goal("nginx", 0.75), Goal("nginx", 1.05, measure="body_bytes")),
+    ),
+    static(name="return", title="return 200", goals=(Goal("nginx", 0.95),), path="/return", connections=(32, 256)),
+    static(
+        name="idle", title="idle keep-alive connections", goals=(Goal("nginx", 1.0, measure="connection_bytes"),),
+        path=STATIC, connections=(10_000,), idle=True,
     ),
 )

@@ -1,9 +1,12 @@
 """How each server is started: its files, its command, its cores, and how it is stopped again."""
 import ctypes
 import os
+import random
+import resource
 import shutil
 import signal
 import socket
+import string
 import subprocess
 import time
 import urllib.error
@@ -70,6 +73,8 @@ class Server:
 
         def in_child():
             os.sched_setaffinity(0, cores)
+            open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_files_max, open_files_max))
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
         for number, command in enumerate(commands):
@@ -98,6 +103,13 @@ class Server:
             time.sleep(0.05)
         raise RuntimeError(f"{self.name} does not serve {path}: {problem}\n{self.log_tail()}")
 
+    def body_bytes(self, path: str, headers: tuple[str, ...]) -> int:
+        """How long the body is that a client with these header fields gets."""
+        fields = dict(header.split(": ", 1) for header in headers)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.place.port}{path}", headers=fields)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return len(answer.read())
+
     def log_tail(self) -> str:
         """The last lines of what the processes wrote."""
         return "\n".join(log.read_text(errors="replace")[-1500:] for log in sorted(self.place.folder.glob("*log*")))
@@ -109,6 +121,10 @@ class Server:
         for pid, is_worker in kinds.items():
             process_tree.pin(pid, worker_cores if is_worker else edge_cores)
         return len(set(kinds.values())) == 2
+
+    def resident_kb(self) -> int:
+        """Proportional share of resident memory of all processes, in kilobytes."""
+        return sum(role.pss_kb for role in self.memory().values())
 
     def memory(self) -> dict[str, process_tree.Memory]:
         """Resident memory of the edge's and of the workers' processes, as two sums."""
@@ -147,8 +163,22 @@ def free_port() -> int:
 
 
 def fresh_folder(folder: Path) -> Path:
-    """An empty folder with the static file that some rows ask for."""
+    """An empty folder with the static files that some rows ask for."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "root").mkdir(parents=True)
-    (folder / "root" / "file.txt").write_bytes(b"x" * 1023 + b"\n")
+    root = folder / "root"
+    root.mkdir(parents=True)
+    (root / "file.txt").write_bytes(b"x" * 1023 + b"\n")
+    noise = random.Random(1)  # the same octets every time
+    (root / "100k.bin").write_bytes(noise.randbytes(100 * 1024))
+    (root / "10m.bin").write_bytes(noise.randbytes(10 * 1024 * 1024))
+    (root / "page.html").write_text(page(noise))
     return folder
+
+
+def page(noise: random.Random) -> str:
+    """20 KB of HTML that packs about as well as a page of prose does."""
+    words = ["".join(noise.choices(string.ascii_lowercase, k=noise.randint(2, 11))) for _ in range(900)]
+    text = "<!DOCTYPE html>\n<html><head><title>page</title></head><body>\n"
+    while len(text) < 20 * 1024:
+        text += f'<p class="{noise.choice(words)}">' + " ".join(noise.choices(words, k=40)) + ".</p>\n"
+    return text[: 20 * 1024]

@@ -1,0 +1,66 @@
+"""What a connection costs that says nothing: memory of a server with thousands of them, each after one request."""
+import resource
+import socket
+import statistics
+import time
+
+from rows import LENGTHS, Row
+from servers import Server
+
+ANSWER_SECONDS_MAX = 20
+
+
+def measure(row: Row, servers: list[Server], counts: list[int], rounds: int, progress) -> dict:
+    """Holds connections to one server after the other; the result has the form that measure.measure gives."""
+    allow_open_files(max(counts, default=0) + 100)
+    cells = []
+    for count in counts:
+        samples = {server.name: [] for server in servers}
+        for number in range(rounds):
+            for server in servers if number % 2 == 0 else reversed(servers):
+                progress(f"{row.name}: {count} connections, round {number + 1}, {server.name}")
+                samples[server.name].append(sample(server, row.path, count))
+        medians = {name: medians_of(taken) for name, taken in samples.items()}
+        cells.append({"connections": count, "samples": samples, "medians": medians})
+    memory = {
+        server.name: {role: {"rss_kb": value.rss_kb, "pss_kb": value.pss_kb} for role, value in server.memory().items()}
+        for server in servers
+    }
+    return {"row": row.name, "title": row.title, "cells": cells, "memory_kb": memory, "measure": "connection_bytes"}
+
+
+def sample(server: Server, path: str, count: int) -> dict:
+    """Opens `count` connections, asks once on each, and divides by them what the server has grown."""
+    before = server.resident_kb()
+    held = []
+    try:
+        for _ in range(count):
+            held.append(socket.create_connection(("127.0.0.1", server.place.port), ANSWER_SECONDS_MAX))
+            ask(held[-1], path)
+        return {"connection_bytes": (server.resident_kb() - before) * 1024 / count}
+    finally:
+        for connection in held:
+            connection.close()
+        time.sleep(0.5)  # the server closes its ends before it is asked again
+
+
+def ask(connection: socket.socket, path: str) -> None:
+    """One request and its whole answer; the connection stays open."""
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    octets = b""
+    while b"\r\n\r\n" not in octets or len(octets.split(b"\r\n\r\n", 1)[1]) < LENGTHS[path]:
+        part = connection.recv(65536)
+        if not part:
+            raise RuntimeError("the server closed a connection that was to be kept")
+        octets += part
+
+
+def medians_of(samples: list[dict]) -> dict:
+    """The median of the rounds. A server keeps what it once allocated, so the first round is the one that counts."""
+    return {"connection_bytes": statistics.median(one["connection_bytes"] for one in samples[:1])}
+
+
+def allow_open_files(count: int) -> None:
+    """Raises the limit of this process, as far as it may."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if most == resource.RLIM_INFINITY else max(count, most), most))
