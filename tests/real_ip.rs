@@ -34,15 +34,6 @@ fn nginx_agrees() {
     assert_table(&port.address());
 }
 
-#[test]
-fn what_is_not_built_is_said() {
-    let scratch = Scratch::new();
-    let web = "    server { listen 127.0.0.1:1; set_real_ip_from ::1; real_ip_header proxy_protocol; }";
-    scratch.write("web.conf", servers::nginx_conf(web));
-    let ended = servers::web(&scratch, "web.conf").arg("-t").run();
-    assert!(ended.output.contains("\"proxy_protocol\" is not supported"), "{}", ended.output);
-}
-
 /// What is answered by a file: `return` would come before the location's own settings count.
 fn configuration(port: &Port) -> String {
     let listen = port.address();

@@ -40,6 +40,8 @@ pub mod open_file;
 
 mod network;
 
+mod forwarded;
+
 mod open_file_cache;
 
 pub mod redirect;

@@ -5,17 +5,20 @@
 //! the few calls tokio lacks: [`send_file`], descriptor passing and socket options.
 //!
 //! Left to others: what is read from a stream (`http`), which address to listen on (`conf`, `server`), when to stop
-//! accepting (`server`), when to remove a socket file (`master`). This crate parses no protocol and keeps no state.
+//! accepting (`server`), when to remove a socket file (`master`). This crate parses no protocol but the header of PROXY, which says
+//! who a client is, and keeps no state.
 
 mod acceptor;
 mod address;
 mod error;
 mod holder;
+pub mod limits;
 mod listener;
 mod listener_set;
 pub mod local_time;
 mod options;
 mod passing;
+mod proxy_protocol;
 mod socket_file;
 mod stream;
 mod transfer;
@@ -29,6 +32,7 @@ pub use listener::{BindOptions, Listener};
 pub use listener_set::ListenerSet;
 pub use options::{Credentials, peer_credentials, set_cork, set_no_delay, set_quick_ack};
 pub use passing::{DESCRIPTORS_MAX, Received, receive_with_descriptors, send_with_descriptors};
+pub use proxy_protocol::{ProxyEndpoint, ProxyHeader, ProxyHeaderError, ProxyHeaderStep, TlvError, read_proxy_header};
 pub use socket_file::{SocketFile, refusal_on_path};
 pub use stream::Stream;
 pub use transfer::send_file;

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::backend::Backend;
-use crate::connection::{Client, serve_http, serve_uwsgi};
+use crate::connection::{Client, receive_proxy_header, serve_http, serve_uwsgi};
 use crate::listener::Protocol;
 use crate::log::{self, Level};
 use crate::runtime::{ListenerId, Runtime, ThreadRuntime};
@@ -308,11 +308,14 @@ impl EdgeThread {
         }
         let serial = client.serial;
         let edge = Rc::clone(self);
-        let protocol = setting.protocol;
+        let (protocol, has_proxy_header) = (setting.protocol, setting.proxy_protocol);
         self.connections.borrow_mut().insert(serial, (Rc::clone(&client), None));
         let place = Place { client: Rc::clone(&client), edge: Rc::clone(self) };
         let task = spawn_local(async move {
             let _place = place;
+            if has_proxy_header && !receive_proxy_header(&client, &edge).await {
+                return;
+            }
             match protocol {
                 Protocol::Http => serve_http(client, edge).await,
                 Protocol::Uwsgi => serve_uwsgi(client, edge).await,

@@ -11,6 +11,8 @@ pub struct ListenerSetting {
     pub options: BindOptions,
     /// What is spoken on it.
     pub protocol: Protocol,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// What is spoken on a listener.

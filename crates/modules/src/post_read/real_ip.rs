@@ -1,6 +1,6 @@
 //! `real_ip_header`: whom a trusted proxy in front speaks for.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Directive};
 use daemun_http::HeaderId;
@@ -10,6 +10,7 @@ use daemun_server::module::nothing_to_finish;
 use daemun_server::variable::Variable;
 use daemun_server::{Handler, Module, Outcome, Phase, Request};
 
+use crate::forwarded::client_behind;
 use crate::network::{Network, NetworkError};
 
 /// Named once, in the program's list of modules.
@@ -29,13 +30,12 @@ pub static MODULE: Module<RealIp> = Module {
             contexts: HTTP_SERVER_LOCATION,
             arity: Arity::Exactly(1),
             default: "X-Real-IP",
-            help: "field: where a trusted proxy says who the client is; its last address counts",
+            help: "field|proxy_protocol: where a trusted proxy says who the client is; of a field its last address counts",
             set: |conf, arguments| {
                 let name = arguments.text(0)?;
-                if name == "proxy_protocol" {
-                    return Err(ArgumentError::new(Some(0), "\"proxy_protocol\" is not supported by daemun yet"));
-                }
-                arguments.set_once(&mut conf.header, name.into())
+                let is_proxy_protocol = name == "proxy_protocol";
+                let source = if is_proxy_protocol { Source::ProxyProtocol } else { Source::Field(name.into()) };
+                arguments.set_once(&mut conf.source, source)
             },
         },
         Directive {
@@ -51,7 +51,7 @@ pub static MODULE: Module<RealIp> = Module {
         },
     ],
     merge: |parent, child| {
-        daemun_server::inherit!(parent, child; header, is_recursive);
+        daemun_server::inherit!(parent, child; source, is_recursive);
         if child.trusted.is_empty() {
             child.trusted.clone_from(&parent.trusted);
         }
@@ -83,8 +83,17 @@ pub static MODULE: Module<RealIp> = Module {
 #[derive(Default)]
 pub struct RealIp {
     trusted: Vec<Trusted>,
-    header: Option<Box<str>>,
+    source: Option<Source>,
     is_recursive: Option<bool>,
+}
+
+/// Where a trusted proxy says who the client is.
+#[derive(Clone)]
+enum Source {
+    /// In a header field.
+    Field(Box<str>),
+    /// In the header of the PROXY protocol.
+    ProxyProtocol,
 }
 
 /// A proxy that is believed.
@@ -127,20 +136,16 @@ impl RealIp {
         })
     }
 
-    /// Who stands behind `peer` by a list of addresses, each proxy's client behind that of the one before; `None`
-    /// where that is `peer` itself.
-    fn client_behind(&self, peer: Option<IpAddr>, list: &[u8]) -> Option<Remote> {
-        let mut addresses = list.rsplit(|octet| matches!(octet, b',' | b' ')).filter(|address| !address.is_empty());
-        let (mut believed, mut at) = (None, peer);
-        while self.is_trusted(at) {
-            let Some((ip, port)) = addresses.next().and_then(parse_address) else { break };
-            believed = Some(Remote::new(ip, port));
-            at = Some(ip);
-            if self.is_recursive != Some(true) {
-                break;
-            }
+    /// The client by the header field `name`; of `X-Forwarded-For` all lines count.
+    fn named_by(&self, name: &str, request: &Request) -> Option<(IpAddr, Option<u16>)> {
+        let name = name.as_bytes();
+        let fields = request.headers().iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        let mut values: Vec<&[u8]> = fields.map(|field| field.value).collect();
+        if HeaderId::of(name) != HeaderId::XForwardedFor {
+            values.truncate(1);
         }
-        believed
+        let is_recursive = self.is_recursive == Some(true);
+        client_behind(request.client.remote.ip, &values.join(&b","[..]), is_recursive, |at| self.is_trusted(at))
     }
 }
 
@@ -150,54 +155,17 @@ fn real_ip(conf: &RealIp, request: &mut Request) -> Outcome {
     if is_known || !conf.is_trusted(peer.ip) {
         return Outcome::Continue;
     }
-    let name = conf.header.as_deref().unwrap_or("X-Real-IP").as_bytes();
-    let fields = request.headers().iter().filter(|field| field.name.eq_ignore_ascii_case(name));
-    let mut values: Vec<&[u8]> = fields.map(|field| field.value).collect();
-    if HeaderId::of(name) != HeaderId::XForwardedFor {
-        values.truncate(1);
-    }
-    if let Some(client) = conf.client_behind(peer.ip, &values.join(&b","[..])) {
-        request.remote = client;
+    let client = match &conf.source {
+        Some(Source::ProxyProtocol) => {
+            // The proxy's own word is one address: there is none behind it.
+            let header = request.client.proxy_header();
+            header.map(|header| (header.source.address, Some(header.source.port).filter(|port| *port > 0)))
+        }
+        Some(Source::Field(name)) => conf.named_by(name, request),
+        None => conf.named_by("X-Real-IP", request),
+    };
+    if let Some((ip, port)) = client {
+        request.remote = Remote::new(ip, port);
     }
     Outcome::Continue
-}
-
-/// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
-fn parse_address(text: &[u8]) -> Option<(IpAddr, Option<u16>)> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some((address.ip(), Some(address.port())));
-    }
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().map(|address| (address, None))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_address_that_is_no_proxy_counts() {
-        let network = |text: &str| Trusted::Network(Network::parse(text).expect("a network"));
-        let proxy: IpAddr = "10.0.0.1".parse().expect("an address");
-        for (list, direct, recursive) in [
-            ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
-            ("198.51.100.1, 192.0.2.1", "192.0.2.1", "192.0.2.1"),
-            ("192.0.2.1, 10.0.0.2", "10.0.0.2", "192.0.2.1"),
-            ("192.0.2.1,10.0.0.3,10.0.0.2,", "10.0.0.2", "192.0.2.1"),
-            ("10.0.0.3, 10.0.0.2", "10.0.0.2", "10.0.0.3"),
-            ("unknown, 10.0.0.2", "10.0.0.2", "10.0.0.2"),
-            ("[2001:db8::1]:99", "2001:db8::1", "2001:db8::1"),
-            ("192.0.2.1:99", "192.0.2.1", "192.0.2.1"),
-            ("unknown", "", ""),
-            ("", "", ""),
-        ] {
-            for (is_recursive, expected) in [(false, direct), (true, recursive)] {
-                let conf =
-                    RealIp { trusted: vec![network("10.0.0.0/8")], header: None, is_recursive: Some(is_recursive) };
-                let client = conf.client_behind(Some(proxy), list.as_bytes()).and_then(|client| client.ip);
-                assert_eq!(client.map(|ip| ip.to_string()).unwrap_or_default(), expected, "{list} {is_recursive}");
-            }
-        }
-    }
 }

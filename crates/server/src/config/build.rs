@@ -357,6 +357,7 @@ impl Builder<'_> {
         for address in &listen.addresses {
             let at = self.listener(address, &listen);
             let listener = &mut self.listeners[at];
+            listener.setting.proxy_protocol |= listen.proxy_protocol;
             if listen.has_options {
                 listener.setting.options = listen.options.clone();
             }
@@ -389,8 +390,12 @@ impl Builder<'_> {
         if let Some(at) = self.listeners.iter().position(|listener| listener.setting.address == *address) {
             return at;
         }
-        let setting =
-            ListenerSetting { address: address.clone(), options: listen.options.clone(), protocol: Protocol::Http };
+        let setting = ListenerSetting {
+            address: address.clone(),
+            options: listen.options.clone(),
+            protocol: Protocol::Http,
+            proxy_protocol: listen.proxy_protocol,
+        };
         self.listeners.push(ListenerRuntime {
             setting,
             names: ServerNames::default(),
@@ -427,7 +432,12 @@ impl Builder<'_> {
         let tree = LocationTree::new(vec![(matcher, location, None)]);
         self.servers.push(Server { names: Vec::new(), settings, tree, named: HashMap::new() });
         let default_server = ServerId(u32::try_from(self.servers.len() - 1).unwrap_or(u32::MAX));
-        let setting = ListenerSetting { address: pool.address, options: pool.options, protocol: pool.protocol };
+        let setting = ListenerSetting {
+            address: pool.address,
+            options: pool.options,
+            protocol: pool.protocol,
+            proxy_protocol: false,
+        };
         self.listeners.push(ListenerRuntime {
             setting,
             names: ServerNames::default(),

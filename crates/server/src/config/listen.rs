@@ -18,6 +18,8 @@ pub struct Listen {
     pub is_default: bool,
     /// Whether options of the socket are given, which only one `listen` of an address may do.
     pub has_options: bool,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// The port without root and without a `listen`.
@@ -29,7 +31,13 @@ pub const UNPRIVILEGED_PORT: u16 = 8000;
 /// For an address that is none, an unknown parameter, or one that daemun does not support yet.
 pub fn parse(arguments: &Arguments<'_>) -> Result<Listen, ArgumentError> {
     let addresses = parse_addresses(arguments.text(0)?).map_err(|message| ArgumentError::new(Some(0), message))?;
-    let mut listen = Listen { addresses, options: BindOptions::default(), is_default: false, has_options: false };
+    let mut listen = Listen {
+        addresses,
+        options: BindOptions::default(),
+        is_default: false,
+        has_options: false,
+        proxy_protocol: false,
+    };
     for index in 1..arguments.len() {
         let text = arguments.text(index)?;
         set_parameter(&mut listen, text).map_err(|message| ArgumentError::new(Some(index), message))?;
@@ -47,6 +55,7 @@ pub fn default_listen() -> Listen {
         options: BindOptions::default(),
         is_default: false,
         has_options: false,
+        proxy_protocol: false,
     }
 }
 
@@ -55,6 +64,10 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
     match text.split_once('=').map_or((text, ""), |(name, value)| (name, value)) {
         ("default_server" | "default", "") => {
             listen.is_default = true;
+            return Ok(());
+        }
+        ("proxy_protocol", "") => {
+            listen.proxy_protocol = true;
             return Ok(());
         }
         ("reuseport", "") => listen.options.reuse_port = true,
@@ -69,11 +82,7 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
         ("ipv6only", "off") => listen.options.ipv6_only = false,
         ("so_keepalive", "on") => listen.options.keep_alive = true,
         ("so_keepalive", "off") => listen.options.keep_alive = false,
-        (
-            "ssl" | "http2" | "quic" | "proxy_protocol" | "spdy" | "fastopen" | "setfib" | "accept_filter"
-            | "so_keepalive",
-            _,
-        ) => {
+        ("ssl" | "http2" | "quic" | "spdy" | "fastopen" | "setfib" | "accept_filter" | "so_keepalive", _) => {
             return Err(format!("the \"{text}\" parameter of listen is not supported by daemun yet"));
         }
         _ => return Err(invalid()),

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use daemun_net::{PeerAddress, Stream};
+use daemun_net::{PeerAddress, ProxyHeader, Stream};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
@@ -48,6 +48,8 @@ pub struct Client {
     /// Whether the connection is encrypted.
     pub is_tls: bool,
     local_address: OnceCell<AddressText>,
+    /// What a proxy in front has said of the connection.
+    pub(super) proxy_header: OnceCell<Box<ProxyHeader>>,
     /// Whether it waits for a request: a stop closes it at once.
     pub(crate) is_idle: Cell<bool>,
     /// Whether the connection is closed after the request it serves, whatever the client wants.
@@ -113,6 +115,7 @@ impl Client {
             protocol: setting.protocol,
             is_tls: false,
             local_address: OnceCell::new(),
+            proxy_header: OnceCell::new(),
             is_idle: Cell::new(false),
             is_last_request: Cell::new(false),
             has_begun: Cell::new(false),
@@ -132,6 +135,12 @@ impl Client {
             Some(address) => AddressText::new(&address.ip()),
             None => AddressText::new(&"unix:"),
         })
+    }
+
+    /// What a proxy in front has said of the connection, on a listener with `proxy_protocol`.
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<&ProxyHeader> {
+        self.proxy_header.get().map(Box::as_ref)
     }
 
     /// Whether octets of the next request are here already.

@@ -4,9 +4,11 @@ use std::cell::Cell;
 
 use daemun_http::credentials::BasicCredentials;
 use daemun_http::{Framing, HeaderId, Headers, date};
+use daemun_net::ProxyHeader;
 
 use super::Variable;
 use crate::clock;
+use crate::log::Level;
 use crate::request::Request;
 
 /// Variables of the http core, by name.
@@ -48,6 +50,23 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable { name: "nginx_version", evaluate: |_, _, out| put(out, env!("CARGO_PKG_VERSION").as_bytes()) },
     Variable { name: "pid", evaluate: |_, _, out| number(out, u64::from(std::process::id())) },
     Variable { name: "pipe", evaluate: |request, _, out| put(out, if request.is_pipelined { b"p" } else { b"." }) },
+    Variable {
+        name: "proxy_protocol_addr",
+        evaluate: |request, _, out| proxied(request).is_some_and(|header| put(out, header.source.text.as_bytes())),
+    },
+    Variable {
+        name: "proxy_protocol_port",
+        evaluate: |request, _, out| proxied(request).is_some_and(|header| port(out, header.source.port)),
+    },
+    Variable {
+        name: "proxy_protocol_server_addr",
+        evaluate: |request, _, out| proxied(request).is_some_and(|header| put(out, header.destination.text.as_bytes())),
+    },
+    Variable {
+        name: "proxy_protocol_server_port",
+        evaluate: |request, _, out| proxied(request).is_some_and(|header| port(out, header.destination.port)),
+    },
+    Variable { name: "proxy_protocol_tlv_", evaluate: proxy_protocol_tlv },
     Variable { name: "query_string", evaluate: |request, _, out| put(out, &request.args) },
     Variable { name: "realpath_root", evaluate: |request, _, out| realpath(request, out) },
     Variable { name: "remote_addr", evaluate: |request, _, out| put(out, request.remote.address.as_bytes()) },
@@ -120,6 +139,27 @@ fn number(out: &mut Vec<u8>, value: u64) -> bool {
         }
     }
     put(out, &digits[at..])
+}
+
+/// What a proxy in front has said of the connection.
+fn proxied(request: &Request) -> Option<&ProxyHeader> {
+    request.client.proxy_header()
+}
+
+/// A port; nothing for 0, which none has.
+fn port(out: &mut Vec<u8>, port: u16) -> bool {
+    port == 0 || number(out, u64::from(port))
+}
+
+fn proxy_protocol_tlv(request: &Request, name: &str, out: &mut Vec<u8>) -> bool {
+    match proxied(request).map(|header| header.tlv(name)) {
+        None | Some(Ok(None)) => false,
+        Some(Ok(Some(value))) => put(out, &value),
+        Some(Err(error)) => {
+            request.log(Level::Error, format_args!("{error} \"{name}\""));
+            false
+        }
+    }
 }
 
 /// Milliseconds as seconds with three digits behind the point.
