@@ -7,6 +7,7 @@
 //! It asserts nothing about daemun itself: that is the business of the test files beside `main.rs`.
 
 pub mod beside;
+pub mod backend;
 pub mod browser;
 pub mod client;
 pub mod mariadb;
@@ -22,6 +23,7 @@ pub mod uwsgi_packet;
 pub mod waiting;
 
 pub use beside::Beside;
+pub use backend::Backend;
 pub use browser::Browser;
 pub use client::{Address, ClientError, Connection};
 pub use mariadb::MariaDb;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use daemun_server::response::{Body, BodyError, BodyStream, Piece};
 
 use crate::conversation::{Conversation, ConversationError};
-use crate::upstream::UpstreamAddress;
+use crate::upstream::Peer;
 
 /// What an upstream still sends.
 pub struct AnswerBody {
@@ -16,18 +16,16 @@ pub struct AnswerBody {
     /// Octets still to come; `None` until the connection's end.
     rest: Option<u64>,
     upstream: String,
+    /// The request counts as the server's until its answer's end.
+    _peer: Peer,
 }
 
 impl AnswerBody {
     /// A body of `length` octets, or up to the connection's end; `first` of them are here.
-    pub fn body(
-        mut conversation: Conversation,
-        first: Vec<u8>,
-        length: Option<u64>,
-        address: &UpstreamAddress,
-    ) -> Body {
+    pub fn body(mut conversation: Conversation, first: Vec<u8>, length: Option<u64>, peer: Peer) -> Body {
         conversation.begin_answer();
-        Body::Stream(Box::new(Self { conversation, first, rest: length, upstream: format!("upstream {address}") }))
+        let upstream = format!("upstream {}", peer.name());
+        Body::Stream(Box::new(Self { conversation, first, rest: length, upstream, _peer: peer }))
     }
 
     /// Hands `octets` over, less what is beyond the announced length.

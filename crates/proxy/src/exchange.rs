@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 
 use daemun_gateway::uwsgi::{PacketWriter, SIZE_MAX};
 use daemun_http::{
@@ -11,7 +12,6 @@ use daemun_net::Stream;
 use daemun_server::backend::{BodyTransfer, Environment};
 use daemun_server::body::RequestBodyError;
 use daemun_server::log::Level;
-use daemun_server::response::Body;
 use daemun_server::{Outcome, Request, Response};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -19,7 +19,7 @@ use crate::answer_body::AnswerBody;
 use crate::conversation::{Conversation, ConversationError};
 use crate::limits::READ_BYTES;
 use crate::sending::Sending;
-use crate::upstream::{Upstream, UpstreamAddress};
+use crate::upstream::{Attempts, Peer, PeerResult, Upstream, UpstreamAddress};
 use crate::uwsgi_pass::UwsgiPass;
 
 /// Why a server gave no answer.
@@ -66,7 +66,7 @@ impl From<ConversationError> for ExchangeError {
 }
 
 /// Passes `request` on and answers with what comes back.
-pub async fn run(pass: &UwsgiPass, upstream: &Upstream, request: &mut Request) -> Outcome {
+pub async fn run(pass: &UwsgiPass, upstream: &Arc<Upstream>, request: &mut Request) -> Outcome {
     if !may_stream(pass, request)
         && let Err(outcome) = request.read_body(None).await
     {
@@ -80,21 +80,30 @@ pub async fn run(pass: &UwsgiPass, upstream: &Upstream, request: &mut Request) -
         return Outcome::Finish(StatusCode::REQUEST_HEADER_TOO_LARGE);
     }
     writer.finish();
-    let mut status = StatusCode::BAD_GATEWAY;
-    for server in upstream.in_turn() {
+    let mut attempts = upstream.begin(request);
+    loop {
+        let peer = match attempts.next(request) {
+            Ok(peer) => peer,
+            Err(error) => {
+                request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{}\"", upstream.name));
+                return Outcome::Finish(StatusCode::BAD_GATEWAY);
+            }
+        };
         // Another server may be asked as long as nothing of the request has been taken by one.
-        let error = match connect_within(pass, &server.address).await {
+        let error = match connect_within(pass, peer.address()).await {
             Ok(stream) => {
                 let sending = Sending::new(packet, request, pass.pass_request_body(), pass.send_timeout());
                 let conversation = Conversation::new(stream, sending, pass.read_timeout());
-                return converse(pass, conversation, &server.address, request).await;
+                return converse(pass, conversation, &mut attempts, peer, request).await;
             }
             Err(error) => error,
         };
-        request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{}\"", server.address));
-        status = error.status();
+        request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{}\"", peer.name()));
+        attempts.report(request, &peer, PeerResult::Failed);
+        if attempts.tries_left() == 0 {
+            return Outcome::Finish(error.status());
+        }
     }
-    Outcome::Finish(status)
 }
 
 /// The packet must tell the length, so a chunked body is read first whatever `uwsgi_request_buffering` says, as in nginx.
@@ -105,18 +114,30 @@ fn may_stream(pass: &UwsgiPass, request: &Request) -> bool {
 async fn converse(
     pass: &UwsgiPass,
     conversation: Conversation,
-    address: &UpstreamAddress,
+    attempts: &mut Attempts,
+    peer: Peer,
     request: &mut Request,
 ) -> Outcome {
-    match read_answer(pass, conversation, address, request).await {
-        Ok(response) => Outcome::Respond(response),
+    match read_answer(pass, conversation, request).await {
+        Ok((mut response, rest)) => {
+            attempts.head_arrived(request, &peer, &mut response.head);
+            attempts.report(request, &peer, PeerResult::Answered);
+            if let Some((conversation, octets, length)) = rest {
+                response.body = AnswerBody::body(conversation, octets, length, peer);
+            }
+            Outcome::Respond(response)
+        }
         Err(ExchangeError::RequestBody(error)) => request.refuse_body(&error),
         Err(error) => {
-            request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{address}\""));
+            request.log(Level::Error, format_args!("{error}, upstream: \"uwsgi://{}\"", peer.name()));
+            attempts.report(request, &peer, PeerResult::Failed);
             Outcome::Finish(error.status())
         }
     }
 }
+
+/// What follows a head: the connection, what came of the body with the head, and its length where that is known.
+type RestOfAnswer = (Conversation, Vec<u8>, Option<u64>);
 
 async fn connect_within(pass: &UwsgiPass, address: &UpstreamAddress) -> Result<Stream, ExchangeError> {
     let connected = tokio::time::timeout(pass.connect_timeout(), connect(address)).await;
@@ -141,9 +162,8 @@ async fn connect(address: &UpstreamAddress) -> Result<Stream, ExchangeError> {
 async fn read_answer(
     pass: &UwsgiPass,
     mut conversation: Conversation,
-    address: &UpstreamAddress,
     request: &Request,
-) -> Result<Box<Response>, ExchangeError> {
+) -> Result<(Box<Response>, Option<RestOfAnswer>), ExchangeError> {
     let limits = AnswerLimits { head_bytes: pass.buffer_size(), ..AnswerLimits::default() };
     let mut reader = AnswerReader::new(AnswerForm::Gateway);
     let mut head = ResponseHead::new(StatusCode::OK);
@@ -166,11 +186,11 @@ async fn read_answer(
     let mut response = Response::new(head.status);
     response.is_own = false;
     response.head = head;
-    response.body = match framing {
-        AnswerFraming::None => Body::Empty,
-        AnswerFraming::Length(length) => AnswerBody::body(conversation, octets, Some(length), address),
+    let rest = match framing {
+        AnswerFraming::None => None,
+        AnswerFraming::Length(length) => Some((conversation, octets, Some(length))),
         // The uwsgi protocol has no chunks: the connection's end is the body's.
-        AnswerFraming::Chunked | AnswerFraming::UntilClose => AnswerBody::body(conversation, octets, None, address),
+        AnswerFraming::Chunked | AnswerFraming::UntilClose => Some((conversation, octets, None)),
     };
-    Ok(response)
+    Ok((response, rest))
 }

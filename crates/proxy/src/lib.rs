@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It leaves to others: the octets of the uwsgi packet (`gateway`), of the answer's head (`http`), and applications of our own
-//! ([`daemun_server::Backend`]). This crate starts no process and keeps no connection between requests.
+//! ([`daemun_server::Backend`]). This crate starts no process.
 
 mod answer_body;
 mod conversation;

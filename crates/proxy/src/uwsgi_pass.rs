@@ -84,10 +84,7 @@ impl UwsgiPass {
             Some(group) => group,
             None => Arc::new(Upstream::of_addresses(name, UpstreamAddress::parse(name, None).map_err(error)?)),
         };
-        let local = match group.servers.as_slice() {
-            [only] => build.backend(&only.address.socket_name()),
-            _ => None,
-        };
+        let local = group.only_address().and_then(|only| build.backend(&only.socket_name()));
         match local {
             Some(backend) => self.use_pool(backend, *span, build),
             None => self.target = Some(Target::Remote(group)),

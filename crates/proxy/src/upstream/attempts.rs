@@ -1,0 +1,193 @@
+//! One request's way through a group: whom it asks, and what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use daemun_http::ResponseHead;
+use daemun_server::log::Level;
+use daemun_server::{Request, clock};
+
+use super::address::UpstreamAddress;
+use super::balance::{Choice, Tried};
+use super::group::{Roster, Upstream};
+use super::server::ServerState;
+
+/// One request's turn through a group.
+///
+/// ```text
+/// let mut attempts = upstream.begin(request);
+/// attempts.limit_tries(proxy_next_upstream_tries);
+/// loop {
+///     let peer = attempts.next(request)?;            // NoPeer: 502
+///     ... idle::take or connect, send, read the head ...
+///     attempts.report(request, &peer, PeerResult::Failed);  // and again while tries_left() > 0
+///     attempts.head_arrived(request, &peer, &mut head);     // the answer that the client gets
+///     ... the body ...
+///     attempts.report(request, &peer, PeerResult::Answered);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Attempts {
+    upstream: Arc<Upstream>,
+    roster: Arc<Roster>,
+    on_backup: bool,
+    tried: Tried,
+    tries_left: u32,
+}
+
+/// A server that a request is at. It counts as one of the server's connections until it is dropped.
+#[derive(Debug)]
+pub struct Peer {
+    state: Arc<ServerState>,
+}
+
+/// What came of asking a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerResult {
+    /// It answered.
+    Answered,
+    /// It did not, or with an answer that counts as none (`..._next_upstream`): one of its `max_fails`.
+    Failed,
+    /// It answered with 403 or 404, and another server may have what was asked for: no failure.
+    NotFoundLike,
+}
+
+/// Why there is no server to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPeer {
+    /// As many servers were asked as may be; the last one's failure is the answer.
+    #[error("all servers have been asked")]
+    AllTried,
+    /// None may be asked now: 502.
+    #[error("no live upstreams while connecting to upstream")]
+    NoLiveUpstreams,
+}
+
+impl Upstream {
+    /// Begins one request's turn through the group.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, _request: &Request) -> Attempts {
+        let roster = self.roster();
+        let tries_left = roster.tries();
+        Attempts { upstream: Arc::clone(self), roster, on_backup: false, tried: Tried::default(), tries_left }
+    }
+}
+
+impl Attempts {
+    /// Chooses the server to ask next. The choice is made whether or not [`Attempts::tries_left`] says 0.
+    ///
+    /// # Errors
+    /// [`NoPeer`].
+    pub fn next(&mut self, _request: &Request) -> Result<Peer, NoPeer> {
+        let now = now_seconds();
+        let _guard = self.upstream.choosing();
+        loop {
+            let tier = if self.on_backup { &self.roster.backup } else { &self.roster.active };
+            let chosen = match tier.servers.as_slice() {
+                // The only server is asked however often it failed, and again for the same request.
+                [only] if self.roster.is_single() => Some(0)
+                    .filter(|_| !only.is_down.load(Ordering::Relaxed) && !only.settings.is_draining && !only.is_full()),
+                _ => Choice { tier, tried: &self.tried, now }.by(&self.upstream.settings.method).inspect(|index| {
+                    self.tried.insert(*index);
+                }),
+            };
+            if let Some(server) = chosen.and_then(|index| tier.servers.get(index)) {
+                server.begin_trial(now);
+                return Ok(Peer::new(server));
+            }
+            if self.on_backup || self.roster.backup.servers.is_empty() {
+                return Err(NoPeer::NoLiveUpstreams);
+            }
+            self.on_backup = true;
+            self.tried = Tried::default();
+        }
+    }
+
+    /// How many servers may still be asked after the one that is being asked has been reported.
+    #[must_use]
+    pub fn tries_left(&self) -> u32 {
+        self.tries_left
+    }
+
+    /// `..._next_upstream_tries`: at most so many servers are asked; 0 is no limit.
+    pub fn limit_tries(&mut self, most: u32) {
+        if most > 0 {
+            self.tries_left = self.tries_left.min(most);
+        }
+    }
+
+    /// A kept connection turned out to be dead: that was no try. Called after the failure has been reported.
+    pub fn give_back_try(&mut self) {
+        self.tries_left = self.tries_left.saturating_add(1);
+    }
+
+    /// The head of the answer that the client gets has come. Adds to it what binds the session to the server.
+    pub fn head_arrived(&mut self, _request: &Request, peer: &Peer, head: &mut ResponseHead) {
+        let class = usize::from(head.status.as_u16() / 100).saturating_sub(1);
+        if let Some(count) = peer.state.responses.get(class) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What came of asking `peer`; said once of each, before it is dropped. Nothing is said of a client that went away.
+    pub fn report(&mut self, request: &Request, peer: &Peer, result: PeerResult) {
+        let server = &peer.state;
+        if self.roster.is_single() {
+            server.fails.store(0, Ordering::Relaxed);
+            self.tries_left = 0;
+            return;
+        }
+        match result {
+            PeerResult::Failed => {
+                let _guard = self.upstream.choosing();
+                if server.fail(now_seconds()) {
+                    request.log(Level::Warn, format_args!("upstream server temporarily disabled"));
+                }
+            }
+            PeerResult::Answered | PeerResult::NotFoundLike => server.succeed(),
+        }
+        self.tries_left = self.tries_left.saturating_sub(1);
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+}
+
+impl Peer {
+    fn new(state: &Arc<ServerState>) -> Self {
+        state.conns.fetch_add(1, Ordering::Relaxed);
+        state.requests.fetch_add(1, Ordering::Relaxed);
+        Self { state: Arc::clone(state) }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &UpstreamAddress {
+        &self.state.address
+    }
+
+    /// The address as `$upstream_addr` shows it.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.state.name
+    }
+
+    /// How it fares; octets sent and received are counted here by who moves them.
+    #[must_use]
+    pub fn state(&self) -> &Arc<ServerState> {
+        &self.state
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.state.conns.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn now_seconds() -> i64 {
+    i64::try_from(clock::monotonic_ms() / 1_000).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,131 @@
+//! A group of servers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::address::UpstreamAddress;
+use super::balance::Method;
+use super::idle::KeepAlive;
+use super::server::{ServerSettings, ServerState};
+
+/// A group of servers, or the addresses of one `..._pass`. Shared by all threads.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The name, or the address where the group was not named.
+    pub name: String,
+    /// How it balances and what it keeps.
+    pub settings: GroupSettings,
+    /// Tells groups apart, those of an earlier configuration too.
+    pub(super) id: u64,
+    roster: RwLock<Arc<Roster>>,
+    /// Held while a server is chosen.
+    choosing: Mutex<()>,
+}
+
+/// What an `upstream` block says beside its servers.
+#[derive(Debug, Default)]
+pub struct GroupSettings {
+    /// How a server is chosen.
+    pub method: Method,
+    /// Connections kept between requests; `None`: none.
+    pub keepalive: Option<KeepAlive>,
+}
+
+/// The servers of a group as they are now. Never changed: names that resolve anew make a new one.
+#[derive(Debug, Default)]
+pub struct Roster {
+    /// Those asked first.
+    pub active: Tier,
+    /// Those asked when none of the others can be.
+    pub backup: Tier,
+}
+
+/// Servers among which is balanced.
+#[derive(Debug, Default)]
+pub struct Tier {
+    /// The servers in the order of the configuration.
+    pub servers: Vec<Arc<ServerState>>,
+    /// The sum of their weights.
+    pub total_weight: i64,
+}
+
+impl Tier {
+    fn new(servers: Vec<Arc<ServerState>>) -> Self {
+        let total_weight = servers.iter().map(|server| server.weight()).sum();
+        Self { servers, total_weight }
+    }
+
+    /// How many of them a request may be tried on.
+    fn tries(&self) -> u32 {
+        let open = self.servers.iter().filter(|server| !server.settings.is_down && !server.settings.is_draining);
+        u32::try_from(open.count()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Roster {
+    /// The servers of a group, in the order of the configuration.
+    #[must_use]
+    pub fn new(servers: Vec<Arc<ServerState>>) -> Self {
+        let (backup, active) = servers.into_iter().partition(|server| server.settings.is_backup);
+        Self { active: Tier::new(active), backup: Tier::new(backup) }
+    }
+
+    /// Whether there is one server and no other: it is asked however often it fails.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.active.servers.len() == 1 && self.backup.servers.is_empty()
+    }
+
+    /// How often a request may be tried.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        self.active.tries().saturating_add(self.backup.tries())
+    }
+
+    /// All servers.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<ServerState>> {
+        self.active.servers.iter().chain(&self.backup.servers)
+    }
+}
+
+impl Upstream {
+    /// A named group.
+    #[must_use]
+    pub fn new(name: String, settings: GroupSettings, servers: Vec<Arc<ServerState>>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            name,
+            settings,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            roster: RwLock::new(Arc::new(Roster::new(servers))),
+            choosing: Mutex::new(()),
+        }
+    }
+
+    /// A group without a name: the addresses of one `..._pass`. As in nginx, no connection to them is kept.
+    #[must_use]
+    pub fn of_addresses(name: &str, addresses: Vec<UpstreamAddress>) -> Self {
+        let settings = Arc::new(ServerSettings::new(name));
+        let server = |address| Arc::new(ServerState::new(address, Arc::clone(&settings)));
+        Self::new(name.to_owned(), GroupSettings::default(), addresses.into_iter().map(server).collect())
+    }
+
+    /// The servers as they are now.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The one address where the group has no other.
+    #[must_use]
+    pub fn only_address(&self) -> Option<UpstreamAddress> {
+        let roster = self.roster();
+        let only = roster.active.servers.first().filter(|_| roster.is_single())?;
+        Some(only.address.clone())
+    }
+
+    /// Nobody else chooses a server of the group while the guard lives.
+    pub(super) fn choosing(&self) -> MutexGuard<'_, ()> {
+        self.choosing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

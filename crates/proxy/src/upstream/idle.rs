@@ -1,0 +1,195 @@
+//! Connections to servers that wait for the next request, per edge thread.
+//!
+//! One task per thread watches all of them: whoever says something while nothing was asked, closes, or has waited for
+//! `keepalive_timeout` is closed. Keeping a connection costs neither a task nor a timer of its own.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use daemun_net::Stream;
+use daemun_server::clock;
+use tokio::time::{Instant, Sleep};
+
+use super::address::UpstreamAddress;
+use super::attempts::Peer;
+use super::group::Upstream;
+
+/// What `keepalive` and its like say.
+#[derive(Clone, Debug)]
+pub struct KeepAlive {
+    /// Connections that each thread keeps.
+    pub connections: usize,
+    /// Whether a connection serves the location alone that made it.
+    pub is_local: bool,
+    /// Requests on one connection.
+    pub requests: u32,
+    /// How long a connection is used after it was made.
+    pub time: Duration,
+    /// How long it waits for the next request.
+    pub timeout: Duration,
+}
+
+/// mainline's default for every named group since 1.29.7.
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            is_local: true,
+            requests: 1_000,
+            time: Duration::from_secs(3_600),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a kept connection may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleKey {
+    /// The protocol on it: `"http"`, `"fastcgi"`, ...
+    pub scheme: &'static str,
+    /// Tells locations apart, such as the address of their settings.
+    pub location: usize,
+}
+
+/// A connection to a server, new or kept.
+#[derive(Debug)]
+pub struct UpstreamConnection {
+    /// The socket.
+    pub stream: Stream,
+    /// Requests that it has served.
+    pub requests: u32,
+    /// When it was made, in milliseconds of the monotonic clock.
+    pub started_ms: u64,
+}
+
+impl UpstreamConnection {
+    /// A connection just made.
+    #[must_use]
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, requests: 0, started_ms: clock::monotonic_ms() }
+    }
+}
+
+/// A connection that waits.
+struct Idle {
+    connection: UpstreamConnection,
+    address: UpstreamAddress,
+    key: IdleKey,
+    until: Instant,
+}
+
+#[derive(Default)]
+struct Pools {
+    /// By the group's id; the one that waits longest stands last.
+    pools: HashMap<u64, VecDeque<Idle>>,
+    /// Of the task that watches; `None` before the first connection is kept.
+    watcher: Option<Waker>,
+    is_watched: bool,
+    /// When the watcher wakes by itself.
+    wakes: Option<Instant>,
+}
+
+thread_local! {
+    static POOLS: RefCell<Pools> = RefCell::default();
+}
+
+/// A kept connection to the server of `peer`, the one used last.
+#[must_use]
+pub fn take(upstream: &Upstream, peer: &Peer, key: IdleKey) -> Option<UpstreamConnection> {
+    let keepalive = upstream.settings.keepalive.as_ref()?;
+    POOLS.with_borrow_mut(|pools| {
+        let pool = pools.pools.get_mut(&upstream.id)?;
+        loop {
+            let is_fit = |idle: &Idle| {
+                idle.key.scheme == key.scheme
+                    && (!keepalive.is_local || idle.key.location == key.location)
+                    && idle.address == *peer.address()
+            };
+            let found = pool.iter().position(is_fit)?;
+            let idle = pool.remove(found)?;
+            // It may have been closed in this very turn of the loop, before the watcher had its turn.
+            if is_silent(&idle.connection.stream) {
+                return Some(idle.connection);
+            }
+        }
+    })
+}
+
+/// Keeps `connection` after its request, unless the group keeps none or this one has served long enough. All of the answer
+/// must have been read from it.
+pub fn put(upstream: &Upstream, peer: &Peer, key: IdleKey, mut connection: UpstreamConnection) {
+    let Some(keepalive) = &upstream.settings.keepalive else { return };
+    connection.requests = connection.requests.saturating_add(1);
+    let age = clock::monotonic_ms().saturating_sub(connection.started_ms);
+    if connection.requests >= keepalive.requests || u128::from(age) > keepalive.time.as_millis() {
+        return;
+    }
+    let until = Instant::now() + keepalive.timeout;
+    POOLS.with_borrow_mut(|pools| {
+        if !std::mem::replace(&mut pools.is_watched, true) {
+            tokio::task::spawn_local(watch());
+        }
+        if let Some(watcher) = &pools.watcher {
+            let readable = connection.stream.poll_read_ready(&mut Context::from_waker(watcher));
+            if readable.is_ready() && !is_silent(&connection.stream) {
+                return;
+            }
+            if pools.wakes.is_none_or(|wakes| until < wakes) {
+                watcher.wake_by_ref();
+            }
+        }
+        let pool = pools.pools.entry(upstream.id).or_default();
+        pool.push_front(Idle { connection, address: peer.address().clone(), key, until });
+        pool.truncate(keepalive.connections);
+    });
+}
+
+/// Nothing has come on the connection, not even its end.
+fn is_silent(stream: &Stream) -> bool {
+    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Closes what has waited too long and what the other end has closed, for as long as the thread lives.
+async fn watch() {
+    let mut sleep: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|context| {
+        loop {
+            let next = POOLS.with_borrow_mut(|pools| pools.sweep(context));
+            let Some(next) = next else { return Poll::Pending };
+            let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+            sleep.as_mut().reset(next);
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+impl Pools {
+    /// Gives the time at which the next connection has waited long enough.
+    fn sweep(&mut self, context: &mut Context<'_>) -> Option<Instant> {
+        self.watcher = Some(context.waker().clone());
+        let now = Instant::now();
+        self.pools.retain(|_, pool| {
+            pool.retain(|idle| idle.until > now && is_left_alone(&idle.connection.stream, context));
+            !pool.is_empty()
+        });
+        self.wakes = self.pools.values().flatten().map(|idle| idle.until).min();
+        self.wakes
+    }
+}
+
+/// As [`is_silent`]; the task is woken when that changes.
+fn is_left_alone(stream: &Stream, context: &mut Context<'_>) -> bool {
+    while stream.poll_read_ready(context).is_ready() {
+        if !is_silent(stream) {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,103 @@
+//! A server behind the one under test: answers every request with its name, over HTTP or the uwsgi protocol.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crate::{Address, Port};
+
+/// What becomes of a request: its head, as it came, to the octets of the answer; the connection is closed after an answer without
+/// `Content-Length`, and without any answer where it is empty.
+pub type Answer = dyn Fn(&str) -> String + Send + Sync;
+
+/// A running server.
+pub struct Backend {
+    port: Port,
+    connections: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    /// Answers with status 200 and `name` in the body.
+    pub fn start(name: &str) -> Self {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        Self::answering(move |_| answer.clone())
+    }
+
+    /// Answers as `answer` says.
+    pub fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        let port = Port::reserve();
+        let Address::Tcp(address) = port.address() else { unreachable!("a port's address is one of TCP") };
+        let listener = TcpListener::bind(address).expect("the port is free");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (count, over) = (Arc::clone(&connections), Arc::clone(&is_over));
+        let answer: Arc<Answer> = Arc::new(answer);
+        let accepting = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                let answer = Arc::clone(&answer);
+                if let Ok(stream) = stream {
+                    thread::spawn(move || serve(stream, &*answer));
+                }
+            }
+        });
+        Self { port, connections, is_over, accepting: Some(accepting) }
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number())
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address());
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+fn serve(mut stream: TcpStream, answer: &Answer) {
+    let mut octets = Vec::new();
+    while let Some(head) = next_head(&mut stream, &mut octets) {
+        let text = answer(&head);
+        if stream.write_all(text.as_bytes()).is_err() || !text.to_ascii_lowercase().contains("content-length:") {
+            return;
+        }
+    }
+}
+
+/// One request's head: the lines of HTTP, or the variables of a uwsgi packet. Bodies are none.
+fn next_head(stream: &mut TcpStream, octets: &mut Vec<u8>) -> Option<String> {
+    loop {
+        let end = match octets.first() {
+            // A packet's modifier; no HTTP method begins with it.
+            Some(0) if octets.len() >= 4 => Some(4 + usize::from(u16::from_le_bytes([octets[1], octets[2]]))),
+            Some(0) | None => None,
+            Some(_) => octets.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4),
+        };
+        if let Some(end) = end.filter(|end| *end <= octets.len()) {
+            return Some(String::from_utf8_lossy(&octets.drain(..end).collect::<Vec<_>>()).into_owned());
+        }
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => octets.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
