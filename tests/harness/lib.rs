@@ -6,8 +6,8 @@
 //!
 //! It asserts nothing about daemun itself: that is the business of the test files beside `main.rs`.
 
-pub mod beside;
 pub mod backend;
+pub mod beside;
 pub mod browser;
 pub mod client;
 pub mod mariadb;
@@ -22,8 +22,8 @@ pub mod site;
 pub mod uwsgi_packet;
 pub mod waiting;
 
-pub use beside::Beside;
 pub use backend::Backend;
+pub use beside::Beside;
 pub use browser::Browser;
 pub use client::{Address, ClientError, Connection};
 pub use mariadb::MariaDb;
