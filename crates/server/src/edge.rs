@@ -318,7 +318,7 @@ impl EdgeThread {
             }
             match protocol {
                 Protocol::Http => serve_http(client, edge).await,
-                Protocol::Uwsgi => serve_uwsgi(client, edge).await,
+                Protocol::Uwsgi => Box::pin(serve_uwsgi(client, edge)).await,
             }
         });
         if let Some((_, slot)) = self.connections.borrow_mut().get_mut(&serial) {

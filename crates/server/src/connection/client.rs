@@ -178,6 +178,22 @@ impl Client {
         }
     }
 
+    /// Ready with true when something may be read, with false when the connection failed or the deadline has passed.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.has_pending_input() {
+            return Poll::Ready(true);
+        }
+        let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(false) };
+        match stream.poll_read_ready(context) {
+            Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            Poll::Pending => {
+                ready!(self.deadline.borrow_mut().poll(context));
+                Poll::Ready(false)
+            }
+        }
+    }
+
     /// Writes what fits; an error of kind `TimedOut` when the deadline passes first.
     pub fn poll_write(&self, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, target};
 
@@ -22,17 +23,40 @@ use crate::statistics::Activity;
 use crate::thread;
 
 /// Serves a connection until it is closed.
+///
+/// Most connections wait most of the time, so what a request needs is on the heap only while there is one.
 pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
+    while wait_for_octets(&client, &edge).await && Box::pin(serve_requests(&client, &edge)).await {}
+}
+
+/// Waits until something can be read. False where the client has gone or nothing came in time.
+async fn wait_for_octets(client: &Client, edge: &EdgeThread) -> bool {
+    let is_first = client.requests.get() == 0;
+    client.is_idle.set(!is_first);
+    client.set_deadline(if is_first { first_head_timeout(client, edge) } else { client.keepalive_timeout.get() });
+    let is_here = poll_fn(|context| client.poll_readable(context)).await;
+    client.is_idle.set(false);
+    is_here
+}
+
+fn first_head_timeout(client: &Client, edge: &EdgeThread) -> Duration {
+    let runtime = edge.runtime();
+    let settings = runtime.server(runtime.default_server(client.listener)).settings;
+    runtime.location(settings).core.client_header_timeout()
+}
+
+/// Serves the requests that are here. True where the connection waits for more.
+async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
     loop {
-        let Some((mut request, head)) = next_request(&client, &edge).await else { return };
+        let Some((mut request, head)) = next_request(client, edge).await else { return false };
         let end = match head {
             Ok(()) => engine::handle(&mut request).await,
             Err(status) => engine::refuse(&mut request, status),
         };
-        let goes_on = finish_request(&client, &mut request, end).await && !edge.is_draining();
+        let goes_on = finish_request(client, &mut request, end).await && !edge.is_draining();
         thread::give_spare_request(request);
-        if !goes_on {
-            return;
+        if !goes_on || !client.has_pending_input() {
+            return goes_on;
         }
     }
 }
@@ -71,8 +95,9 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
     let core = &core.location(default).core;
     let is_first = client.requests.get() == 0;
     let is_pipelined = !is_first && client.has_pending_input();
-    client.is_idle.set(!is_first);
-    client.set_deadline(if is_first { core.client_header_timeout() } else { client.keepalive_timeout.get() });
+    if !is_first {
+        client.set_deadline(core.client_header_timeout());
+    }
     let (number, size) = core.large_client_header_buffers();
     let size = usize::try_from(size).unwrap_or(HEAD_BYTES_MAX);
     let limits = HeadLimits {
@@ -83,10 +108,8 @@ async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Rece
         underscores_in_headers: core.underscores_in_headers(),
         ignore_invalid_headers: core.ignore_invalid_headers(),
     };
-    let mut reading =
-        HeadReader { client, edge, runtime, request: None, limits, header_timeout: core.client_header_timeout() };
+    let mut reading = HeadReader { client, edge, runtime, request: None, limits };
     let result = poll_fn(|context| reading.poll(context)).await;
-    client.is_idle.set(false);
     client.clear_deadline();
     client.enter(Activity::Writing);
     let mut request = reading.request?;
@@ -127,10 +150,9 @@ struct HeadReader<'a> {
     client: &'a Rc<Client>,
     edge: &'a Rc<EdgeThread>,
     runtime: Rc<ThreadRuntime>,
-    /// Taken once the first octet is here: an idle connection holds no request.
+    /// Taken once the first octet is here.
     request: Option<Box<Request>>,
     limits: HeadLimits,
-    header_timeout: std::time::Duration,
 }
 
 impl HeadReader<'_> {
@@ -189,9 +211,6 @@ impl HeadReader<'_> {
             None => {
                 self.client.has_begun.set(true);
                 self.client.enter(Activity::Reading);
-                if self.client.is_idle.replace(false) {
-                    self.client.set_deadline(self.header_timeout);
-                }
                 self.request.insert(new_request(self.client, &self.runtime, self.edge))
             }
         };
