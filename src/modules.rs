@@ -15,6 +15,9 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::post_read::real_ip::MODULE,
     // Rewrite.
     &modules::rewrite::MODULE,
+    // Preaccess: a request that waits for its turn takes no place meanwhile.
+    &modules::preaccess::limit_req::MODULE,
+    &modules::preaccess::limit_conn::MODULE,
     // Access.
     &modules::access::address::MODULE,
     &modules::access::auth_basic::MODULE,

@@ -18,6 +18,7 @@ use daemun_server::config::{BuildInput, PoolListener, build};
 use daemun_server::edge::{self, EdgePlan};
 use daemun_server::log::{ErrorLog, Level};
 use daemun_server::runtime::Runtime;
+use daemun_server::zone::Zones;
 
 use crate::cli::{Mode, Settings, Signal};
 use crate::estate;
@@ -194,6 +195,7 @@ fn build_web(
         backends,
         pool_listeners,
         opens_logs,
+        zones: Zones::default(),
     })
 }
 

@@ -11,13 +11,14 @@
 //! | phase | order | reason |
 //! |---|---|---|
 //! | rewrite | `rewrite` | one program per block: its directives run in the order in which they stand |
+//! | preaccess | `limit_req`, `limit_conn` | nginx's order: a request that waits for its turn takes no place meanwhile |
 //! | access | `address`, `auth_basic` | an address is judged before anything dearer |
 //! | precontent | `try_files` | |
 //! | content | whatever passes requests on, `empty_gif`, `stub_status`, `random_index`, `index`, `gzip_static`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
 //! | filters | `not_modified`, `headers`, `gunzip`, `gzip`, `charset`, `range` | compressed answers have no ranges; 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
 //! | log | `access_log` | |
 //!
-//! Modules in reading order: [`variable`], [`post_read`], [`rewrite`], [`access`], [`precontent`], [`content`], [`filter`], [`log`];
+//! Modules in reading order: [`variable`], [`post_read`], [`rewrite`], [`preaccess`], [`access`], [`precontent`], [`content`], [`filter`], [`log`];
 //! [`open_file`] and [`redirect`] are what several of them stand on.
 
 pub mod variable;
@@ -25,6 +26,8 @@ pub mod variable;
 pub mod post_read;
 
 pub mod rewrite;
+
+pub mod preaccess;
 
 pub mod access;
 
@@ -51,3 +54,7 @@ pub mod mime_types;
 pub mod coded_body;
 
 mod small_files;
+
+mod recency;
+
+mod keyed_zone;

@@ -3,7 +3,6 @@
 //! Each thread has its own; locations that say the same of `max` and `inactive` share one. A hit makes no system call.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
 
@@ -12,6 +11,7 @@ use daemun_server::config::{Core, OpenFileCache};
 use daemun_server::response::OpenFile;
 
 use crate::open_file::{FileFacts, FileKind, OpenError, Opened, OpenedFile, Validators, open_and_look, stat};
+use crate::recency::Recency;
 
 /// Opens the file at `path`, by the cache of the location.
 ///
@@ -87,76 +87,40 @@ struct Answer {
 
 struct Cache {
     settings: OpenFileCache,
-    by_path: HashMap<Rc<CStr>, usize>,
-    /// Entries in use and unused ones; places do not change.
-    entries: Vec<Entry>,
-    unused: Vec<usize>,
-    /// Last asked for. [`NOWHERE`] in an empty cache.
-    newest: usize,
-    /// Asked for the longest time ago.
-    oldest: usize,
+    entries: Recency<Rc<CStr>, Entry>,
 }
 
 struct Entry {
-    path: Rc<CStr>,
     known: Result<Answer, OpenError>,
     /// When `known` was found out.
     checked_ms: u64,
     asked_ms: u64,
     uses: u64,
-    newer: usize,
-    older: usize,
 }
-
-/// No entry's place.
-const NOWHERE: usize = usize::MAX;
 
 /// Entries dropped at most for being inactive whenever one is asked for.
 const INACTIVE_DROPPED: usize = 2;
 
 impl Cache {
     fn new(settings: OpenFileCache) -> Self {
-        Self {
-            settings,
-            by_path: HashMap::new(),
-            entries: Vec::new(),
-            unused: Vec::new(),
-            newest: NOWHERE,
-            oldest: NOWHERE,
-        }
+        Self { settings, entries: Recency::default() }
     }
 
     fn ask(&mut self, path: &CStr, wanted: Wanted, rules: &Rules) -> Result<Answer, OpenError> {
-        let result = match self.by_path.get(path) {
-            Some(&place) => self.ask_known(place, path, wanted, rules),
+        let result = match self.entries.ask(path) {
+            Some(entry) => entry.ask(path, wanted, rules),
             None => {
                 let found = find_out(path, wanted);
                 self.remember(path, &found, rules);
                 found
             }
         };
+        if result.is_err() && !rules.keeps_errors {
+            // The descriptor is closed when the last answer that sends from it is out.
+            self.entries.remove(path);
+        }
         self.drop_inactive(rules.now_ms);
         result
-    }
-
-    fn ask_known(&mut self, place: usize, path: &CStr, wanted: Wanted, rules: &Rules) -> Result<Answer, OpenError> {
-        self.unlink(place);
-        self.link_newest(place);
-        let entry = &mut self.entries[place];
-        entry.uses += 1;
-        entry.asked_ms = rules.now_ms;
-        let is_fresh = rules.now_ms - entry.checked_ms.min(rules.now_ms) < rules.valid_ms;
-        if is_fresh && entry.answers(wanted) {
-            return entry.known.clone();
-        }
-        let found = if is_fresh { find_out(path, wanted) } else { check_again(&entry.known, path, wanted) };
-        if found.is_err() && !rules.keeps_errors {
-            self.forget(place);
-            return found;
-        }
-        entry.checked_ms = rules.now_ms;
-        entry.keep(&found, rules.uses_min);
-        found
     }
 
     /// Makes an entry for what was found out of a new path.
@@ -164,81 +128,44 @@ impl Cache {
         if self.settings.files_max == 0 || (found.is_err() && !rules.keeps_errors) {
             return;
         }
-        if self.by_path.len() >= self.settings.files_max {
-            self.forget(self.oldest);
+        if self.entries.len() >= self.settings.files_max {
+            self.entries.remove_oldest();
         }
-        let path: Rc<CStr> = path.into();
         let known = Err(OpenError { errno: rustix::io::Errno::NOENT, call: "" });
-        let mut entry = Entry {
-            path: Rc::clone(&path),
-            known,
-            checked_ms: rules.now_ms,
-            asked_ms: rules.now_ms,
-            uses: 1,
-            newer: NOWHERE,
-            older: NOWHERE,
-        };
+        let mut entry = Entry { known, checked_ms: rules.now_ms, asked_ms: rules.now_ms, uses: 1 };
         entry.keep(found, rules.uses_min);
-        let place = match self.unused.pop() {
-            Some(place) => {
-                self.entries[place] = entry;
-                place
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() - 1
-            }
-        };
-        self.by_path.insert(path, place);
-        self.link_newest(place);
+        self.entries.insert(path.into(), entry);
     }
 
     fn drop_inactive(&mut self, now_ms: u64) {
         let inactive_ms = milliseconds(self.settings.inactive);
         for _ in 0..INACTIVE_DROPPED {
-            match self.entries.get(self.oldest) {
-                Some(entry) if now_ms.saturating_sub(entry.asked_ms) > inactive_ms => self.forget(self.oldest),
+            match self.entries.oldest() {
+                Some((_, entry)) if now_ms.saturating_sub(entry.asked_ms) > inactive_ms => {
+                    self.entries.remove_oldest();
+                }
                 _ => return,
             }
-        }
-    }
-
-    fn forget(&mut self, place: usize) {
-        if place == NOWHERE {
-            return;
-        }
-        self.unlink(place);
-        let entry = &mut self.entries[place];
-        self.by_path.remove(&entry.path);
-        // The descriptor is closed when the last answer that sends from it is out.
-        entry.known = Err(OpenError { errno: rustix::io::Errno::NOENT, call: "" });
-        self.unused.push(place);
-    }
-
-    fn unlink(&mut self, place: usize) {
-        let (newer, older) = (self.entries[place].newer, self.entries[place].older);
-        match self.entries.get_mut(newer) {
-            Some(entry) => entry.older = older,
-            None => self.newest = older,
-        }
-        match self.entries.get_mut(older) {
-            Some(entry) => entry.newer = newer,
-            None => self.oldest = newer,
-        }
-    }
-
-    fn link_newest(&mut self, place: usize) {
-        let second = std::mem::replace(&mut self.newest, place);
-        self.entries[place].newer = NOWHERE;
-        self.entries[place].older = second;
-        match self.entries.get_mut(second) {
-            Some(entry) => entry.newer = place,
-            None => self.oldest = place,
         }
     }
 }
 
 impl Entry {
+    fn ask(&mut self, path: &CStr, wanted: Wanted, rules: &Rules) -> Result<Answer, OpenError> {
+        self.uses += 1;
+        self.asked_ms = rules.now_ms;
+        let is_fresh = rules.now_ms - self.checked_ms.min(rules.now_ms) < rules.valid_ms;
+        if is_fresh && self.answers(wanted) {
+            return self.known.clone();
+        }
+        let found = if is_fresh { find_out(path, wanted) } else { check_again(&self.known, path, wanted) };
+        if found.is_ok() || rules.keeps_errors {
+            self.checked_ms = rules.now_ms;
+            self.keep(&found, rules.uses_min);
+        }
+        found
+    }
+
     /// Whether what is known is what is wanted: a file that is not kept open must be opened again.
     fn answers(&self, wanted: Wanted) -> bool {
         match &self.known {

@@ -8,6 +8,7 @@ use std::task::Poll;
 use daemun_http::{HeaderId, StatusCode};
 
 use crate::config::Satisfy;
+use crate::connection::Client;
 use crate::error_page;
 use crate::limits::{INTERNAL_REDIRECTS_MAX, PHASE_STEPS_MAX};
 use crate::log::Level;
@@ -63,7 +64,7 @@ pub async fn handle(request: &mut Request) -> End {
             }
         };
         stage = match outcome {
-            Outcome::Continue | Outcome::Allow => match stage {
+            Outcome::Continue | Outcome::Allow | Outcome::Delay(_) => match stage {
                 Stage::Server | Stage::ServerRewrite => Stage::FindLocation,
                 Stage::FindLocation => Stage::Location,
                 Stage::Location => Stage::Content,
@@ -133,6 +134,11 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
         }
         match outcome {
             Outcome::Continue | Outcome::Allow => {}
+            Outcome::Delay(delay) => {
+                if unless_client_gone(&request.client, tokio::time::sleep(delay)).await.is_none() {
+                    return Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST);
+                }
+            }
             Outcome::Finish(StatusCode::UNAUTHORIZED) if is_access => return delay_unauthorized(request).await,
             outcome => return outcome,
         }
@@ -194,17 +200,22 @@ impl Gate {
 /// Runs a step that waits, unless the client goes away meanwhile.
 async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
     let client = Rc::clone(&request.client);
+    let outcome = unless_client_gone(&client, step.start(request)).await;
+    outcome.unwrap_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST))
+}
+
+/// What `future` comes to; `None` once the client has gone away.
+async fn unless_client_gone<T>(client: &Client, future: impl Future<Output = T>) -> Option<T> {
     // A client that has sent more than this request is read only once the answer is out, and a body is read by the step.
     let is_watched = || !client.has_pending_input() && !client.is_body_due.get();
-    let mut running = pin!(step.start(request));
-    let outcome = std::future::poll_fn(|context| {
+    let mut running = pin!(future);
+    std::future::poll_fn(|context| {
         if let Poll::Ready(outcome) = running.as_mut().poll(context) {
             return Poll::Ready(Some(outcome));
         }
         if is_watched() && client.poll_closed(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
     })
-    .await;
-    outcome.unwrap_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST))
+    .await
 }
 
 fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {

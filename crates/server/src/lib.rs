@@ -40,6 +40,8 @@ pub mod config;
 
 pub mod runtime;
 
+pub mod zone;
+
 pub mod listener;
 
 pub mod log;

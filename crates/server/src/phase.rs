@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use daemun_http::StatusCode;
 
@@ -41,6 +42,8 @@ pub enum Outcome {
     Respond(Box<Response>),
     /// The request ends with this status; `error_page` may give it a body.
     Finish(StatusCode),
+    /// The next step runs after this time, unless the client goes away first.
+    Delay(Duration),
     /// The request starts again with another URI; `uri` is decoded, without arguments.
     Redirect {
         /// The new path.

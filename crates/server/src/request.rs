@@ -1,5 +1,6 @@
 //! A request: what the client sent, where it was routed, what has become of it.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -64,6 +65,8 @@ pub struct Request {
     pub path_info: Option<Vec<u8>>,
     /// Variables of the configuration.
     pub values: Values,
+    /// What modules keep with the request; dropped when it has been logged.
+    kept: Vec<Box<dyn Any>>,
 }
 
 /// What a compressing filter has taken in and given out so far, in octets.
@@ -118,6 +121,7 @@ impl Request {
             compressed: None,
             path_info: None,
             values: Values::default(),
+            kept: Vec::new(),
         })
     }
 
@@ -147,6 +151,7 @@ impl Request {
         self.compressed = None;
         self.path_info = None;
         self.values.clear();
+        self.release();
     }
 
     /// The method.
@@ -242,6 +247,23 @@ impl Request {
 
 /// What handlers do with a request beside looking at it.
 impl Request {
+    /// Keeps `value` until the request has been logged, however it ends: a place that must be given back, or a note
+    /// that a later handler or a variable reads.
+    pub fn keep<T: 'static>(&mut self, value: T) {
+        self.kept.push(Box::new(value));
+    }
+
+    /// The first value of this type that was kept.
+    #[must_use]
+    pub fn kept<T: 'static>(&self) -> Option<&T> {
+        self.kept.iter().find_map(|kept| kept.downcast_ref())
+    }
+
+    /// Drops what modules keep with the request.
+    pub(crate) fn release(&mut self) {
+        self.kept.clear();
+    }
+
     /// Reads all of the body, as the location's limits allow. More than `memory_max` octets of it (`client_body_buffer_size`,
     /// where that is `None`) go to a file.
     ///

@@ -15,6 +15,7 @@ use crate::module::BoundFilter;
 use crate::phase::Plan;
 use crate::route::{LocationTree, ServerNames};
 use crate::variable::Declared;
+use crate::zone::Zones;
 
 /// Index of a [`Server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Runtime {
     pub logs: Vec<LogFile>,
     /// Where errors outside any request go.
     pub error_log: ErrorLog,
+    /// State with a name that outlives this runtime.
+    pub zones: Zones,
 }
 
 /// A listener and what is served on it.

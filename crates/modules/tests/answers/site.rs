@@ -130,6 +130,7 @@ fn read(folder: &Path, http: &str) -> Result<Runtime, Vec<String>> {
         backends: HashMap::new(),
         pool_listeners: Vec::new(),
         opens_logs: true,
+        zones: daemun_server::zone::Zones::default(),
     };
     let messages = |diagnostics: Vec<daemun_conf::Diagnostic>| {
         let errors = diagnostics.into_iter().filter(daemun_conf::Diagnostic::is_error);

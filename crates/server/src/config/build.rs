@@ -19,6 +19,7 @@ use crate::phase::{Phase, Plan, Step};
 use crate::route::{LocationTree, Matcher, ServerNames};
 use crate::runtime::{ListenerRuntime, Location, LocationId, Runtime, Server, ServerId};
 use crate::variable::{Template, close_registry, open_registry};
+use crate::zone::{ZoneName, Zones};
 
 /// What the runtime is made of.
 pub struct BuildInput {
@@ -40,6 +41,8 @@ pub struct BuildInput {
     pub pool_listeners: Vec<PoolListener>,
     /// Whether log files are opened; a check of the configuration leaves them alone.
     pub opens_logs: bool,
+    /// The zones of the runtime that this one takes the place of.
+    pub zones: Zones,
 }
 
 /// A listener whose every request goes to one application pool.
@@ -68,6 +71,8 @@ pub struct Build<'a> {
     prefix_length: usize,
     logs: Vec<LogFile>,
     diagnostics: Vec<Diagnostic>,
+    earlier_zones: Zones,
+    zones: Zones,
     published: HashMap<TypeId, Box<dyn Any>>,
 }
 
@@ -100,6 +105,19 @@ impl Build<'_> {
     #[must_use]
     pub fn published<T: 'static>(&self) -> Option<&T> {
         self.published.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+
+    /// The state of the zone that `name` declares: what an earlier runtime knew by that name for the same use and of the
+    /// same size, or what `make` makes.
+    ///
+    /// # Errors
+    /// When the name stands for another zone already.
+    pub fn zone<T: Any + Send + Sync>(
+        &mut self,
+        name: &ZoneName<'_>,
+        make: impl FnOnce() -> T,
+    ) -> Result<Arc<T>, Diagnostic> {
+        self.zones.declare(name, &self.earlier_zones, make)
     }
 
     /// The pool of this name, for `app:NAME`.
@@ -193,6 +211,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         backends,
         pool_listeners,
         opens_logs,
+        zones,
     } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
     open_registry(std::mem::take(&mut typed.variables));
@@ -207,6 +226,8 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         prefix_length: 0,
         logs: Vec::new(),
         diagnostics,
+        earlier_zones: zones,
+        zones: Zones::default(),
         published: HashMap::new(),
     };
     let mut builder = Builder { build, modules, servers: Vec::new(), locations: Vec::new(), listeners: Vec::new() };
@@ -224,8 +245,9 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         return Err(build.diagnostics);
     }
     let error_log = main.first().map(core_of).map(|core| core.error_log().clone()).unwrap_or_default();
-    let runtime = Runtime { main: typed.main, listeners, servers, locations, variables, logs: build.logs, error_log };
-    Ok((runtime, build.diagnostics))
+    let Build { logs, zones, diagnostics, .. } = build;
+    let runtime = Runtime { main: typed.main, listeners, servers, locations, variables, logs, error_log, zones };
+    Ok((runtime, diagnostics))
 }
 
 struct Builder<'a> {

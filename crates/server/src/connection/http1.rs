@@ -69,6 +69,7 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
         End::Close => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     engine::log(request);
+    request.release();
     if let Err(error) = sent {
         if error.kind() != io::ErrorKind::ConnectionAborted {
             request.log(Level::Info, format_args!("sending to client failed: {error}"));

@@ -1,6 +1,7 @@
 //! The http core's variables.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 
 use daemun_http::credentials::BasicCredentials;
 use daemun_http::{Framing, HeaderId, Headers, date};
@@ -15,6 +16,7 @@ use crate::request::Request;
 pub static CORE_VARIABLES: &[Variable] = &[
     Variable { name: "arg_", evaluate: |request, name, out| argument(&request.args, name.as_bytes(), out) },
     Variable { name: "args", evaluate: |request, _, out| put(out, &request.args) },
+    Variable { name: "binary_remote_addr", evaluate: binary_remote_addr },
     Variable { name: "body_bytes_sent", evaluate: |request, _, out| number(out, request.sent.body_bytes) },
     Variable { name: "bytes_sent", evaluate: |request, _, out| number(out, request.sent.bytes) },
     Variable { name: "connection", evaluate: |request, _, out| number(out, request.client.serial) },
@@ -170,6 +172,15 @@ fn seconds(out: &mut Vec<u8>, milliseconds: u64) -> bool {
 fn status(request: &Request, out: &mut Vec<u8>) -> bool {
     let status = request.sent.status.min(999);
     put(out, &[b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8])
+}
+
+/// The octets of the address.
+fn binary_remote_addr(request: &Request, _: &str, out: &mut Vec<u8>) -> bool {
+    match request.remote.ip {
+        Some(IpAddr::V4(address)) => put(out, &address.octets()),
+        Some(IpAddr::V6(address)) => put(out, &address.octets()),
+        None => put(out, request.remote.address.as_bytes()),
+    }
 }
 
 /// The name in `Authorization: Basic`, whether or not its password was looked at.
