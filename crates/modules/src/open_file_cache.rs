@@ -253,7 +253,7 @@ mod tests {
         std::fs::remove_file(&file).expect("removed");
         assert_eq!(size(&cache.ask(&path, Wanted::Descriptor, &rules(70_000))), 5);
         assert!(cache.ask(&path, Wanted::Descriptor, &rules(121_000)).is_err());
-        assert!(cache.by_path.is_empty());
+        assert_eq!(cache.entries.len(), 0);
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         for path in [0, 1, 0, 2, 2, 0] {
             assert!(cache.ask(&paths[path], Wanted::Facts, &rules(0)).is_ok());
         }
-        let is_kept = |cache: &Cache, path: usize| cache.by_path.contains_key(paths[path].as_c_str());
+        let is_kept = |cache: &Cache, path: usize| cache.entries.get(paths[path].as_c_str()).is_some();
         assert!(is_kept(&cache, 0) && !is_kept(&cache, 1) && is_kept(&cache, 2));
         assert!(cache.ask(&paths[1], Wanted::Facts, &rules(1)).is_ok());
         assert!(is_kept(&cache, 0) && is_kept(&cache, 1) && !is_kept(&cache, 2));
@@ -285,7 +285,7 @@ mod tests {
         let keeps_errors = |now_ms| Rules { keeps_errors: true, ..rules(now_ms) };
         let mut cache = cache(10);
         assert!(cache.ask(&path, Wanted::Facts, &rules(0)).is_err());
-        assert!(cache.by_path.is_empty());
+        assert_eq!(cache.entries.len(), 0);
         assert!(cache.ask(&path, Wanted::Facts, &keeps_errors(0)).is_err());
         std::fs::write(&file, "x").expect("written");
         assert!(cache.ask(&path, Wanted::Facts, &keeps_errors(10)).is_err());
@@ -300,7 +300,7 @@ mod tests {
         let path = c_path(&file);
         let mut cache = cache(10);
         let is_open = |cache: &Cache| {
-            let entry = &cache.entries[cache.by_path[path.as_c_str()]];
+            let entry = cache.entries.get(path.as_c_str()).expect("kept");
             entry.known.as_ref().is_ok_and(|answer| answer.file.is_some())
         };
         for expected in [false, false, true] {

@@ -49,6 +49,15 @@ impl<K: Clone + Eq + Hash, V> Recency<K, V> {
         self.entries.get_mut(place)?.as_mut().map(|entry| &mut entry.value)
     }
 
+    /// The value of `key`, without asking for it.
+    #[cfg(test)]
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get(*self.by_key.get(key)?)?.as_ref().map(|entry| &entry.value)
+    }
+
     /// Adds a value, the one last asked for. A value that `key` had before is gone.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.remove(&key);
