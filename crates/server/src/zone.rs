@@ -77,7 +77,7 @@ mod tests {
 
     use super::{ZoneName, Zones};
 
-    fn named(name: &str, owner: &'static str, octets: u64) -> ZoneName<'_> {
+    fn named<'a>(name: &'a str, owner: &'static str, octets: u64) -> ZoneName<'a> {
         let parsed = daemun_conf::parse_text("test", "zone;");
         ZoneName { name, owner, octets, span: parsed.tree[0].name.span }
     }
