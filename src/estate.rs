@@ -43,9 +43,18 @@ fn make_folder(folder: &Path, owner: Option<&Identity>) -> io::Result<()> {
 pub fn reopen_logs(logs: &[LogFile], owner: Option<&Identity>, log: &ErrorLog) {
     for file in logs {
         let Some(path) = file.path() else { continue };
-        if let Err(error) = file.reopen().and_then(|()| give_file(path, owner)) {
-            log.write(Level::Emerg, format_args!("open() \"{}\" failed ({error})", path.display()));
-        }
+        tell(file.reopen().and_then(|()| give_file(path, owner)), path, log);
+    }
+}
+
+/// Makes the log file of a pool where it has been moved away, for the pool's processes, which are told next.
+pub fn renew_log(path: &Path, owner: Option<&Identity>, log: &ErrorLog) {
+    tell(LogFile::open(path).and_then(|_| give_file(path, owner)), path, log);
+}
+
+fn tell(result: io::Result<()>, path: &Path, log: &ErrorLog) {
+    if let Err(error) = result {
+        log.write(Level::Emerg, format_args!("open() \"{}\" failed ({error})", path.display()));
     }
 }
 

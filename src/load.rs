@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use daemun_app::options::{self, Command, PoolOptions, Surroundings};
-use daemun_conf::{Diagnostic, FileSystem, Node, Parser, Sources, render_all};
+use daemun_conf::{Diagnostic, FileSystem, Node, Parser, Severity, Sources, render_all};
 use daemun_server::config::{DirectiveTable, Typed, walk};
 
 use crate::cli::{Mode, Settings};
@@ -43,8 +43,13 @@ pub fn load(settings: &Settings) -> Loaded {
     let mut pools = Vec::new();
     let mut pool_messages = Vec::new();
     let mut has_errors = false;
-    for (name, reading) in readings(settings) {
+    for (name, mut reading) in readings(settings) {
         has_errors |= reading.has_errors();
+        if settings.mode == Mode::Run && reading.pool.daemonize.is_some() {
+            let message =
+                format!("option \"daemonize\" of \"{name}\" names the log alone: daemun run stays in the foreground");
+            reading.diagnostics.push(Diagnostic::error_without_place(message).with_severity(Severity::Notice));
+        }
         if !reading.diagnostics.is_empty() {
             pool_messages.push(reading.render());
         }

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use daemun_app::pool::Pool;
+use daemun_app::definition::Definition;
+use daemun_app::pool::{Pool, PoolError};
 use daemun_conf::{Diagnostic, Severity};
 use daemun_master::{
     ChildPlan, Death, Identity, MasterPlan, ReadyNotice, Role, Scope, StopKind, Successors, signal_by_pid_file,
@@ -49,13 +50,8 @@ pub fn check(settings: &Settings) -> ExitCode {
     let mut loaded = load::load(settings);
     let path = settings.configuration.as_deref().unwrap_or(Path::new("uwsgi.ini")).display().to_string();
     let program = program_name(settings.mode);
-    let result = if loaded.has_errors {
-        Err(std::mem::take(&mut loaded.typed.diagnostics))
-    } else {
-        build_web(settings, &mut loaded, &[], false)
-    };
-    let (is_valid, diagnostics) = match result {
-        Ok((_, diagnostics)) => (true, diagnostics),
+    let (is_valid, diagnostics) = match judge(settings, &mut loaded) {
+        Ok(diagnostics) => (true, diagnostics),
         Err(diagnostics) => (false, diagnostics),
     };
     let shown: Vec<_> = diagnostics.into_iter().filter(|one| is_shown(one, settings)).collect();
@@ -75,6 +71,20 @@ pub fn check(settings: &Settings) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What there is to say of a configuration that could be started, or of one that could not.
+fn judge(settings: &Settings, loaded: &mut Loaded) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    if loaded.has_errors {
+        return Err(std::mem::take(&mut loaded.typed.diagnostics));
+    }
+    let definitions = define_pools(loaded).map_err(|mut diagnostics| {
+        diagnostics.append(&mut loaded.typed.diagnostics);
+        diagnostics
+    })?;
+    let (_, mut diagnostics) = build_web(settings, loaded, &definitions.iter().collect::<Vec<_>>(), false)?;
+    diagnostics.extend(warnings_of(&definitions));
+    Ok(diagnostics)
 }
 
 /// `nginx -t` says errors and warnings; `daemun check` says everything.
@@ -124,16 +134,17 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
         loaded.typed.diagnostics.retain(|one| one.severity != Severity::Notice);
         return Err(load::render(&loaded, &loaded.typed.diagnostics));
     }
-    let threads = loaded.typed.main.edge_threads();
-    let pools = make_pools(&mut loaded, threads)?;
-    let built = build_web(settings, &mut loaded, &pools, true);
-    let (runtime, diagnostics) = built.map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
-    let warnings: Vec<_> = diagnostics.into_iter().filter(|one| one.severity == Severity::Warning).collect();
-    eprint!("{}", load::render(&loaded, &warnings));
+    let definitions = define_pools(&mut loaded).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
+    let built = build_web(settings, &mut loaded, &definitions.iter().collect::<Vec<_>>(), true);
+    let (runtime, mut diagnostics) = built.map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
+    diagnostics.extend(warnings_of(&definitions));
+    diagnostics.retain(|one| one.severity == Severity::Warning);
+    eprint!("{}", load::render(&loaded, &diagnostics));
+    let pools = make_pools(definitions, runtime.main.edge_threads())?;
     let runtime = Arc::new(runtime);
     let listeners = bind(&runtime)?;
     let is_web_daemon = settings.mode == Mode::Web && runtime.main.daemon();
-    let detached = match (is_web_daemon, pools.iter().find_map(|pool| pool.options.daemonize.clone())) {
+    let detached = match (is_web_daemon, pools.iter().find_map(|pool| pool.definition.options.daemonize.clone())) {
         (false, None) => None,
         (false, Some(_)) if settings.mode == Mode::Run => None,
         _ => Some(daemun_master::daemonize().map_err(|error| format!("daemun: leaving the terminal failed: {error}"))?),
@@ -152,33 +163,57 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
     result
 }
 
-fn make_pools(loaded: &mut Loaded, threads: usize) -> Result<Vec<Pool>, Refusal> {
-    let mut pools = Vec::new();
+/// Looks at every pool; the errors of all of them are told together.
+fn define_pools(loaded: &mut Loaded) -> Result<Vec<Definition>, Vec<Diagnostic>> {
+    let mut definitions = Vec::new();
+    let mut errors = Vec::new();
     for (number, pool) in std::mem::take(&mut loaded.pools).into_iter().enumerate() {
-        let made = Pool::new(&pool.name, pool.options, BackendId(number), threads);
-        pools.push(made.map_err(|error| format!("[emerg] application \"{}\": {error}", pool.name))?);
+        match Definition::new(&pool.name, pool.options, BackendId(number)) {
+            Ok(definition) => definitions.push(definition),
+            Err(error) => errors.push(of_application(&pool.name, &error)),
+        }
     }
-    Ok(pools)
+    if errors.is_empty() { Ok(definitions) } else { Err(errors) }
+}
+
+fn of_application(name: &str, text: &dyn std::fmt::Display) -> Diagnostic {
+    Diagnostic::error_without_place(format!("application \"{name}\": {text}"))
+}
+
+fn warnings_of(definitions: &[Definition]) -> Vec<Diagnostic> {
+    let of_one = |one: &Definition| {
+        let warnings = one.warnings.iter();
+        warnings.map(|text| of_application(&one.name, text).with_severity(Severity::Warning)).collect::<Vec<_>>()
+    };
+    definitions.iter().flat_map(of_one).collect()
+}
+
+fn make_pools(definitions: Vec<Definition>, threads: usize) -> Result<Vec<Pool>, Refusal> {
+    let make = |definition: Definition| {
+        let name = definition.name.clone();
+        Pool::new(definition, threads).map_err(|error| format!("[emerg] application \"{name}\": {error}"))
+    };
+    definitions.into_iter().map(make).collect()
 }
 
 fn build_web(
     settings: &Settings,
     loaded: &mut Loaded,
-    pools: &[Pool],
+    pools: &[&Definition],
     opens_logs: bool,
 ) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut backends = HashMap::new();
     let mut pool_listeners = Vec::new();
-    for (number, pool) in pools.iter().enumerate() {
-        match collect(pool, BackendId(number), &mut backends) {
+    for pool in pools {
+        match collect(pool, &mut backends) {
             Ok(listeners) => pool_listeners.extend(listeners),
-            Err(text) => return Err(vec![Diagnostic::error_without_place(text)]),
+            Err(error) => return Err(vec![of_application(&pool.name, &error)]),
         }
     }
     let default = match settings.mode {
         Mode::Web => Some(PathBuf::from(paths::DEFAULT_ERROR_LOG)),
         // As with uWSGI, there is one log.
-        Mode::App => pools.iter().find_map(Pool::log_path).map(Path::to_owned),
+        Mode::App => pools.iter().find_map(|pool| pool.log_path()).map(Path::to_owned),
         Mode::Run => None,
     };
     // Without an nginx.conf there is no folder of the server's own.
@@ -199,16 +234,11 @@ fn build_web(
     })
 }
 
-fn collect(
-    pool: &Pool,
-    id: BackendId,
-    backends: &mut HashMap<SocketName, BackendId>,
-) -> Result<Vec<PoolListener>, String> {
-    let error = |error| format!("application \"{}\": {error}", pool.name);
-    for name in pool.socket_names().map_err(error)? {
-        backends.entry(name).or_insert(id);
+fn collect(pool: &Definition, backends: &mut HashMap<SocketName, BackendId>) -> Result<Vec<PoolListener>, PoolError> {
+    for name in pool.socket_names()? {
+        backends.entry(name).or_insert(pool.id);
     }
-    pool.listeners().map_err(error)
+    pool.listeners()
 }
 
 fn bind(runtime: &Runtime) -> Result<ListenerSet, Refusal> {
@@ -230,10 +260,13 @@ fn master_plan(
     pools: Vec<Pool>,
 ) -> Result<MasterPlan, Refusal> {
     let mut pid_files: Vec<_> = pid_path(settings, &runtime.main).into_iter().collect();
-    let of_pool = |pool: &Pool| pool.options.pidfile.clone().into_iter().chain(pool.options.pidfile_after.clone());
+    let of_pool = |pool: &Pool| {
+        pool.definition.options.pidfile.clone().into_iter().chain(pool.definition.options.pidfile_after.clone())
+    };
     pid_files.extend(pools.iter().flat_map(of_pool));
     // A socket file without its server is of no use to anybody: nginx removes its own, uWSGI under `vacuum`.
-    let keeps_files = !pools.is_empty() && settings.mode == Mode::App && !pools.iter().any(|pool| pool.options.vacuum);
+    let keeps_files =
+        !pools.is_empty() && settings.mode == Mode::App && !pools.iter().any(|pool| pool.definition.options.vacuum);
     let socket_files = if keeps_files { Vec::new() } else { listeners.socket_files() };
     let extension = if pools.is_empty() {
         PathBuf::new()
@@ -243,11 +276,12 @@ fn master_plan(
     let owner = match pools.first() {
         // Without a `user` directive of its own, the edge of `daemun app` is who the application is.
         Some(pool) if settings.mode == Mode::App => {
-            pool.identity().map_err(|error| format!("daemun: [emerg] {error}"))?
+            pool.definition.identity().map_err(|error| format!("daemun: [emerg] {error}"))?
         }
         _ => edge_identity(runtime)?,
     };
     estate::make_body_folders(&runtime.body_folders(), owner.as_ref(), &runtime.error_log);
+    let pool_logs = pool_logs(&pools).map_err(|error| format!("daemun: [emerg] {error}"))?;
     let generation = Generation {
         runtime: Arc::clone(runtime),
         listeners: Rc::new(RefCell::new(Some(listeners))),
@@ -256,7 +290,7 @@ fn master_plan(
         identity: owner.clone(),
     };
     let children = generation.children().map_err(|error| format!("daemun: [emerg] {error}"))?;
-    let log = MasterLog { runtime: Arc::clone(runtime), owner };
+    let log = MasterLog { runtime: Arc::clone(runtime), owner, pool_logs };
     let mut plan = MasterPlan::new(children, Box::new(generation), Box::new(log));
     plan.pid_files = pid_files;
     plan.socket_files = socket_files;
@@ -269,6 +303,15 @@ fn master_plan(
         plan.on_started = Some(Box::new(move || eprint!("{addresses}")));
     }
     Ok(plan)
+}
+
+/// The log files that pools have of their own, and who writes to them.
+fn pool_logs(pools: &[Pool]) -> Result<Vec<(PathBuf, Option<Identity>)>, PoolError> {
+    let of_one = |pool: &Pool| {
+        let path = pool.definition.log_path()?.to_owned();
+        Some(pool.definition.identity().map(|identity| (path, identity)))
+    };
+    pools.iter().filter_map(of_one).collect()
 }
 
 /// Where a person finds the site.
@@ -316,7 +359,7 @@ impl Generation {
     fn children(&self) -> Result<Vec<ChildPlan>, String> {
         let mut children = Vec::new();
         for pool in self.pools.borrow().iter() {
-            children.push(pool.zygote(&self.extension).map_err(|error| error.to_string())?);
+            children.push(pool.zygote(&self.extension, &self.runtime.error_log).map_err(|error| error.to_string())?);
         }
         children.push(self.edge());
         Ok(children)
@@ -351,7 +394,7 @@ fn run_edge(plan: EdgePlan, notice: ReadyNotice, log: &ErrorLog) -> u8 {
 
 impl Successors for Generation {
     fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String> {
-        let text = |error: daemun_app::pool::PoolError| error.to_string();
+        let text = |error: PoolError| error.to_string();
         match death.role {
             // The edge shares memory with every pool: all begin anew.
             Role::Edge => {
@@ -360,8 +403,10 @@ impl Successors for Generation {
             }
             Role::Application => {
                 let pools = self.pools.borrow();
-                let pool = pools.iter().find(|pool| pool.process_name() == death.name);
-                pool.map(|pool| pool.zygote(&self.extension).map_err(text)).into_iter().collect()
+                let pool = pools.iter().find(|pool| pool.definition.process_name() == death.name);
+                pool.map(|pool| pool.zygote(&self.extension, &self.runtime.error_log).map_err(text))
+                    .into_iter()
+                    .collect()
             }
         }
     }
@@ -383,6 +428,7 @@ struct MasterLog {
     runtime: Arc<Runtime>,
     /// Who the edge is.
     owner: Option<Identity>,
+    pool_logs: Vec<(PathBuf, Option<Identity>)>,
 }
 
 impl daemun_master::Log for MasterLog {
@@ -393,6 +439,10 @@ impl daemun_master::Log for MasterLog {
 
     fn reopen(&mut self) {
         estate::reopen_logs(&self.runtime.logs, self.owner.as_ref(), &self.runtime.error_log);
+        let is_own = |path: &Path| !self.runtime.logs.iter().any(|log| log.path() == Some(path));
+        for (path, writer) in self.pool_logs.iter().filter(|(path, _)| is_own(path)) {
+            estate::renew_log(path, writer.as_ref(), &self.runtime.error_log);
+        }
     }
 }
 

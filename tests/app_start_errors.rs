@@ -81,6 +81,21 @@ fn run_fails_with_its_application() {
     }
 }
 
+/// What needs no process to be found out, `daemun check` finds out too.
+#[test]
+fn check_says_it_before() {
+    let known = ["no virtualenv", "empty virtualenv", "no folder", "unknown user"];
+    for wrong in WRONG.iter().filter(|wrong| known.contains(&wrong.name)) {
+        let scratch = prepared();
+        let file = scratch.write("site.ini", ini(wrong, "socket = SCRATCH/site.sock"));
+        let ended = servers::daemun(&scratch).arg("check").arg("-p").arg(scratch.folder()).arg("--ini").arg(file).run();
+        assert_refused(&scratch, &ended, wrong.name);
+        let text = wrong.says[0].replace("SCRATCH", &scratch.folder().to_string_lossy());
+        assert!(ended.output.contains(&text), "{}: {text:?} is not in:\n{}", wrong.name, ended.output);
+        assert!(ended.output.contains("application \"site\""), "{}", ended.output);
+    }
+}
+
 #[test]
 fn a_busy_port_is_named() {
     let scratch = prepared();

@@ -20,6 +20,7 @@ mod rewrite; // set, rewrite, if, return and what they capture
 mod static_files; // files, locations, errors and logs of the web server itself
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
 mod upstream; // groups of servers: who is asked, and who is not
+mod uwsgi_options; // options of a uwsgi.ini, obeyed or told
 mod uwsgi_pass; // answers of applications, and those that do not come
 mod uwsgi_socket; // the uwsgi protocol, spoken by anybody
 mod worker_pep3333; // environ, start_response, bodies, input, failures

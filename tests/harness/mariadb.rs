@@ -58,5 +58,7 @@ fn run(scratch: &Scratch, socket: &str, statement: &str) -> bool {
 fn client(scratch: &Scratch, socket: &str, statement: &str) -> Launch {
     let client =
         Launch::new(scratch, "mariadb", programs::mariadb()).arg("--no-defaults").arg(format!("--socket={socket}"));
+    // Otherwise it goes by the locale, which a machine need not have.
+    let client = client.arg("--default-character-set=utf8mb4");
     client.args(["--user=root", "--batch", "--skip-column-names", "-e", statement])
 }

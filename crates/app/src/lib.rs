@@ -1,7 +1,8 @@
 //! Application pools: what uWSGI's files and options say, and the processes that come of it.
 //!
 //! ```text
-//!   uwsgi.ini -> options::PoolOptions -> pool::Pool -> a zygote to start, listeners to bind, a backend for the edge
+//!   uwsgi.ini -> options::PoolOptions -> definition::Definition -> listeners to bind
+//!                                                          -> pool::Pool -> a zygote to start, a backend for the edge
 //!   request   -> backend (into shared memory) -> worker -> backend (out of it) -> answer
 //! ```
 //!
@@ -10,7 +11,13 @@
 
 pub mod options;
 
+pub mod definition;
+
+mod sockets;
+
 pub mod pool;
+
+mod error;
 
 mod backend;
 

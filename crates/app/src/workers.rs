@@ -89,8 +89,8 @@ impl Workers {
         let worker = self.worker_of(seat);
         let pool = &self.name;
         let death = self.lock().get(usize::from(worker)).and_then(|state| state.last_death);
-        let Some(death) = death else { return format!("worker {worker} of \"{pool}\" is gone") };
         let number = worker + 1;
+        let Some(death) = death else { return format!("worker {number} of \"{pool}\" is gone") };
         let how = match death.cause {
             Cause::Status(status) => describe_status(status),
             Cause::Harakiri(status) => format!("{}, harakiri: the request ran too long", describe_status(status)),

@@ -76,8 +76,11 @@ pub struct Application {
     pub catch_exceptions: bool,
     /// Standard error and output of the application get the request's id as prefix.
     pub log_request_id: bool,
-    /// The zygote also logs what it tells the master of a failure to load: its log is not where the master prints.
-    pub log_failure: bool,
+    /// The file that standard output and error are, to be opened anew when it has been moved away. What the zygote tells
+    /// the master of a failure to load is then logged too: the log is not where the master prints.
+    pub log_file: Option<PathBuf>,
+    /// The zygote logs how workers end: its log is not the edge's, which says the same.
+    pub log_deaths: bool,
 }
 
 /// One application and the prefix it answers.

@@ -60,6 +60,12 @@ impl Diagnostic {
         Self { severity: Severity::Error, span: None, message: message.into(), hint: None }
     }
 
+    /// The same at another severity.
+    #[must_use]
+    pub fn with_severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
     /// The same with advice.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -180,6 +180,14 @@ impl ErrorLog {
         self.targets.iter().any(|(_, least)| level <= *least)
     }
 
+    /// Whether its lines go to the file at `path`, or to stderr where that is `None`.
+    #[must_use]
+    pub fn writes_to(&self, path: Option<&Path>) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let wanted = path.map(real);
+        self.targets.iter().any(|(file, _)| file.path().map(real) == wanted)
+    }
+
     /// Writes a line in nginx's form: `2026/11/21 01:31:50 [error] 12#34: message`.
     pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
         if !self.wants(level) {

@@ -26,6 +26,7 @@ mod head;
 mod input;
 mod interpreter;
 mod log;
+mod log_file;
 mod log_stream;
 mod place;
 mod ready;

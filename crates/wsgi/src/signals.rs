@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use daemun_channel::Observer;
 use rustix::event::EventfdFlags;
 
+use crate::log_file;
+
 /// How a pool is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
@@ -20,7 +22,7 @@ pub enum Stop {
     Immediate,
 }
 
-/// The zygote's catch of TERM, QUIT and INT.
+/// The zygote's catch of TERM, QUIT, INT and USR1.
 #[derive(Debug)]
 pub struct ZygoteSignals {
     bell: OwnedFd,
@@ -41,6 +43,7 @@ impl ZygoteSignals {
             (libc::SIGQUIT, handle(libc::SIGQUIT, note)),
             (libc::SIGINT, handle(libc::SIGINT, note)),
             (libc::SIGHUP, handle(libc::SIGHUP, ignore)),
+            (libc::SIGUSR1, handle(libc::SIGUSR1, note)),
         ];
         // There is one zygote in a process.
         let _ = PYTHONS.set(old);
@@ -50,6 +53,11 @@ impl ZygoteSignals {
     /// Becomes readable when a signal has come.
     pub fn bell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
+    }
+
+    /// Whether the log is to be opened anew; true once.
+    pub fn take_reopen(&self) -> bool {
+        REOPEN.swap(false, Ordering::SeqCst)
     }
 
     /// What the signals so far ask for.
@@ -65,7 +73,7 @@ impl ZygoteSignals {
 }
 
 /// In a worker: TERM and QUIT let the seats finish what they run; INT, which a terminal sends to
-/// everybody, is left to the zygote.
+/// everybody, is left to the zygote; USR1 is the application's own again.
 pub fn catch_in_worker(observer: Observer, index: u16) {
     // A worker is forked once and has one index.
     let _ = WORKER.set((observer, index));
@@ -73,6 +81,21 @@ pub fn catch_in_worker(observer: Observer, index: u16) {
     handle(libc::SIGTERM, stop_seats);
     handle(libc::SIGQUIT, stop_seats);
     handle(libc::SIGINT, ignore);
+    handle(reopen_signal(), reopen_log);
+    give_back_one(libc::SIGUSR1);
+}
+
+/// The signal by which a zygote has its workers open their log anew.
+pub fn reopen_signal() -> libc::c_int {
+    libc::SIGRTMAX() - 1
+}
+
+/// Python's handler for one signal, as it was before the zygote caught it.
+fn give_back_one(signal: libc::c_int) {
+    for (_, action) in PYTHONS.get().into_iter().flatten().filter(|(number, _)| *number == signal) {
+        // SAFETY: an action that was in force before.
+        unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) };
+    }
 }
 
 /// In a process that the application forks from a worker: signals are Python's again, and the requests
@@ -118,8 +141,11 @@ extern "C" fn note(signal: libc::c_int) {
     if is_misdirected(signal) {
         return;
     }
-    let wish = if signal == libc::SIGINT { 2 } else { 1 };
-    NOTED.fetch_max(wish, Ordering::SeqCst);
+    match signal {
+        libc::SIGUSR1 => REOPEN.store(true, Ordering::SeqCst),
+        libc::SIGINT => drop(NOTED.fetch_max(2, Ordering::SeqCst)),
+        _ => drop(NOTED.fetch_max(1, Ordering::SeqCst)),
+    }
     let one = 1_u64;
     // SAFETY: eight bytes of a live value; write() may be called from a signal handler, and leaves
     // nothing behind but errno, which the kernel's interrupted call has not been given yet.
@@ -134,6 +160,11 @@ extern "C" fn stop_seats(signal: libc::c_int) {
         // Stores in shared memory and write() to the seats' eventfds: fit for a signal handler.
         observer.stop(*index);
     }
+}
+
+extern "C" fn reopen_log(_signal: libc::c_int) {
+    // Whoever cannot goes on in the old file; the zygote, which is in the same place, has said so.
+    let _ = log_file::reopen();
 }
 
 /// For what the zygote decides. Not SIG_IGN, which the application's child processes would inherit.
@@ -151,8 +182,9 @@ fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> libc::sig
 }
 
 static BELL: AtomicI32 = AtomicI32::new(-1);
+static REOPEN: AtomicBool = AtomicBool::new(false);
 static NOTED: AtomicU8 = AtomicU8::new(0);
 static WORKER: OnceLock<(Observer, u16)> = OnceLock::new();
-static PYTHONS: OnceLock<[(libc::c_int, libc::sigaction); 4]> = OnceLock::new();
+static PYTHONS: OnceLock<[(libc::c_int, libc::sigaction); 5]> = OnceLock::new();
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static DISOWNED: AtomicBool = AtomicBool::new(false);

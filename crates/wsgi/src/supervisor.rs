@@ -7,22 +7,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use daemun_channel::control::{self, Message};
-use daemun_channel::handover::Workers;
-use daemun_channel::{ChannelError, Observer, WorkerEnd};
+use daemun_channel::handover::{Application, Workers};
+use daemun_channel::{ChannelError, Handover, Observer, WorkerEnd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
-use crate::exit;
 use crate::log::{self, Level};
 use crate::place::{BackOff, Place, Running};
 use crate::signals::{Stop, ZygoteSignals};
+use crate::{exit, log_file, signals};
 
 /// Watches the workers of a pool.
 #[derive(Debug)]
 pub struct Supervisor<'a> {
     end: &'a WorkerEnd,
     settings: &'a Workers,
-    is_application_needed: bool,
+    application: &'a Application,
     observer: Observer,
     signals: ZygoteSignals,
     places: Vec<Place>,
@@ -47,13 +47,13 @@ impl<'a> Supervisor<'a> {
     /// # Errors
     ///
     /// What the system says.
-    pub fn new(end: &'a WorkerEnd, settings: &'a Workers, is_application_needed: bool) -> Result<Self, ChannelError> {
+    pub fn new(end: &'a WorkerEnd, handover: &'a Handover) -> Result<Self, ChannelError> {
         let now = Instant::now();
         let system = |source| ChannelError::System { what: "signal handlers", source };
         Ok(Self {
             end,
-            settings,
-            is_application_needed,
+            settings: &handover.workers,
+            application: &handover.application,
             observer: Observer::attach(end)?,
             signals: ZygoteSignals::catch().map_err(system)?,
             places: (0..end.layout().processes).map(|_| Place::Vacant { due: now }).collect(),
@@ -127,6 +127,20 @@ impl<'a> Supervisor<'a> {
     fn take_signals(&mut self) {
         if let Some(stop) = self.signals.stop() {
             self.begin_stop(stop);
+        }
+        if self.signals.take_reopen() {
+            self.reopen_log();
+        }
+    }
+
+    /// The log's file has been moved away: a new one for the zygote and for every worker.
+    fn reopen_log(&self) {
+        if let Err(error) = log_file::reopen() {
+            log::line(Level::Error, format_args!("the log cannot be opened anew: {error}"));
+        }
+        for running in self.places.iter().filter_map(Place::running) {
+            // SAFETY: takes two numbers; the process is our child and not reaped.
+            unsafe { libc::kill(running.pid.as_raw_nonzero().get(), signals::reopen_signal()) };
         }
     }
 
@@ -223,7 +237,10 @@ impl<'a> Supervisor<'a> {
         if !is_expected {
             let delay = self.back_off.after(now - running.born);
             *place = Place::Unclean { pid, due: now + delay };
-            log::line(Level::Critical, format_args!("worker {worker} (pid {pid}) {}", described(wait_status)));
+            if self.application.log_deaths {
+                let number = worker + 1;
+                log::line(Level::Critical, format_args!("worker {number} (pid {pid}) {}", described(wait_status)));
+            }
         }
         let harakiri = running.harakiri.is_some();
         self.tell(&Message::Died { worker, pid, wait_status, harakiri }, None);
@@ -234,7 +251,7 @@ impl<'a> Supervisor<'a> {
     fn give_up_without_application(&mut self, wait_status: i32) {
         let is_unloadable = libc::WIFEXITED(wait_status) && libc::WEXITSTATUS(wait_status) == exit::NO_APPLICATION;
         let is_last = self.places.iter().all(|place| place.running().is_none());
-        if is_unloadable && is_last && self.is_application_needed && self.stop.is_none() {
+        if is_unloadable && is_last && self.application.need_app && self.stop.is_none() {
             self.tell(&Message::Failed { reason: "no worker could load the application".to_owned() }, None);
             self.status = exit::NO_APPLICATION;
             self.stop = Some(Stop::Immediate);
@@ -294,9 +311,10 @@ impl<'a> Supervisor<'a> {
                 };
                 running.harakiri = Some(now + LAST_WORDS);
                 let pid = running.pid.as_raw_nonzero();
+                let number = worker + 1;
                 log::line(
                     Level::Critical,
-                    format_args!("worker {worker} (pid {pid}) runs a request for {seconds} s (harakiri): it is killed"),
+                    format_args!("worker {number} (pid {pid}) runs a request for {seconds} s (harakiri): it is killed"),
                 );
                 // Its Python stack goes to the log first.
                 // SAFETY: takes two numbers; the process is our child and not reaped.

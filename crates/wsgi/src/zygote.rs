@@ -11,7 +11,7 @@ use crate::application::{Applications, LoadError};
 use crate::log::{self, Level};
 use crate::ready::Ready;
 use crate::supervisor::{Supervisor, Turn};
-use crate::{exit, interpreter, log_stream, traceback, worker};
+use crate::{exit, interpreter, log_file, log_stream, traceback, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
 pub fn run(py: Python<'_>) -> i32 {
@@ -34,6 +34,7 @@ pub fn run(py: Python<'_>) -> i32 {
     };
     freeze(py);
     warn_of_threads(py);
+    log_file::keep(handover.application.log_file.as_deref());
     match supervise(py, &end, &handover, ready) {
         Ok(Role::Worker(index)) => worker::run(py, end, &handover, index, applications),
         Ok(Role::Zygote(status)) => status,
@@ -44,7 +45,7 @@ pub fn run(py: Python<'_>) -> i32 {
 /// Says why there is no pool: to the master, which prints it, else to the edge and the log.
 fn give_up(end: &WorkerEnd, handover: &Handover, ready: Ready, reason: String) {
     let is_told = ready.fail(&reason);
-    if !is_told || handover.application.log_failure {
+    if !is_told || handover.application.log_file.is_some() {
         log::line(Level::Critical, &reason);
     }
     if !is_told {
@@ -140,7 +141,7 @@ fn say_ready(end: &WorkerEnd) -> Result<(), ChannelError> {
 }
 
 fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover, ready: Ready) -> Result<Role, ChannelError> {
-    let mut supervisor = Supervisor::new(end, &handover.workers, handover.application.need_app)?;
+    let mut supervisor = Supervisor::new(end, handover)?;
     say_ready(end)?;
     // Only now that signals are caught: the master sends finer ones to who is ready.
     ready.announce();
@@ -159,12 +160,13 @@ fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover, ready: Ready)
             Ok(pid) => {
                 let born = Pid::from_raw(pid).map(|pid| supervisor.born(index, pid));
                 if let Some(Err(error)) = born {
-                    log::line(Level::Critical, format_args!("worker {index} (pid {pid}) cannot be watched: {error}"));
+                    let number = index + 1;
+                    log::line(Level::Critical, format_args!("worker {number} (pid {pid}) cannot be watched: {error}"));
                     supervisor.not_born(index);
                 }
             }
             Err(error) => {
-                traceback::log(py, &format!("worker {index} cannot be forked"), &error);
+                traceback::log(py, &format!("worker {} cannot be forked", index + 1), &error);
                 supervisor.not_born(index);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use daemun_conf::{Diagnostic, Severity, Span, nearest};
 
 use crate::options::known::{Known, argument_of, known, known_names};
-use crate::options::pool::PoolOptions;
+use crate::options::pool::{LogTarget, PoolOptions};
 use crate::options::setting::{Setting, Value};
 use crate::options::table::{Argument, State, UwsgiOption};
 
@@ -21,9 +21,20 @@ pub(crate) fn apply_all(
         applier.apply(setting);
     }
     let pool = applier.pool;
+    let mut warn = |message: String| {
+        diagnostics.push(Diagnostic::error_without_place(message).with_severity(Severity::Warning));
+    };
     if let (Some(module), Some(file)) = (&pool.module, &pool.wsgi_file) {
         let message = format!("both module \"{module}\" and wsgi-file \"{}\": the module is served", file.display());
-        diagnostics.push(Diagnostic { severity: Severity::Warning, ..Diagnostic::error_without_place(message) });
+        warn(message);
+    }
+    if let Some(file) = pool.loggers.iter().find_map(LogTarget::file) {
+        for (option, other) in [("logto", &pool.logto), ("daemonize", &pool.daemonize)] {
+            if let Some(other) = other.as_deref().filter(|other| *other != file) {
+                let (file, other) = (file.display(), other.display());
+                warn(format!("both logger \"file:{file}\" and {option} \"{other}\": the log goes to the logger"));
+            }
+        }
     }
     pool
 }

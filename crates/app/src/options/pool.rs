@@ -1,7 +1,7 @@
 //! The typed configuration of one application pool.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemun_conf::Span;
@@ -78,7 +78,8 @@ pub struct PoolOptions {
     pub disable_logging: bool,
     /// SIGTERM stops. In daemun always so.
     pub die_on_term: bool,
-    /// The start fails when no application could be loaded.
+    /// The start fails when no application could be loaded. Unlike in uWSGI so unless told otherwise: a server that
+    /// answers 500 to everything is rarely what was meant.
     pub need_app: bool,
     /// How long a request may run.
     pub harakiri: Option<Duration>,
@@ -145,7 +146,7 @@ impl Default for PoolOptions {
             daemonize: None,
             disable_logging: false,
             die_on_term: false,
-            need_app: false,
+            need_app: true,
             harakiri: None,
             reload_mercy: None,
             max_requests: None,
@@ -225,6 +226,17 @@ pub enum LogTarget {
     File(PathBuf),
     /// `stdio`.
     StandardOutput,
+}
+
+impl LogTarget {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::StandardOutput => None,
+        }
+    }
 }
 
 /// What to do instead of serving.

@@ -123,10 +123,14 @@ pub static OPTIONS: &[UwsgiOption] = &[
         add(&mut pool.unset_env, value.text().to_owned())
     })
     .list(),
-    flag("need-app", "fail to start when no application can be loaded", |pool, value| {
-        pool.need_app = value.flag();
-        Ok(())
-    })
+    flag(
+        "need-app",
+        "fail to start when no application can be loaded; in daemun so unless it says false",
+        |pool, value| {
+            pool.need_app = value.flag();
+            Ok(())
+        },
+    )
     .optional(),
     value("plugins", "accepted for python and http, which are always there", plugins).also(&["plugin"]).list(),
     // Workers.
@@ -148,6 +152,9 @@ pub static OPTIONS: &[UwsgiOption] = &[
     }),
     flag("enable-threads", "let the application start threads", |pool, value| {
         pool.enable_threads = value.flag();
+        if !pool.enable_threads {
+            value.notice("option \"enable-threads\" has no effect in daemun: the application's threads always run");
+        }
         Ok(())
     }),
     flag("lazy-apps", "load the application in each worker", |pool, value| {
@@ -266,6 +273,7 @@ pub static OPTIONS: &[UwsgiOption] = &[
     value("logto", "file for the log", |pool, value| put(&mut pool.logto, value.path())).also(&["logto2"]),
     flag("disable-logging", "do not log requests", |pool, value| {
         pool.disable_logging = value.flag();
+        value.notice("option \"disable-logging\" has no effect in daemun: requests are logged by access_log alone");
         Ok(())
     }),
     // Configuration; ini, include, inherit and set are the reader's.
@@ -331,6 +339,9 @@ fn logger(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnosti
     let text = value.text();
     // A logger may have a name of its own: "errors file:/var/log/errors.log".
     let target = text.split_once(' ').map_or(text, |(_, target)| target.trim_start());
+    if !pool.loggers.is_empty() {
+        value.not_yet("a second logger");
+    }
     if target == "stdio" || target.starts_with("stdio:") {
         return add(&mut pool.loggers, LogTarget::StandardOutput);
     }

@@ -108,8 +108,8 @@ fn values_of_every_kind() {
          venv = /v\nwsgi-file = app.py\ncallable = app\npp = /a\npythonpath = /b\nenv = A=1\nenv = B=x=y\nchmod-socket\n\
          socket = :3031\nuwsgi-socket = 127.0.0.1:3032\nhttp = *:8000\nhttp-socket = [::1]:8001\nharakiri = 30\n\
          need-app = yes\ndie-on-term = on\nvacuum = off\nuid = 33\ngid = www-data\nlisten = 1024\nlogto = /l\n\
-         daemonize = /d\nprocname-prefix = x-\nbuffer-size = 65535\numask = 022\npyargv = a  b\nimport = m\n\
-         plugins = python3,http\nlogger = stdio\nlogger = name file:/x\nprotocol = http\n",
+         daemonize = /l\nprocname-prefix = x-\nbuffer-size = 65535\numask = 022\npyargv = a  b\nimport = m\n\
+         plugins = python3,http\nlogger = name file:/l\nprotocol = http\n",
     ));
     assert_eq!(pool.processes, NonZeroU32::new(4).expect("not 0"));
     assert_eq!(pool.threads, NonZeroU32::new(2).expect("not 0"));
@@ -127,10 +127,28 @@ fn values_of_every_kind() {
     assert_eq!(pool.harakiri, Some(Duration::from_secs(30)));
     assert_eq!((pool.uid.as_deref(), pool.gid.as_deref()), (Some("33"), Some("www-data")));
     assert_eq!((pool.listen, pool.buffer_size, pool.umask), (1024, Some(65535), Some(0o022)));
-    assert_eq!((pool.logto, pool.daemonize), (Some("/l".into()), Some("/d".into())));
+    assert_eq!((pool.logto, pool.daemonize), (Some("/l".into()), Some("/l".into())));
     assert_eq!((pool.argv, pool.import), (vec!["a".into(), "b".into()], vec!["m".into()]));
-    assert_eq!(pool.loggers, [LogTarget::StandardOutput, LogTarget::File("/x".into())]);
+    assert_eq!(pool.loggers, [LogTarget::File("/l".into())]);
     assert_eq!(pool.procname_prefix.as_deref(), Some("x-"));
+}
+
+/// What is accepted and does nothing here, or less than it says, is told.
+#[test]
+fn nothing_is_taken_in_silence() {
+    for (text, message) in [
+        ("need-app = false\nenable-threads = false", "\"enable-threads\" has no effect"),
+        ("disable-logging = true", "\"disable-logging\" has no effect"),
+        ("master = false", "\"master\" has no effect"),
+        ("die-on-term = false", "\"die-on-term\" has no effect"),
+        ("logger = stdio\nlogger = file:/x", "a second logger is not supported"),
+        ("logto = /l\nlogger = file:/x", "both logger \"file:/x\" and logto \"/l\": the log goes to the logger"),
+        ("daemonize = /l\nlogger = file:/x", "both logger \"file:/x\" and daemonize \"/l\""),
+    ] {
+        let reading = read_ini(&format!("[uwsgi]\n{text}\n"));
+        assert!(!reading.has_errors() && reading.render().contains(message), "{text}: {}", reading.render());
+    }
+    assert!(PoolOptions::default().need_app && !read_ini("[uwsgi]\nneed-app = no\n").pool.need_app);
 }
 
 #[test]
