@@ -31,8 +31,13 @@ impl Plan {
     /// One worker with one thread, on the interpreter of this test run.
     pub fn new(source: &str) -> Self {
         let mount = Mount { module: Some("site_app".into()), ..Mount::default() };
-        let application =
-            Application { name: "site".into(), mounts: vec![mount], need_app: true, ..Application::default() };
+        let application = Application {
+            name: "site".into(),
+            mounts: vec![mount],
+            need_app: true,
+            log_deaths: true,
+            ..Application::default()
+        };
         Self {
             python: std::env::var_os("DAEMUN_TEST_PYTHON").map_or_else(newest, PathBuf::from),
             application,
