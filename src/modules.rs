@@ -21,8 +21,10 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // Access.
     &modules::access::address::MODULE,
     &modules::access::auth_basic::MODULE,
+    &modules::access::auth_request::MODULE,
     // Precontent.
     &modules::precontent::try_files::MODULE,
+    &modules::precontent::mirror::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns
     // a folder into a file before the file is looked for.
     &proxy::uwsgi_pass::MODULE,
@@ -41,6 +43,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
     &modules::filter::gunzip::MODULE,
+    &modules::filter::addition::MODULE,
     &modules::filter::gzip::MODULE,
     &modules::filter::range::REFUSAL,
     &modules::filter::charset::MODULE,

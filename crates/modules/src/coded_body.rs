@@ -1,10 +1,9 @@
 //! A body that goes through a coder on its way out: compressed, or unpacked.
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use daemun_server::response::{Body, BodyError, BodyStream, FilePart, Piece};
+use daemun_server::response::{Body, BodyError, BodyPieces, BodyStream, Piece};
 
 /// Turns octets into others, bit by bit.
 pub trait Coder {
@@ -33,8 +32,7 @@ pub trait Coder {
 /// A body behind a coder. Its length is not known before its end.
 pub struct CodedBody<C> {
     coder: C,
-    here: VecDeque<Piece>,
-    stream: Option<Box<dyn BodyStream>>,
+    body: BodyPieces,
     /// Octets that are still in the coder.
     is_held_back: bool,
     is_done: bool,
@@ -45,44 +43,15 @@ pub struct CodedBody<C> {
 impl<C: Coder + 'static> CodedBody<C> {
     /// Puts `coder` before `body`.
     pub fn wrap(body: Body, coder: C) -> Body {
-        let (here, stream) = match body {
-            Body::Empty => (VecDeque::new(), None),
-            Body::Bytes(bytes) => (VecDeque::from([Piece::Bytes(bytes)]), None),
-            Body::File(part) => (VecDeque::from([Piece::File(part)]), None),
-            Body::Pieces(pieces) => (pieces.into(), None),
-            Body::Stream(stream) => (VecDeque::new(), Some(stream)),
-        };
-        Body::Stream(Box::new(Self { coder, here, stream, is_held_back: false, is_done: false, owes_turn: false }))
+        Body::Stream(Box::new(Self { coder, body: body.into(), is_held_back: false, is_done: false, owes_turn: false }))
     }
 
-    /// Codes the next stretch of what is here, [`Coder::TAKEN_BYTES`] at most.
-    fn code_next(&mut self, piece: Piece, out: &mut Vec<u8>) -> Result<(), BodyError> {
+    /// Codes the next stretch of a piece, [`Coder::TAKEN_BYTES`] at most.
+    fn code_next(&mut self, mut piece: Piece, out: &mut Vec<u8>) -> Result<(), BodyError> {
         self.is_held_back = true;
-        match piece {
-            Piece::Bytes(mut bytes) => {
-                let first = bytes.split_to(bytes.len().min(C::TAKEN_BYTES));
-                self.put_back(Piece::Bytes(bytes));
-                self.coder.push(&first, out)
-            }
-            Piece::Lease(lease) if lease.octets().len() > C::TAKEN_BYTES => {
-                self.put_back(Piece::Bytes(Bytes::copy_from_slice(lease.octets())));
-                Ok(())
-            }
-            Piece::Lease(lease) => self.coder.push(lease.octets(), out),
-            Piece::File(mut part) => {
-                let octets = read(&part, C::TAKEN_BYTES)?;
-                part.offset += octets.len() as u64;
-                part.length -= octets.len() as u64;
-                self.put_back(Piece::File(part));
-                self.coder.push(&octets, out)
-            }
-        }
-    }
-
-    fn put_back(&mut self, rest: Piece) {
-        if rest.length() > 0 {
-            self.here.push_front(rest);
-        }
+        let coded = piece.take_octets(C::TAKEN_BYTES, |octets| self.coder.push(octets, out));
+        self.body.put_back(piece);
+        coded
     }
 
     /// What there is to send before the stream is waited for.
@@ -91,20 +60,16 @@ impl<C: Coder + 'static> CodedBody<C> {
     }
 
     fn step(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<Step, BodyError> {
-        if let Some(piece) = self.here.pop_front() {
-            self.code_next(piece, out)?;
-            return Ok(Step::More);
-        }
-        match self.stream.as_mut().map(|stream| stream.poll_next(context)) {
-            Some(Poll::Ready(Some(piece))) => {
-                self.here.push_back(piece?);
+        match self.body.poll_next(context) {
+            Poll::Ready(Some(piece)) => {
+                self.code_next(piece?, out)?;
                 Ok(Step::More)
             }
-            Some(Poll::Pending) => {
+            Poll::Pending => {
                 self.flush(out)?;
                 Ok(Step::Wait)
             }
-            Some(Poll::Ready(None)) | None => {
+            Poll::Ready(None) => {
                 self.is_done = true;
                 self.coder.finish(out)?;
                 Ok(Step::End)
@@ -135,7 +100,7 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
                 Ok(Step::Wait) if out.is_empty() => return Poll::Pending,
                 Ok(Step::End) if out.is_empty() => return Poll::Ready(None),
                 Ok(step) => {
-                    self.owes_turn = matches!(step, Step::More) && !self.here.is_empty();
+                    self.owes_turn = matches!(step, Step::More) && self.body.is_here();
                     return Poll::Ready(Some(Ok(Piece::Bytes(Bytes::from(out)))));
                 }
                 Err(error) => return Poll::Ready(Some(Err(error))),
@@ -151,22 +116,8 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
     }
 
     fn can_wait(&self) -> bool {
-        self.stream.as_ref().is_none_or(|stream| stream.can_wait())
+        self.body.can_wait()
     }
-}
-
-/// Reads a file's next stretch. It is in the page cache as a rule: waiting for a disk is what sendfile would do, too.
-fn read(part: &FilePart, most: usize) -> Result<Vec<u8>, BodyError> {
-    let wanted = usize::try_from(part.length).unwrap_or(usize::MAX).min(most);
-    let mut octets = vec![0; wanted];
-    let failed = |reason: String| BodyError::Unreadable(reason);
-    let count = rustix::io::pread(&part.file.descriptor, &mut octets, part.offset)
-        .map_err(|error| failed(error.to_string()))?;
-    if count == 0 {
-        return Err(failed("the file was cut while it was sent".to_owned()));
-    }
-    octets.truncate(count);
-    Ok(octets)
 }
 
 /// Octets coded at once, so that no other connection waits for long.

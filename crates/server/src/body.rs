@@ -41,7 +41,7 @@ enum State {
     /// Somebody passes it on. To everybody else the request has none.
     Shared(Rc<RefCell<Incoming>>),
     /// All of it, in memory.
-    Memory(Vec<u8>),
+    Memory(Rc<Vec<u8>>),
     /// All of it, in a file without a name.
     File { file: Rc<OpenFile>, length: u64 },
 }
@@ -126,6 +126,16 @@ impl RequestBody {
             State::Memory(octets) => Some(octets.len() as u64),
             State::File { length, .. } => Some(*length),
         }
+    }
+
+    /// The same body for another request: what has been read of it, as a whole, or none.
+    pub(crate) fn read_one(&self) -> Self {
+        let state = match &self.state {
+            State::None | State::Unread(_) | State::Shared(_) => State::None,
+            State::Memory(octets) => State::Memory(Rc::clone(octets)),
+            State::File { file, length } => State::File { file: Rc::clone(file), length: *length },
+        };
+        Self { state, octets_read: 0 }
     }
 
     /// Octets that were read from the client.
@@ -241,7 +251,7 @@ async fn read_all(incoming: &mut Incoming, client: &Client, limits: BodyLimits<'
         Some(file) => {
             State::File { file: Rc::new(OpenFile { descriptor: OwnedFd::from(file) }), length: incoming.length }
         }
-        None => State::Memory(memory),
+        None => State::Memory(Rc::new(memory)),
     })
 }
 

@@ -16,6 +16,7 @@ use crate::phase::{Outcome, Phase, Plan, Step};
 use crate::request::Request;
 use crate::response::Response;
 use crate::runtime::ThreadRuntime;
+use crate::subrequest::{OrElse, StandIn};
 
 /// Where the request stands.
 enum Stage {
@@ -42,7 +43,7 @@ pub enum End {
 /// Takes `request` through its phases.
 pub async fn handle(request: &mut Request) -> End {
     let runtime = Rc::clone(&request.runtime);
-    let mut stage = Stage::Server;
+    let mut stage = if request.is_subrequest() { Stage::ServerRewrite } else { Stage::Server };
     for _ in 0..PHASE_STEPS_MAX {
         let outcome = match stage {
             Stage::Server => {
@@ -117,7 +118,8 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
     let mut gate = Gate { is_any: request.core().satisfy() == Satisfy::Any, is_open: false, refusal: None };
     for (phase, step) in plan.between(first, last) {
         let is_access = *phase == Phase::Access;
-        if is_access && gate.is_open {
+        // Who may have the parent may have what it consists of.
+        if is_access && (gate.is_open || request.is_subrequest()) {
             continue;
         }
         if *phase > Phase::Access
@@ -135,7 +137,10 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
         match outcome {
             Outcome::Continue | Outcome::Allow => {}
             Outcome::Delay(delay) => {
-                if unless_client_gone(&request.client, tokio::time::sleep(delay)).await.is_none() {
+                let sleep = tokio::time::sleep(delay);
+                if request.is_beside {
+                    sleep.await;
+                } else if unless_client_gone(&request.client, sleep).await.is_none() {
                     return Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST);
                 }
             }
@@ -172,7 +177,7 @@ impl Gate {
             Outcome::Allow => {
                 self.is_open = true;
                 self.refusal = None;
-                request.challenge = None;
+                request.challenges.clear();
                 Outcome::Continue
             }
             Outcome::Finish(status @ (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)) => {
@@ -200,7 +205,12 @@ impl Gate {
 /// Runs a step that waits, unless the client goes away meanwhile.
 async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
     let client = Rc::clone(&request.client);
-    let outcome = unless_client_gone(&client, step.start(request)).await;
+    let is_beside = request.is_beside;
+    let running = step.start(request);
+    if is_beside {
+        return running.await;
+    }
+    let outcome = unless_client_gone(&client, running).await;
     outcome.unwrap_or(Outcome::Finish(StatusCode::CLIENT_CLOSED_REQUEST))
 }
 
@@ -244,6 +254,13 @@ fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
 /// An answer is there: it leaves through the filters, unless `error_page` stands for its status.
 fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     let status = response.status();
+    if let Some(other) = request.stand_in.take() {
+        match response.content_length() {
+            Some(0) => return Next::End(stand_in(request, other)),
+            None => response.body = OrElse::wrap(response.body, other.octets),
+            Some(_) => {}
+        }
+    }
     if response.is_own
         && status.as_u16() >= 300
         && let Some(next) = error_page_for(request, status, Some(&response))
@@ -276,10 +293,23 @@ fn finish(request: &mut Request, status: StatusCode) -> Next {
         request.sent.status = status.as_u16();
         return Next::End(End::Close);
     }
+    if let Some(other) = request.stand_in.take() {
+        return Next::End(stand_in(request, other));
+    }
     match error_page_for(request, status, None) {
         Some(next) => next,
         None => Next::End(own_answer(request, status)),
     }
+}
+
+/// What is sent in place of an answer without a body.
+fn stand_in(request: &mut Request, other: StandIn) -> End {
+    let mut response = Response::new(StatusCode::OK);
+    if let Some(content_type) = other.content_type {
+        response.head.headers.append_known(HeaderId::ContentType, &content_type);
+    }
+    response.body = crate::response::Body::Bytes(other.octets);
+    End::Answer(filter(request, response))
 }
 
 fn own_answer(request: &mut Request, status: StatusCode) -> End {
@@ -391,7 +421,7 @@ fn go_to_named(request: &mut Request, name: &str) -> Next {
 }
 
 fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    if let Some(challenge) = request.challenge.take() {
+    for challenge in request.challenges.drain(..) {
         response.head.headers.append_known(HeaderId::WwwAuthenticate, &challenge);
     }
     let runtime = Rc::clone(&request.runtime);

@@ -7,7 +7,7 @@
 //! This crate knows no feature: what answers, limits, rewrites or logs is a [`Module`] of another crate, and meets the
 //! others in one list of the program. It starts no process and names no Python; an application is a [`Backend`].
 //!
-//! Modules in reading order: [`phase`], [`module`], [`request`], [`response`], [`engine`], [`connection`], [`edge`];
+//! Modules in reading order: [`phase`], [`module`], [`request`], [`response`], [`engine`], [`subrequest`], [`connection`], [`edge`];
 //! [`config`] and [`runtime`] for the way of a directive.
 
 pub mod phase;
@@ -19,6 +19,8 @@ pub mod request;
 pub mod response;
 
 pub mod engine;
+
+pub mod subrequest;
 
 pub mod error_page;
 

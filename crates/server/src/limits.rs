@@ -8,6 +8,18 @@ pub const INTERNAL_REDIRECTS_MAX: u32 = 10;
 /// Times the phases may hand a request on before it is given up as a loop.
 pub const PHASE_STEPS_MAX: u32 = 1_000;
 
+/// Subrequests within one another, as in nginx.
+pub const SUBREQUEST_DEPTH_MAX: u32 = 50;
+
+/// Subrequests of one client's request, as many as nginx can count.
+pub const SUBREQUESTS_MAX: u32 = 65_535 - 1_000;
+
+/// Subrequests of one body that run at the same time.
+pub const SUBREQUESTS_AHEAD: usize = 32;
+
+/// Parts of a body that may turn out to be empty before other connections get their turn.
+pub const SUBREQUESTS_PER_TURN: usize = 32;
+
 /// Variables that are computed within one another.
 pub const VARIABLE_DEPTH_MAX: u32 = 100;
 

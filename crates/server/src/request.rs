@@ -1,6 +1,5 @@
 //! A request: what the client sent, where it was routed, what has become of it.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -14,7 +13,10 @@ use crate::config::{Core, WHOLE_PATH};
 use crate::connection::{Client, Remote};
 use crate::log::Level;
 use crate::phase::Outcome;
+use crate::response::Response;
 use crate::runtime::{Location, LocationId, Server, ServerId, ThreadRuntime};
+use crate::subrequest::{Beside, Family, StandIn};
+use crate::thread;
 use crate::variable::Values;
 
 /// One request of one connection. Objects are reused, so that a request allocates nothing of its own.
@@ -51,8 +53,8 @@ pub struct Request {
     pub keep_alive: bool,
     /// Whether the client sent it before it had the answer to the one before.
     pub is_pipelined: bool,
-    /// `WWW-Authenticate` of the answer: whoever wants credentials sets it.
-    pub challenge: Option<Arc<[u8]>>,
+    /// `WWW-Authenticate` of the answer, each in a field: whoever wants credentials adds it.
+    pub challenges: Vec<Arc<[u8]>>,
     /// What has been sent.
     pub sent: Sent,
     /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
@@ -65,8 +67,16 @@ pub struct Request {
     pub path_info: Option<Vec<u8>>,
     /// Variables of the configuration.
     pub values: Values,
-    /// What modules keep with the request; dropped when it has been logged.
-    kept: Vec<Box<dyn Any>>,
+    /// Requests it was made within: 0 for a client's own.
+    pub(crate) level: u32,
+    /// Whether nobody waits for it but the connection's end.
+    pub(crate) is_beside: bool,
+    /// Sent in place of an answer without a body.
+    pub(crate) stand_in: Option<StandIn>,
+    /// Subrequests that run beside it.
+    pub(crate) beside: Beside,
+    /// What it has in common with the client's own and the others made from it.
+    family: Rc<Family>,
 }
 
 /// What a compressing filter has taken in and given out so far, in octets.
@@ -114,14 +124,18 @@ impl Request {
             is_internal: false,
             keep_alive: false,
             is_pipelined: false,
-            challenge: None,
+            challenges: Vec::new(),
             sent: Sent::default(),
             gateway_variables: Vec::new(),
             varies_by_coding: false,
             compressed: None,
             path_info: None,
             values: Values::default(),
-            kept: Vec::new(),
+            level: 0,
+            is_beside: false,
+            stand_in: None,
+            beside: Beside::default(),
+            family: Rc::default(),
         })
     }
 
@@ -141,7 +155,7 @@ impl Request {
         self.is_internal = false;
         self.keep_alive = false;
         self.is_pipelined = false;
-        self.challenge = None;
+        self.challenges.clear();
         self.sent.status = 0;
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;
@@ -151,13 +165,91 @@ impl Request {
         self.compressed = None;
         self.path_info = None;
         self.values.clear();
-        self.release();
+        self.level = 0;
+        self.is_beside = false;
+        self.stand_in = None;
+        self.beside.abort();
+        match Rc::get_mut(&mut self.family) {
+            Some(family) => family.clear(),
+            None => self.family = Rc::default(),
+        }
     }
 
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.head.method
+    }
+
+    /// Whether it was made from another request.
+    #[must_use]
+    pub fn is_subrequest(&self) -> bool {
+        self.level > 0
+    }
+
+    /// What the client's request has in common with all that were made from it.
+    #[must_use]
+    pub fn family(&self) -> &Family {
+        &self.family
+    }
+
+    /// The method of the client's request.
+    #[must_use]
+    pub fn clients_method(&self) -> Method {
+        self.family.method().unwrap_or_else(|| self.head.method.clone())
+    }
+
+    /// Another request of the same family: the same client, fields, body and variables; no path yet.
+    pub(crate) fn related(&self) -> Box<Self> {
+        let (client, runtime) = (Rc::clone(&self.client), Rc::clone(&self.runtime));
+        let mut other = match thread::take_spare_request() {
+            Some(mut spare) => {
+                spare.reset(client, runtime);
+                spare
+            }
+            None => Self::new(client, runtime),
+        };
+        other.head.clone_from(&self.head);
+        other.server = self.server;
+        other.remote = self.remote;
+        other.body = self.body.read_one();
+        other.serial = self.serial;
+        other.started_ms = clock::monotonic_ms();
+        other.is_pipelined = self.is_pipelined;
+        other.gateway_variables.clone_from(&self.gateway_variables);
+        other.values.share(&self.values);
+        other.level = self.level;
+        other.is_beside = self.is_beside;
+        other.family = Rc::clone(&self.family);
+        if !self.is_subrequest() {
+            self.family.set_method(self.head.method.clone());
+        }
+        other
+    }
+
+    /// The request as it stands, for a filter whose body asks for variables and makes subrequests later. `response` is what
+    /// `$sent_http_` variables are told.
+    #[must_use]
+    pub fn snapshot(&self, response: &Response) -> Box<Self> {
+        let mut other = self.related();
+        other.uri.extend_from_slice(&self.uri);
+        other.args.extend_from_slice(&self.args);
+        other.location = self.location;
+        other.started_ms = self.started_ms;
+        other.is_internal = self.is_internal;
+        other.error_status = self.error_status;
+        other.path_info.clone_from(&self.path_info);
+        other.values.copy_captures(&self.values);
+        other.sent.status = response.status().as_u16();
+        other.sent.headers.clone_from(&response.head.headers);
+        other
+    }
+
+    /// Lets go of what is common, before the object serves others.
+    pub(crate) fn leave_family(&mut self) {
+        self.values = Values::default();
+        self.body = RequestBody::default();
+        self.family = Rc::default();
     }
 
     /// Whether the answer has no body because the client asked for the head alone.
@@ -247,21 +339,23 @@ impl Request {
 
 /// What handlers do with a request beside looking at it.
 impl Request {
-    /// Keeps `value` until the request has been logged, however it ends: a place that must be given back, or a note
-    /// that a later handler or a variable reads.
-    pub fn keep<T: 'static>(&mut self, value: T) {
-        self.kept.push(Box::new(value));
+    /// Keeps `value` until the client's request has been logged, however it ends: a place that must be given back, or a note
+    /// that a later handler or a variable reads, of this request or another of the family.
+    pub fn keep<T: 'static>(&self, value: T) {
+        self.family.keep(Rc::new(value));
     }
 
     /// The first value of this type that was kept.
     #[must_use]
-    pub fn kept<T: 'static>(&self) -> Option<&T> {
-        self.kept.iter().find_map(|kept| kept.downcast_ref())
+    pub fn kept<T: 'static>(&self) -> Option<Rc<T>> {
+        self.family.kept()
     }
 
     /// Drops what modules keep with the request.
-    pub(crate) fn release(&mut self) {
-        self.kept.clear();
+    pub(crate) fn release(&self) {
+        if !self.is_subrequest() {
+            self.family.release();
+        }
     }
 
     /// Reads all of the body, as the location's limits allow. More than `memory_max` octets of it (`client_body_buffer_size`,
@@ -309,8 +403,12 @@ impl Request {
 
     /// Turns the request into a GET without a body, for an error page; a HEAD stays one.
     pub fn make_get(&mut self) {
-        if !self.is_head() {
-            self.head.method = Method::Get;
+        if self.is_head() {
+            return;
+        }
+        self.head.method = Method::Get;
+        if !self.is_subrequest() {
+            self.family.set_method(Method::Get);
         }
     }
 
@@ -326,9 +424,14 @@ impl Request {
         let host = String::from_utf8_lossy(self.headers().first(HeaderId::Host).unwrap_or_default());
         let serial = client.serial;
         let request = self.serial;
+        let subrequest = if self.is_subrequest() {
+            format!(", subrequest: \"{}\"", String::from_utf8_lossy(&self.uri))
+        } else {
+            String::new()
+        };
         log.write(
             level,
-            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\", host: \"{host}\", request id: {request}", self.remote.address),
+            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\"{subrequest}, host: \"{host}\", request id: {request}", self.remote.address),
         );
     }
 }

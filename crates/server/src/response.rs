@@ -1,11 +1,14 @@
 //! An answer: its head, its body, and what filters may still do with it.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use daemun_http::{HeaderId, ResponseHead, StatusCode};
+
+use crate::limits::READ_BYTES;
 
 /// An answer on its way to the client.
 pub struct Response {
@@ -103,6 +106,28 @@ pub struct FilePart {
     pub length: u64,
 }
 
+impl FilePart {
+    /// Takes the next octets of the part, `most` of them at most. They are in the page cache as a rule: waiting for a disk is
+    /// what sendfile would do, too.
+    ///
+    /// # Errors
+    /// [`BodyError::Unreadable`] where the file is shorter than it was, or cannot be read.
+    pub fn read(&mut self, most: usize) -> Result<Vec<u8>, BodyError> {
+        let wanted = usize::try_from(self.length).unwrap_or(usize::MAX).min(most);
+        let mut octets = vec![0; wanted];
+        let failed = |reason: String| BodyError::Unreadable(reason);
+        let count = rustix::io::pread(&self.file.descriptor, &mut octets, self.offset)
+            .map_err(|error| failed(error.to_string()))?;
+        if count == 0 && wanted > 0 {
+            return Err(failed("the file was cut while it was sent".to_owned()));
+        }
+        octets.truncate(count);
+        self.offset += count as u64;
+        self.length -= count as u64;
+        Ok(octets)
+    }
+}
+
 /// A piece of a body.
 pub enum Piece {
     /// Octets in memory.
@@ -122,6 +147,98 @@ impl Piece {
             Self::Lease(lease) => lease.octets().len() as u64,
             Self::File(part) => part.length,
         }
+    }
+
+    /// Takes the next octets off the piece, `most` of them at most, and passes them to `use_octets`.
+    ///
+    /// # Errors
+    /// As [`FilePart::read`], or what `use_octets` says.
+    pub fn take_octets<T>(
+        &mut self,
+        most: usize,
+        use_octets: impl FnOnce(&[u8]) -> Result<T, BodyError>,
+    ) -> Result<T, BodyError> {
+        match self {
+            Self::Bytes(bytes) => use_octets(&bytes.split_to(bytes.len().min(most))),
+            Self::Lease(lease) if lease.octets().len() > most => {
+                let mut copy = Bytes::copy_from_slice(lease.octets());
+                let first = copy.split_to(most);
+                *self = Self::Bytes(copy);
+                use_octets(&first)
+            }
+            Self::Lease(lease) => {
+                let used = use_octets(lease.octets());
+                *self = Self::Bytes(Bytes::new());
+                used
+            }
+            Self::File(part) => use_octets(&part.read(most)?),
+        }
+    }
+
+    /// Appends all octets of the piece to `octets`.
+    ///
+    /// # Errors
+    /// As [`FilePart::read`].
+    pub fn append_to(mut self, octets: &mut Vec<u8>) -> Result<(), BodyError> {
+        while self.length() > 0 {
+            self.take_octets(READ_BYTES, |some| {
+                octets.extend_from_slice(some);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A body piece by piece, of whatever kind it is.
+pub struct BodyPieces {
+    here: VecDeque<Piece>,
+    stream: Option<Box<dyn BodyStream>>,
+}
+
+impl From<Body> for BodyPieces {
+    fn from(body: Body) -> Self {
+        let (here, stream) = match body {
+            Body::Empty => (VecDeque::new(), None),
+            Body::Bytes(bytes) => (VecDeque::from([Piece::Bytes(bytes)]), None),
+            Body::File(part) => (VecDeque::from([Piece::File(part)]), None),
+            Body::Pieces(pieces) => (pieces.into(), None),
+            Body::Stream(stream) => (VecDeque::new(), Some(stream)),
+        };
+        Self { here, stream }
+    }
+}
+
+impl BodyPieces {
+    /// Puts what is left of a piece before the others.
+    pub fn put_back(&mut self, rest: Piece) {
+        if rest.length() > 0 {
+            self.here.push_front(rest);
+        }
+    }
+
+    /// Whether the next piece is here already.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        !self.here.is_empty()
+    }
+}
+
+impl BodyStream for BodyPieces {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        match (self.here.pop_front(), &mut self.stream) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(piece))),
+            (None, Some(stream)) => stream.poll_next(context),
+            (None, None) => Poll::Ready(None),
+        }
+    }
+
+    fn can_wait(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.can_wait())
+    }
+
+    fn is_held_together(&self) -> bool {
+        self.here.is_empty() && self.stream.as_ref().is_some_and(|stream| stream.is_held_together())
     }
 }
 
@@ -145,6 +262,11 @@ pub trait BodyStream {
     fn can_wait(&self) -> bool {
         false
     }
+
+    /// Whether a client need not have what there is so far while the next piece is waited for.
+    fn is_held_together(&self) -> bool {
+        false
+    }
 }
 
 /// Why a body ended early. The connection is closed, since the client cannot be told otherwise.
@@ -165,4 +287,7 @@ pub enum BodyError {
     /// The request's body failed while it was passed on.
     #[error("{0}, while its answer was sent")]
     Request(String),
+    /// A request that the body is made of ended without an answer.
+    #[error("subrequest \"{0}\" ended without an answer")]
+    Subrequest(String),
 }

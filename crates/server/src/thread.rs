@@ -56,7 +56,7 @@ pub fn take_spare_request() -> Option<Box<Request>> {
 }
 
 /// Keeps a request object for later.
-pub fn give_spare_request(mut request: Box<Request>) {
+pub fn give_spare_request(request: Box<Request>) {
     request.release();
     SPARE.with_borrow_mut(|spare| {
         if spare.len() < SPARE_REQUESTS {

@@ -114,7 +114,7 @@ fn check(conf: &AuthBasic, request: &mut Request) -> Outcome {
 }
 
 fn challenge(realm: &[u8], request: &mut Request) -> Outcome {
-    request.challenge = Some([b"Basic realm=\"", realm, b"\""].concat().into());
+    request.challenges.push([b"Basic realm=\"", realm, b"\""].concat().into());
     Outcome::Finish(StatusCode::UNAUTHORIZED)
 }
 

@@ -4,4 +4,6 @@ pub mod address;
 
 pub mod auth_basic;
 
+pub mod auth_request;
+
 mod password;

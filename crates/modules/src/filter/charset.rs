@@ -89,6 +89,9 @@ fn set_types(conf: &mut Charset, arguments: &mut Arguments<'_>) -> Result<(), Ar
 
 fn charset(conf: &Charset, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
     let Some(Some(name)) = &conf.name else { return response };
+    if request.is_subrequest() {
+        return response;
+    }
     // As nginx: some old browsers took the redirect's charset for that of the page it leads to.
     if matches!(response.status(), StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND) {
         return response;

@@ -111,6 +111,9 @@ fn set_add_header(conf: &mut AddedHeaders, arguments: &mut Arguments<'_>) -> Res
 }
 
 fn headers(conf: &AddedHeaders, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    if request.is_subrequest() {
+        return response;
+    }
     let is_safe = is_safe(response.status());
     if let Some(expires) = &conf.expires
         && is_safe

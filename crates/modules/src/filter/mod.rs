@@ -1,5 +1,6 @@
 //! What answers go through on their way out. The order is the program's list of modules; see the crate's documentation.
 
+pub mod addition;
 pub mod charset;
 pub mod gunzip;
 pub mod gzip;

@@ -24,7 +24,7 @@ pub struct NotModified;
 
 /// Judges this program's own answers; an application judges its own.
 fn not_modified(_: &NotModified, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    if response.status() != StatusCode::OK || !response.is_own {
+    if response.status() != StatusCode::OK || !response.is_own || request.is_subrequest() {
         return response;
     }
     let modified_since = match request.core().if_modified_since() {

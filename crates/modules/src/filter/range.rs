@@ -69,7 +69,11 @@ fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) ->
 /// What the request asks for of this very answer, and the answer's length; `None` for one that ranges are not for.
 fn wanted(request: &Request, response: &Response) -> Option<(Ranges, u64)> {
     let max_ranges = request.core().max_ranges().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    if !response.allows_ranges || response.status() != StatusCode::OK || max_ranges == Some(0) {
+    if request.is_subrequest()
+        || !response.allows_ranges
+        || response.status() != StatusCode::OK
+        || max_ranges == Some(0)
+    {
         return None;
     }
     let length = response.content_length()?;

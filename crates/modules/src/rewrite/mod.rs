@@ -9,11 +9,10 @@ mod rule;
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
 use daemun_server::config::{HTTP_SERVER_LOCATION, inherit, setter};
 use daemun_server::module::nothing_to_finish;
-use daemun_server::variable::declare_assigned;
 use daemun_server::{Handler, Module, Outcome, Phase, Request};
 
 use condition::Condition;
-use program::{Code, Conditional, Run, Target};
+use program::{Code, Conditional, Run};
 use rule::Rule;
 
 /// Named once, in the program's list of modules.
@@ -103,16 +102,7 @@ const DIRECTIVES: &[Directive<Rewrite>] = &[
 ];
 
 fn set_variable(conf: &mut Rewrite, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let text = arguments.text(0)?;
-    let name = text.strip_prefix('$').filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| ArgumentError::new(Some(0), format!("invalid variable name \"{text}\"")))?;
-    let target = match name.to_ascii_lowercase().as_str() {
-        "args" => Target::Arguments,
-        "limit_rate" => {
-            return Err(ArgumentError::new(Some(0), "variable \"limit_rate\" is not supported by daemun yet"));
-        }
-        _ => Target::Variable(declare_assigned(name).map_err(|error| ArgumentError::new(Some(0), error.to_string()))?),
-    };
+    let target = setter::assignable(arguments, 0)?;
     conf.program.push(Code::Set { target, value: setter::template(arguments, 1)? });
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use daemun_server::runtime::LocationId;
-use daemun_server::variable::VariableId;
+use daemun_server::variable::Assignable;
 use daemun_server::{Outcome, Request, Template};
 
 use super::condition::Condition;
@@ -12,19 +12,11 @@ use super::rule::{Rule, Then};
 
 /// One directive.
 pub(super) enum Code {
-    Set { target: Target, value: Template },
+    Set { target: Assignable, value: Template },
     Rewrite(Rule),
     If(Conditional),
     Break,
     Return(Ending),
-}
-
-/// What `set` changes.
-pub(super) enum Target {
-    /// `$args`: the request's own.
-    Arguments,
-    /// A variable of the configuration.
-    Variable(VariableId),
 }
 
 /// An `if` block.
@@ -90,10 +82,7 @@ impl Run {
         match code {
             Code::Set { target, value } => {
                 let value = value.value(request);
-                match target {
-                    Target::Arguments => request.args = value,
-                    Target::Variable(id) => request.values.assign(*id, value),
-                }
+                target.assign(request, value);
                 Flow::Next
             }
             Code::Rewrite(rule) => match rule.apply(request, self.is_logged) {

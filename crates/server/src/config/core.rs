@@ -67,6 +67,8 @@ pub struct Core {
     log_not_found: Option<bool>,
     uninitialized_variable_warn: Option<bool>,
     recursive_error_pages: Option<bool>,
+    log_subrequest: Option<bool>,
+    subrequest_output_buffer_size: Option<u64>,
     satisfy: Option<Satisfy>,
     auth_delay: Option<Duration>,
     absolute_redirect: Option<bool>,
@@ -183,7 +185,7 @@ impl Core {
             client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, keepalive_time,
             keepalive_disable, max_headers, sendfile, tcp_nopush, tcp_nodelay,
             server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn,
-            recursive_error_pages, satisfy, auth_delay, absolute_redirect,
+            recursive_error_pages, log_subrequest, subrequest_output_buffer_size, satisfy, auth_delay, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
         GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
@@ -366,7 +368,19 @@ impl Core {
         self.log_not_found.unwrap_or(true)
     }
 
-    /// Whether the log is told of a variable that is used before `set` has given it a value.
+    /// `log_subrequest`
+    #[must_use]
+    pub fn log_subrequest(&self) -> bool {
+        self.log_subrequest.unwrap_or(false)
+    }
+
+    /// Octets of a subrequest's answer that is kept as a whole.
+    #[must_use]
+    pub fn subrequest_output_buffer_size(&self) -> u64 {
+        self.subrequest_output_buffer_size.unwrap_or(4 * 1024)
+    }
+
+    /// `uninitialized_variable_warn`
     #[must_use]
     pub fn uninitialized_variable_warn(&self) -> bool {
         self.uninitialized_variable_warn.unwrap_or(true)
@@ -505,6 +519,24 @@ macro_rules! entry {
 }
 
 const DIRECTIVES: &[Directive<Core>] = &[
+    entry!(
+        "log_subrequest",
+        HTTP_SERVER_LOCATION,
+        Arity::Flag,
+        "off",
+        "on|off: subrequests are in the access log too",
+        log_subrequest,
+        |arguments: &Arguments<'_>| arguments.flag(0)
+    ),
+    entry!(
+        "subrequest_output_buffer_size",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "4k",
+        "size: the largest answer of a subrequest that is kept as a whole, as of an SSI include into a variable",
+        subrequest_output_buffer_size,
+        |arguments: &Arguments<'_>| arguments.size(0)
+    ),
     entry!(
         "uninitialized_variable_warn",
         WITH_IF.or(Context::IF_IN_SERVER),

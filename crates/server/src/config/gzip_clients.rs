@@ -54,11 +54,12 @@ impl GzipClients {
         inherit!(parent, child; disabled, lowest_version, proxied, vary);
     }
 
-    /// Whether the client of `request` takes `response` in gzip.
+    /// Whether the client of `request` takes `response` in gzip. A part of a page is not coded by itself.
     #[must_use]
     pub fn accepts(&self, request: &Request, response: &Response) -> bool {
         let headers = request.headers();
-        headers.first(HeaderId::AcceptEncoding).is_some_and(accepts_gzip)
+        !request.is_subrequest()
+            && headers.first(HeaderId::AcceptEncoding).is_some_and(accepts_gzip)
             && self.allows_version(request.head.version)
             && self.allows_proxy(headers, response)
             && self.disabled.as_ref().is_none_or(|disabled| !disabled.names(headers))

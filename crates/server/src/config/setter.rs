@@ -3,7 +3,7 @@
 use daemun_conf::{ArgumentError, Arguments};
 
 use crate::log::Level;
-use crate::variable::Template;
+use crate::variable::{Assignable, Template, declare_assigned};
 
 /// Reads an argument as a text with variables.
 ///
@@ -12,6 +12,24 @@ use crate::variable::Template;
 pub fn template(arguments: &Arguments<'_>, index: usize) -> Result<Template, ArgumentError> {
     let word = arguments.word(index)?;
     Template::parse_at(&word.text, Some(word.span)).map_err(|error| ArgumentError::new(Some(index), error.to_string()))
+}
+
+/// Reads an argument `$name` as a variable that a request gives a value, and declares it.
+///
+/// # Errors
+/// For what is no `$name`, and for a variable of the program that cannot be changed.
+pub fn assignable(arguments: &Arguments<'_>, index: usize) -> Result<Assignable, ArgumentError> {
+    let text = arguments.text(index)?;
+    let name = text.strip_prefix('$').filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| ArgumentError::new(Some(index), format!("invalid variable name \"{text}\"")))?;
+    match name.to_ascii_lowercase().as_str() {
+        "args" => Ok(Assignable::Arguments),
+        "limit_rate" => Err(ArgumentError::new(Some(index), "variable \"limit_rate\" is not supported by daemun yet")),
+        _ => {
+            let declared = declare_assigned(name);
+            declared.map(Assignable::Variable).map_err(|error| ArgumentError::new(Some(index), error.to_string()))
+        }
+    }
 }
 
 /// Reads an argument as the least severe level of a log.

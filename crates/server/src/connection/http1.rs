@@ -68,6 +68,10 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
         End::Answer(response) => writer::send(request, response).await,
         End::Close => Err(io::ErrorKind::ConnectionAborted.into()),
     };
+    match &sent {
+        Ok(()) => request.beside.finish().await,
+        Err(_) => request.beside.abort(),
+    }
     engine::log(request);
     request.release();
     if let Err(error) = sent {

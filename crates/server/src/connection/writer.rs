@@ -401,11 +401,11 @@ impl Outgoing {
             if had_deadline {
                 return Poll::Ready(Ok(Progress::Waiting));
             }
-            // Nothing to send: a client that goes away now would not be noticed otherwise.
-            return match client.poll_closed(context) {
-                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-                Poll::Pending => Poll::Pending,
-            };
+            return poll_gone(context, client);
+        }
+        let is_held = |stream: &Box<dyn BodyStream>| stream.is_held_together() && self.backlog_bytes < HELD_BYTES;
+        if self.stream.as_ref().is_some_and(is_held) && matches!(self.backlog.front(), Some(Waiting::Octets(_))) {
+            return poll_gone(context, client);
         }
         match self.poll_write(context, client) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(Progress::Sent)),
@@ -561,6 +561,14 @@ impl Outgoing {
     }
 }
 
+/// While nothing is sent, a client that goes away would not be noticed otherwise.
+fn poll_gone(context: &mut Context<'_>, client: &Client) -> Poll<io::Result<Progress>> {
+    match client.poll_closed(context) {
+        Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
 async fn write_all(client: &Client, octets: &[u8]) -> io::Result<()> {
     write_all_with_flags(client, octets, SendFlags::empty()).await
 }
@@ -583,5 +591,8 @@ async fn write_all_with_flags(client: &Client, octets: &[u8], flags: SendFlags) 
 
 /// A body up to this size is copied behind its head, so that both leave in one call.
 const COPIED_BYTES: usize = 32 * 1024;
+
+/// Octets that wait for more where a body is held together, as nginx's `postpone_output` has it.
+const HELD_BYTES: usize = 1_460;
 
 const _: () = assert!(SMALL_FILE_BYTES as usize <= COPIED_BYTES);

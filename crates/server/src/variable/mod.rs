@@ -61,6 +61,25 @@ impl Part {
     }
 }
 
+/// A variable that a request may give a value.
+#[derive(Clone, Copy, Debug)]
+pub enum Assignable {
+    /// `$args`: the request's own.
+    Arguments,
+    /// A variable of the configuration.
+    Variable(VariableId),
+}
+
+impl Assignable {
+    /// Gives the variable a value for `request`.
+    pub fn assign(&self, request: &mut Request, value: Vec<u8>) {
+        match self {
+            Self::Arguments => request.args = value,
+            Self::Variable(id) => request.values.assign(*id, value),
+        }
+    }
+}
+
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {

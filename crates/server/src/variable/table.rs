@@ -92,7 +92,10 @@ pub static CORE_VARIABLES: &[Variable] = &[
         name: "request_length",
         evaluate: |request, _, out| number(out, request.head.octets() as u64 + request.body.octets_read()),
     },
-    Variable { name: "request_method", evaluate: |request, _, out| put(out, request.method().as_str().as_bytes()) },
+    Variable {
+        name: "request_method",
+        evaluate: |request, _, out| put(out, request.clients_method().as_str().as_bytes()),
+    },
     Variable {
         name: "request_port",
         evaluate: |request, _, out| request.head.port().is_none_or(|port| number(out, u64::from(port))),

@@ -1,6 +1,7 @@
 //! What one request knows of the configuration's variables: assigned and computed values, and the last match's groups.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::registry::{Definition, VariableId};
 use crate::limits::VARIABLE_DEPTH_MAX;
@@ -10,7 +11,8 @@ use crate::request::Request;
 /// Values of one request. They may be computed while the request is only looked at, hence the cells.
 #[derive(Default)]
 pub struct Values {
-    known: RefCell<Vec<Value>>,
+    /// Shared by a request and those that were made from it.
+    known: Rc<RefCell<Vec<Value>>>,
     captures: RefCell<Captures>,
     depth: Cell<u32>,
 }
@@ -47,9 +49,22 @@ impl Captures {
 impl Values {
     /// Makes the object ready for the next request.
     pub fn clear(&mut self) {
-        self.known.get_mut().clear();
+        match Rc::get_mut(&mut self.known) {
+            Some(known) => known.get_mut().clear(),
+            None => self.known = Rc::default(),
+        }
         self.captures.get_mut().groups.clear();
         self.depth.set(0);
+    }
+
+    /// Takes the values of another request for its own, from now on.
+    pub(crate) fn share(&mut self, other: &Self) {
+        self.known = Rc::clone(&other.known);
+    }
+
+    /// Takes the groups of the other's last match.
+    pub(crate) fn copy_captures(&mut self, other: &Self) {
+        self.captures.get_mut().clone_from(&other.captures.borrow());
     }
 
     /// Gives the variable a value that no definition overrides.
