@@ -22,7 +22,10 @@ pub fn fill(core: &Core, response: &mut Response) {
     }
     // 494 to 497 are nginx's own and go out as 400, with a word on the cause.
     response.head.status = status.on_the_wire();
-    let phrase = response.head.status.reason();
+    let phrase = match response.head.status {
+        StatusCode::UNAUTHORIZED => "Authorization Required", // The page's word, not the status line's.
+        status => status.reason(),
+    };
     if phrase.is_empty() {
         return; // A status that nginx has no name for has no page either.
     }

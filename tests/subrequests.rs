@@ -1,0 +1,250 @@
+//! Requests made from requests: `auth_request`, `add_before_body` and `add_after_body`, `mirror`. Every answer is nginx's too.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
+use std::thread;
+
+use harness::{Address, Connection, Request, Response, Scratch, Web, wait_until};
+
+/// What of an answer is compared.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    status: u16,
+    body: String,
+    fields: Vec<Option<String>>,
+}
+
+const FIELDS: [&str; 9] = [
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "etag",
+    "last-modified",
+    "accept-ranges",
+    "www-authenticate",
+    "x-user",
+    "content-range",
+];
+
+fn seen(response: &Response) -> Seen {
+    let fields = FIELDS.map(|name| response.header(name).map(str::to_owned)).to_vec();
+    let text = response.text().to_string();
+    // Pages of errors name the server.
+    let body = text.replace("daemun/0.1.0", "SERVER").replace("nginx/1.22.1", "SERVER");
+    Seen { status: response.status, body, fields }
+}
+
+fn get(target: &'static str) -> impl Fn(&Address) -> Seen {
+    move |address| seen(&Request::get(target).send(address))
+}
+
+const HTTP: &str = r#"
+    include /etc/nginx/mime.types;
+    log_format subrequest "$uri $args $status $request_method $request_uri";
+    server {
+        listen LISTEN;
+        root SCRATCH/root;
+        SERVER
+    }
+"#;
+
+fn http() -> String {
+    HTTP.replace("SERVER", SERVER)
+}
+
+const SERVER: &str = r#"
+        location /auth/ { return 500; }
+        location = /auth/204 { return 204; }
+        location = /auth/401 { return 401; }
+        location = /auth/403 { return 403; }
+        location = /auth/404 { return 404; }
+        location = /auth/302 { return 302 /login; }
+        location = /auth/page { error_page 401 =200 /auth/204; return 401; }
+        location = /auth/inner { internal; deny all; return 204; }
+        location = /auth/method { if ($request_method = POST) { return 204; } return 403; }
+        location = /auth/shared { set $user "from-$arg_name-$uri"; return 204; }
+
+        location /let-in/ { auth_request /auth/204; alias SCRATCH/root/; }
+        location /unauthorized/ { auth_request /auth/401; }
+        location /forbidden/ { auth_request /auth/403; error_page 403 /refused.html; }
+        location /unexpected/ { auth_request /auth/404; }
+        location /redirected/ { auth_request /auth/302; }
+        location /paged/ { auth_request /auth/page; alias SCRATCH/root/; }
+        location /inner/ { auth_request /auth/inner; alias SCRATCH/root/; }
+        location /method/ { auth_request /auth/method; return 200 never; }
+        location /off/ { auth_request /auth/403; location /off/on/ { auth_request off; return 204; } }
+        location /any/ { satisfy any; auth_request /auth/204; deny all; alias SCRATCH/root/; }
+        location /any-refused/ { satisfy any; auth_request /auth/403; deny all; alias SCRATCH/root/; }
+        location /set/ {
+            auth_request /auth/shared;
+            auth_request_set $seen "$uri-$user";
+            auth_request_set $args replaced;
+            add_header X-User "$seen $user $args" always;
+        }
+
+        location /part/ { alias SCRATCH/root/parts/; }
+        location = /part/none { return 204; }
+        location = /part/denied { deny all; }
+        location = /part/uri { return 200 "[$uri $args $request_uri]"; }
+        location /before/ { add_before_body /part/head.html; alias SCRATCH/root/; }
+        location /after/ { add_after_body /part/foot.html; alias SCRATCH/root/; }
+        location /both/ { add_before_body /part/head.html; add_after_body /part/foot.html; alias SCRATCH/root/; }
+        location /missing/ { add_before_body /part/missing.html; alias SCRATCH/root/; }
+        location /empty/ { add_before_body /part/none; add_after_body ""; alias SCRATCH/root/; }
+        location /open-to-parts/ { add_before_body /part/denied; alias SCRATCH/root/; }
+        location /about/ { default_type text/html; add_after_body /part/uri; return 200 "about "; }
+        location /types/ { addition_types text/plain; add_after_body /part/foot.html; alias SCRATCH/root/; }
+        location /large/ { add_before_body /large.html; add_after_body /large.html; alias SCRATCH/root/; }
+
+        location /mirrored/ {
+            mirror /copy; mirror /copy/second;
+            alias SCRATCH/root/;
+            location /mirrored/not/ { mirror off; return 200 alone; }
+        }
+        location /copy { internal; log_subrequest on; access_log SCRATCH/copies.log subrequest; return 500; }
+"#;
+
+fn prepare(scratch: &Scratch) {
+    for (name, content) in [
+        ("page.html", "the page\n"),
+        ("note.txt", "a note\n"),
+        ("refused.html", "refused\n"),
+        ("parts/head.html", "head\n"),
+        ("parts/foot.html", "foot\n"),
+    ] {
+        write(scratch, name, content.to_owned());
+    }
+    write(scratch, "large.html", "0123456789".repeat(30_000));
+}
+
+/// The validators of both servers' files are the same.
+fn write(scratch: &Scratch, name: &str, content: String) {
+    let path = scratch.write(&format!("root/{name}"), &content);
+    let file = std::fs::File::options().write(true).open(path).expect("the file is ours");
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_607_200)).expect("a time");
+}
+
+#[test]
+fn nginx_agrees_on_who_may() {
+    let both = harness::Beside::start(&http(), prepare);
+    for (target, status) in [
+        ("/let-in/page.html", 200),
+        ("/unauthorized/page.html", 401),
+        ("/forbidden/page.html", 403),
+        ("/unexpected/page.html", 500),
+        ("/redirected/page.html", 500),
+        ("/paged/page.html", 200),
+        ("/inner/page.html", 200),
+        ("/off/page.html", 403),
+        ("/off/on/page.html", 204),
+        ("/any/page.html", 200),
+        ("/any-refused/page.html", 403),
+        ("/set/absent?name=ann", 404),
+        ("/auth/inner", 404),
+    ] {
+        assert_eq!(both.agreed(target, get(target)).status, status, "{target}");
+    }
+    let posted = both.agreed("a POST", |address| {
+        seen(&Request::post("/method/", "text/plain", "some octets").send(address))
+    });
+    assert_eq!(posted.body, "never", "the method that is asked for is the client's");
+    let set = both.agreed("/set/", get("/set/absent?name=ann"));
+    assert!(set.fields.iter().flatten().any(|field| field.contains("from-")), "variables are shared: {set:?}");
+    for scratch in [both.folders().0, both.folders().1] {
+        assert!(scratch.read("error.log").contains("auth request unexpected status: 404"));
+    }
+}
+
+#[test]
+fn nginx_agrees_on_what_is_added() {
+    let both = harness::Beside::start(&http(), prepare);
+    for (target, body) in [
+        ("/before/page.html", "head\nthe page\n"),
+        ("/after/page.html", "the page\nfoot\n"),
+        ("/both/page.html", "head\nthe page\nfoot\n"),
+        ("/both/note.txt", "a note\n"),
+        ("/types/note.txt", "a note\nfoot\n"),
+        ("/empty/page.html", "the page\n"),
+        ("/open-to-parts/page.html", ""),
+        ("/about/?a=b", "about [/part/uri  /about/?a=b]"),
+        ("/both/absent.html", ""),
+        ("/missing/page.html", ""),
+    ] {
+        let seen = both.agreed(target, get(target));
+        assert!(body.is_empty() || seen.body == body, "{target}: {seen:?}");
+    }
+    let large = both.agreed("/large/", get("/large/page.html"));
+    assert_eq!(large.body.len(), 600_009);
+    let head = |address: &Address| {
+        let mut connection = Connection::to(address);
+        connection.send(Request::new("HEAD", "/both/page.html").octets());
+        seen(&connection.response_to_head())
+    };
+    assert_eq!(both.agreed("HEAD", head).body, "");
+    let ranged = |address: &Address| seen(&Request::get("/both/page.html").header("Range", "bytes=0-3").send(address));
+    assert_eq!(both.agreed("no ranges", ranged).status, 200);
+}
+
+#[test]
+fn pages_around_one_another_come_to_an_end() {
+    let scratch = Scratch::new();
+    let server = "root SCRATCH; location /a { default_type text/html; auth_request /b; return 200 x; }
+        location /b { error_page 404 = /c; } location /c { auth_request /b; return 204; }";
+    let web = Web::start(&scratch, server);
+    assert_eq!(Request::get("/a").send(&web.address).status, 200, "access of a subrequest is not asked for again");
+}
+
+#[test]
+fn nginx_agrees_on_mirrors() {
+    let both = harness::Beside::start(&http(), prepare);
+    let lines = "/copy x=1 500 GET /mirrored/page.html?x=1\n/copy/second x=1 500 GET /mirrored/page.html?x=1\n";
+    let asked = |address: &Address| {
+        let mut connection = Connection::to(address);
+        let first = seen(&connection.exchange(Request::get("/mirrored/page.html?x=1").octets()));
+        (first, seen(&connection.exchange(Request::get("/mirrored/not/").octets())))
+    };
+    let (first, second) = both.agreed("mirrored", asked);
+    assert_eq!((first.body.as_str(), second.body.as_str()), ("the page\n", "alone"));
+    for scratch in [both.folders().0, both.folders().1] {
+        wait_until("both copies are logged", || scratch.read("copies.log") == lines);
+    }
+}
+
+/// The client has its answer while the mirror has none yet, and the next one once it has.
+#[test]
+fn a_slow_mirror_keeps_nobody_waiting_for_the_answer() {
+    let scratch = Scratch::new();
+    let listener = UnixListener::bind(scratch.path("copy.sock")).expect("a socket");
+    let (release, released) = mpsc::channel::<()>();
+    let copy = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a copy");
+        let mut packet = vec![0; 65536];
+        let count = stream.read(&mut packet).expect("its packet");
+        released.recv().expect("the client has its answer");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nnobody reads this").expect("an answer");
+        packet.truncate(count);
+        packet
+    });
+    let server = "root SCRATCH/root; location / { mirror /copy; }
+        location /quick { return 204; }
+        location = /copy { internal; uwsgi_pass unix:SCRATCH/copy.sock; uwsgi_param METHOD $request_method; }";
+    prepare(&scratch);
+    let web = Web::start(&scratch, server);
+    let mut connection = Connection::to(&web.address);
+    let response = connection.exchange(Request::get("/page.html").octets());
+    assert_eq!(response.text(), "the page\n");
+    release.send(()).expect("the copy waits");
+    assert!(copy.join().expect("a copy came").windows(3).any(|octets| octets == b"GET"));
+    assert_eq!(connection.exchange(Request::get("/quick").octets()).status, 204);
+}
+
+#[test]
+fn a_setting_given_twice_is_refused() {
+    let scratch = Scratch::new();
+    let port = harness::Port::reserve();
+    let server = format!("server {{ listen {}; auth_request /a; auth_request /a; }}", port.address());
+    scratch.write("web.conf", harness::servers::nginx_conf(&server));
+    let ended = harness::servers::web(&scratch, "web.conf").run();
+    assert!(ended.output.contains("\"auth_request\" directive is duplicate"), "{}", ended.output);
+}
