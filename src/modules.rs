@@ -40,6 +40,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // gzip stands after whatever changes a body and after `add_header`, whose Cache-Control `gzip_proxied` reads, and before
     // ranges, which are not for compressed answers: a client that asks for a part gets the whole, neither 206 nor 416. Charset
     // recodes nothing, so that gzip may stand before it, where nginx has it behind.
+    // addition stands behind what changes a body: what it puts around it went through its own location's filters.
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
     &modules::filter::gunzip::MODULE,
