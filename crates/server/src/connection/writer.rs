@@ -364,6 +364,12 @@ enum Waiting {
     File(FilePart),
 }
 
+impl Waiting {
+    fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
 impl From<Vec<u8>> for Waiting {
     fn from(octets: Vec<u8>) -> Self {
         Self::Octets(octets.into())
@@ -403,8 +409,8 @@ impl Outgoing {
             }
             return poll_gone(context, client);
         }
-        let is_held = |stream: &Box<dyn BodyStream>| stream.is_held_together() && self.backlog_bytes < HELD_BYTES;
-        if self.stream.as_ref().is_some_and(is_held) && matches!(self.backlog.front(), Some(Waiting::Octets(_))) {
+        let is_held_together = self.stream.as_ref().is_some_and(|stream| stream.is_held_together());
+        if is_held_together && self.backlog_bytes < HELD_BYTES && !self.backlog.iter().any(Waiting::is_file) {
             return poll_gone(context, client);
         }
         match self.poll_write(context, client) {
