@@ -1,6 +1,8 @@
 //! Groups of servers: which one is asked, and what becomes of one that fails. Where nginx has the feature, it must choose the same.
 
-use harness::{Address, Backend, Port, Process, Request, Scratch, servers};
+use std::sync::{Arc, Condvar, Mutex};
+
+use harness::{Address, Backend, Beside, Connection, Port, Process, Request, Scratch, servers, wait_until};
 
 #[test]
 fn servers_are_asked_in_turn_by_weight() {
@@ -12,9 +14,9 @@ fn servers_are_asked_in_turn_by_weight() {
 fn a_server_that_refuses_is_left_alone() {
     let choices = assert_chooses_as_nginx("server S1; server DEAD; server S2 weight=2;", &["/"; 9]);
     assert!(choices.iter().all(|choice| choice.starts_with("200")), "{choices:?}");
-    let group = Group::start("server S1; server DEAD;", servers::daemun_web);
-    group.ask(&["/"; 6]);
-    let log = group.scratch.read("error.log");
+    let ours = Ours::start("server S1; server DEAD;");
+    ours.ask(&["/"; 6]);
+    let log = ours.scratch.read("error.log");
     assert_eq!(log.matches("Connection refused").count(), 1, "{log}");
     assert!(log.contains("[warn]") && log.contains("upstream server temporarily disabled"), "{log}");
 }
@@ -22,13 +24,13 @@ fn a_server_that_refuses_is_left_alone() {
 /// `max_fails=0` never gives a server up, and without another one there is nobody to be asked instead.
 #[test]
 fn failures_count_as_the_configuration_says() {
-    let group = Group::start("server DEAD max_fails=0; server S1;", servers::daemun_web);
-    assert_eq!(group.ask(&["/"; 6]), ["200 s1"; 6]);
-    assert_eq!(group.scratch.read("error.log").matches("Connection refused").count(), 3);
+    let ours = Ours::start("server DEAD max_fails=0; server S1;");
+    assert_eq!(ours.ask(&["/"; 6]), ["200 s1"; 6]);
+    assert_eq!(ours.scratch.read("error.log").matches("Connection refused").count(), 3);
 
-    let group = Group::start("server DEAD;", servers::daemun_web);
-    assert_eq!(group.ask(&["/"; 3]), ["502"; 3]);
-    assert_eq!(group.scratch.read("error.log").matches("Connection refused").count(), 3);
+    let ours = Ours::start("server DEAD;");
+    assert_eq!(ours.ask(&["/"; 3]), ["502"; 3]);
+    assert_eq!(ours.scratch.read("error.log").matches("Connection refused").count(), 3);
 }
 
 #[test]
@@ -40,11 +42,102 @@ fn backups_are_asked_when_nobody_else_can_be() {
 
 #[test]
 fn a_group_without_live_servers_is_a_502() {
-    let group = Group::start("server S1 down; server S2 down;", servers::daemun_web);
-    assert_eq!(group.ask(&["/"]), ["502"]);
-    let log = group.scratch.read("error.log");
+    let ours = Ours::start("server S1 down; server S2 down;");
+    assert_eq!(ours.ask(&["/"]), ["502"]);
+    let log = ours.scratch.read("error.log");
     assert!(log.contains("no live upstreams while connecting to upstream"), "{log}");
     assert!(log.contains("upstream: \"uwsgi://group\""), "{log}");
+}
+
+#[test]
+fn a_text_of_the_request_chooses_as_in_nginx() {
+    let targets = many_targets();
+    let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+    for block in [
+        "hash $args; server S1; server S2 weight=3; server S3;",
+        "hash $args; server S1; server DEAD weight=2; server S3;",
+        "hash $args; server S1 down; server S2; server S3 down;",
+        "hash $args consistent; server S1; server S2 weight=3; server S3;",
+        "hash $args consistent; server S1; server DEAD; server S3;",
+        "hash $args consistent; server S1; server unix:/nowhere/x.sock down; server S2;",
+        "hash $arg_none; server S1; server S2;",
+    ] {
+        assert_chooses_as_nginx(block, &targets);
+    }
+}
+
+#[test]
+fn the_clients_address_chooses_as_in_nginx() {
+    let addresses: Vec<_> = (0..20_u8)
+        .flat_map(|number| [format!("192.{number}.2.1"), format!("192.{number}.2.200"), format!("2001:db8::{number}")])
+        .collect();
+    let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+    assert_chooses_as_nginx("ip_hash; server S1; server S2 weight=2; server S3;", &addresses);
+    assert_chooses_as_nginx("ip_hash; server S1; server DEAD; server S3 down;", &addresses);
+}
+
+#[test]
+fn idle_servers_are_asked_in_turn() {
+    assert_chooses_as_nginx("least_conn; server S1; server S2 weight=2; server S3 backup;", &["/"; 9]);
+    assert_chooses_as_nginx("least_conn; server DEAD; server S2 backup; server S3 backup;", &["/"; 4]);
+}
+
+#[test]
+fn a_server_that_is_busy_gets_less() {
+    for method in ["least_conn;", "least_time header inflight;", "random two least_conn;"] {
+        let (scratch, port) = (Scratch::new(), Port::reserve());
+        let gate = Arc::new(Gate::default());
+        let held = Arc::clone(&gate);
+        let slow = Backend::answering(move |_| {
+            held.wait();
+            "HTTP/1.1 200 OK\r\n\r\nslow".to_owned()
+        });
+        let quick = Backend::start("quick");
+        let http = format!(
+            "upstream group {{ {method} server {}; server {}; }}
+             server {{ listen {}; location / {{ uwsgi_pass group; }} }}",
+            slow.address(),
+            quick.address(),
+            port.address()
+        );
+        scratch.write("nginx.conf", servers::nginx_conf(&http));
+        let _process = servers::daemun_web(&scratch, "nginx.conf", &port.address());
+        let mut waiting = Vec::new();
+        while slow.connections() == 0 {
+            waiting.push(Connection::to(&port.address()));
+            waiting.last_mut().expect("pushed").send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            wait_until("a server has it", || slow.connections() + quick.connections() >= waiting.len());
+        }
+        assert_eq!(ask(&port.address(), &["/"; 5]), ["200 quick"; 5], "{method}");
+        gate.open();
+        assert_eq!(waiting.last_mut().expect("one waits").response().text(), "slow", "{method}");
+    }
+}
+
+#[test]
+fn a_full_server_is_passed_over() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let slow = Backend::answering(move |_| {
+        held.wait();
+        "HTTP/1.1 200 OK\r\n\r\nslow".to_owned()
+    });
+    let http = format!(
+        "upstream group {{ server {} max_conns=1; }}
+         server {{ listen {}; location / {{ uwsgi_pass group; }} }}",
+        slow.address(),
+        port.address()
+    );
+    scratch.write("nginx.conf", servers::nginx_conf(&http));
+    let _process = servers::daemun_web(&scratch, "nginx.conf", &port.address());
+    let mut waiting = Connection::to(&port.address());
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("the server has it", || slow.connections() == 1);
+    assert_eq!(ask(&port.address(), &["/"]), ["502"]);
+    gate.open();
+    assert_eq!(waiting.response().text(), "slow");
+    assert_eq!(ask(&port.address(), &["/"]), ["200 slow"]);
 }
 
 #[test]
@@ -58,6 +151,14 @@ fn wrong_groups_are_refused() {
         ("server 127.0.0.1:99999;", "invalid port in upstream \"127.0.0.1:99999\""),
         ("server S1; keepalive x;", "invalid value \"x\" in \"keepalive\" directive"),
         ("server S1; keepalive 1 remote;", "invalid parameter \"remote\""),
+        ("ip_hash; server S1; server S1 backup;", "balancing method does not support parameter \"backup\""),
+        ("hash $args ketama; server S1;", "invalid parameter \"ketama\""),
+        ("least_time first_byte; server S1;", "invalid value \"first_byte\""),
+        ("random two least_time; server S1;", "invalid parameter \"least_time\""),
+        ("zone a; server S1;", "zero size shared memory zone \"a\""),
+        ("zone a 1k; server S1;", "zone \"a\" is too small"),
+        ("zone a 1q; server S1;", "invalid zone size \"1q\""),
+        ("server S1 route=;", "route is empty"),
         ("server S1; root /;", "unknown directive \"root\""),
         ("server S1; listen 80;", "unknown directive \"listen\""),
     ] {
@@ -70,55 +171,99 @@ fn wrong_groups_are_refused() {
     }
 }
 
-/// Starts a server on a configuration in the scratch folder.
-type Program = fn(&Scratch, &str, &Address) -> Process;
+/// Holds backends back until it is opened.
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
 
-/// A group of three servers, `S1` to `S3`, that answer with `s1` to `s3`, and a `DEAD` one that nobody listens at.
+impl Gate {
+    fn open(&self) {
+        *self.is_open.lock().expect("no holder panics") = true;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_open = self.is_open.lock().expect("no holder panics");
+        drop(self.opened.wait_while(is_open, |is_open| !*is_open));
+    }
+}
+
+/// Three servers, `S1` to `S3` in a configuration, that answer with `s1` to `s3`, and a `DEAD` address that nobody listens at.
 struct Group {
-    scratch: Scratch,
-    address: Address,
-    _process: Process,
-    _backends: [Backend; 3],
-    _ports: [Port; 2],
+    backends: [Backend; 3],
+    dead: Port,
 }
 
 impl Group {
-    #[track_caller]
-    fn start(block: &str, program: Program) -> Self {
-        let backends = ["s1", "s2", "s3"].map(Backend::start);
-        let ports = [Port::reserve(), Port::reserve()];
-        let mut block = block.replace("DEAD", &format!("127.0.0.1:{}", ports[1].number()));
-        for (backend, place) in backends.iter().zip(["S1", "S2", "S3"]) {
-            block = block.replace(place, &backend.address());
-        }
-        let scratch = Scratch::new();
-        let port = ports[0].number();
-        let http = format!(
-            "upstream group {{ {block} }}
-             server {{ listen 127.0.0.1:{port}; location / {{ uwsgi_pass group; }} }}"
-        );
-        scratch.write("nginx.conf", servers::nginx_conf(&http));
-        let address = ports[0].address();
-        let process = program(&scratch, "nginx.conf", &address);
-        Self { scratch, address, _process: process, _backends: backends, _ports: ports }
+    fn new() -> Self {
+        Self { backends: ["s1", "s2", "s3"].map(Backend::start), dead: Port::reserve() }
     }
 
-    /// The status of each answer, and which server it is from.
+    /// What stands in `http`: a group with these servers, and who passes requests on to it.
+    fn http(&self, block: &str) -> String {
+        let mut block = block.replace("DEAD", &format!("127.0.0.1:{}", self.dead.number()));
+        for (backend, place) in self.backends.iter().zip(["S1", "S2", "S3"]) {
+            block = block.replace(place, &backend.address());
+        }
+        format!(
+            "set_real_ip_from 127.0.0.0/8;
+             upstream group {{ {block} }}
+             server {{ listen LISTEN; location / {{ uwsgi_pass group; }} }}"
+        )
+    }
+}
+
+/// daemun with one group.
+struct Ours {
+    scratch: Scratch,
+    address: Address,
+    _process: Process,
+    _port: Port,
+    _group: Group,
+}
+
+impl Ours {
+    #[track_caller]
+    fn start(block: &str) -> Self {
+        let (scratch, port, group) = (Scratch::new(), Port::reserve(), Group::new());
+        let address = port.address();
+        let http = group.http(block).replace("LISTEN", &address.to_string());
+        scratch.write("nginx.conf", servers::nginx_conf(&http));
+        let process = servers::daemun_web(&scratch, "nginx.conf", &address);
+        Self { scratch, address, _process: process, _port: port, _group: group }
+    }
+
     #[track_caller]
     fn ask(&self, targets: &[&str]) -> Vec<String> {
-        let answer = |target: &&str| {
-            let response = Request::get(target).send(&self.address);
-            if response.status == 200 { format!("200 {}", response.text()) } else { response.status.to_string() }
-        };
-        targets.iter().map(answer).collect()
+        ask(&self.address, targets)
     }
+}
+
+/// The status of each answer, and which server it is from. What is no path is the client's address.
+#[track_caller]
+fn ask(address: &Address, targets: &[&str]) -> Vec<String> {
+    let answer = |target: &&str| {
+        let request = match target.starts_with('/') {
+            true => Request::get(target),
+            false => Request::get("/").header("X-Real-IP", target),
+        };
+        let response = request.send(address);
+        if response.status == 200 { format!("200 {}", response.text()) } else { response.status.to_string() }
+    };
+    targets.iter().map(answer).collect()
 }
 
 /// The choices for `targets`, which are nginx's too.
 #[track_caller]
 fn assert_chooses_as_nginx(block: &str, targets: &[&str]) -> Vec<String> {
-    let expected = Group::start(block, servers::nginx).ask(targets);
-    let seen = Group::start(block, servers::daemun_web).ask(targets);
-    assert_eq!(seen, expected, "{block}");
-    seen
+    let group = Group::new();
+    let both = Beside::start(&group.http(block), |_| {});
+    both.agreed(block, |address| ask(address, targets))
+}
+
+/// All of these are different: `/?1` and so on.
+fn many_targets() -> Vec<String> {
+    (0..40).map(|number| format!("/?{number}")).collect()
 }

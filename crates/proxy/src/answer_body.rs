@@ -16,8 +16,8 @@ pub struct AnswerBody {
     /// Octets still to come; `None` until the connection's end.
     rest: Option<u64>,
     upstream: String,
-    /// The request counts as the server's until its answer's end.
-    _peer: Peer,
+    /// The request counts as the server's until its answer has been read.
+    peer: Option<Peer>,
 }
 
 impl AnswerBody {
@@ -25,7 +25,7 @@ impl AnswerBody {
     pub fn body(mut conversation: Conversation, first: Vec<u8>, length: Option<u64>, peer: Peer) -> Body {
         conversation.begin_answer();
         let upstream = format!("upstream {}", peer.name());
-        Body::Stream(Box::new(Self { conversation, first, rest: length, upstream, _peer: peer }))
+        Body::Stream(Box::new(Self { conversation, first, rest: length, upstream, peer: Some(peer) }))
     }
 
     /// Hands `octets` over, less what is beyond the announced length.
@@ -33,6 +33,9 @@ impl AnswerBody {
         if let Some(rest) = &mut self.rest {
             octets.truncate(usize::try_from(*rest).unwrap_or(usize::MAX));
             *rest -= octets.len() as u64;
+            if *rest == 0 {
+                self.peer = None;
+            }
         }
         Piece::Bytes(Bytes::from(octets))
     }

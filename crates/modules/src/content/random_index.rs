@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, OsStr};
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -11,7 +10,7 @@ use daemun_conf::{Arity, Context, Directive};
 use daemun_http::{Method, StatusCode};
 use daemun_server::log::Level;
 use daemun_server::module::nothing_to_finish;
-use daemun_server::{Handler, Module, Outcome, Phase, Request};
+use daemun_server::{Handler, Module, Outcome, Phase, Request, thread};
 use rustix::io::Errno;
 
 use crate::open_file::{self, Reason};
@@ -74,16 +73,11 @@ fn choose(path: &CStr) -> io::Result<Option<Vec<u8>>> {
             continue;
         }
         seen += 1;
-        if random().is_multiple_of(seen) {
+        if thread::random().is_multiple_of(seen) {
             chosen = Some(name.into_vec());
         }
     }
     Ok(chosen)
-}
-
-/// No secret: which file is shown is anybody's business.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 fn refuse(request: &Request, path: &CStr, error: &io::Error) -> StatusCode {

@@ -1,5 +1,6 @@
 //! One request's way through a group: whom it asks, and what came of it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +9,8 @@ use daemun_server::log::Level;
 use daemun_server::{Request, clock};
 
 use super::address::UpstreamAddress;
-use super::balance::{Choice, Tried};
+use super::balance::least_time::LeastTime;
+use super::balance::{Choice, Memory, Method, Tried};
 use super::group::{Roster, Upstream};
 use super::server::ServerState;
 
@@ -33,12 +35,22 @@ pub struct Attempts {
     on_backup: bool,
     tried: Tried,
     tries_left: u32,
+    /// What the balancing method remembers.
+    memory: Memory,
 }
 
 /// A server that a request is at. It counts as one of the server's connections until it is dropped.
 #[derive(Debug)]
 pub struct Peer {
     state: Arc<ServerState>,
+    upstream: Arc<Upstream>,
+    /// When it was chosen, in milliseconds of the monotonic clock.
+    started_ms: u64,
+    /// Time to the head of its answer, in milliseconds.
+    head_ms: Cell<Option<u64>>,
+    has_answered: Cell<bool>,
+    /// Whether it counts among the requests under way of `least_time ... inflight`.
+    is_inflight: Cell<bool>,
 }
 
 /// What came of asking a server.
@@ -66,10 +78,16 @@ pub enum NoPeer {
 impl Upstream {
     /// Begins one request's turn through the group.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, _request: &Request) -> Attempts {
+    pub fn begin(self: &Arc<Self>, request: &Request) -> Attempts {
         let roster = self.roster();
-        let tries_left = roster.tries();
-        Attempts { upstream: Arc::clone(self), roster, on_backup: false, tried: Tried::default(), tries_left }
+        Attempts {
+            tries_left: roster.tries(),
+            memory: self.settings.method.begin(request),
+            upstream: Arc::clone(self),
+            roster,
+            on_backup: false,
+            tried: Tried::default(),
+        }
     }
 }
 
@@ -87,18 +105,21 @@ impl Attempts {
                 // The only server is asked however often it failed, and again for the same request.
                 [only] if self.roster.is_single() => Some(0)
                     .filter(|_| !only.is_down.load(Ordering::Relaxed) && !only.settings.is_draining && !only.is_full()),
-                _ => Choice { tier, tried: &self.tried, now }.by(&self.upstream.settings.method).inspect(|index| {
-                    self.tried.insert(*index);
-                }),
+                _ => {
+                    let choice = Choice { tier, tried: &self.tried, bound_to: None, now };
+                    let chosen = choice.by(&self.upstream.settings.method, &mut self.memory);
+                    chosen.inspect(|index| self.tried.insert(*index))
+                }
             };
             if let Some(server) = chosen.and_then(|index| tier.servers.get(index)) {
                 server.begin_trial(now);
-                return Ok(Peer::new(server));
+                return Ok(Peer::new(server, &self.upstream));
             }
             if self.on_backup || self.roster.backup.servers.is_empty() {
                 return Err(NoPeer::NoLiveUpstreams);
             }
             self.on_backup = true;
+            self.memory.give_up();
             self.tried = Tried::default();
         }
     }
@@ -127,11 +148,13 @@ impl Attempts {
         if let Some(count) = peer.state.responses.get(class) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        peer.note_head();
     }
 
     /// What came of asking `peer`; said once of each, before it is dropped. Nothing is said of a client that went away.
     pub fn report(&mut self, request: &Request, peer: &Peer, result: PeerResult) {
         let server = &peer.state;
+        peer.has_answered.set(result == PeerResult::Answered);
         if self.roster.is_single() {
             server.fails.store(0, Ordering::Relaxed);
             self.tries_left = 0;
@@ -157,10 +180,22 @@ impl Attempts {
 }
 
 impl Peer {
-    fn new(state: &Arc<ServerState>) -> Self {
+    fn new(state: &Arc<ServerState>, upstream: &Arc<Upstream>) -> Self {
         state.conns.fetch_add(1, Ordering::Relaxed);
         state.requests.fetch_add(1, Ordering::Relaxed);
-        Self { state: Arc::clone(state) }
+        let started_ms = clock::monotonic_ms();
+        let is_inflight = upstream.settings.method.counts_inflight();
+        if is_inflight {
+            state.times.begin_inflight(started_ms);
+        }
+        Self {
+            state: Arc::clone(state),
+            upstream: Arc::clone(upstream),
+            started_ms,
+            head_ms: Cell::new(None),
+            has_answered: Cell::new(false),
+            is_inflight: Cell::new(is_inflight),
+        }
     }
 
     /// Where it listens.
@@ -180,11 +215,42 @@ impl Peer {
     pub fn state(&self) -> &Arc<ServerState> {
         &self.state
     }
+
+    /// Milliseconds since it was chosen.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> u64 {
+        clock::monotonic_ms().saturating_sub(self.started_ms)
+    }
+
+    fn note_head(&self) {
+        let elapsed = self.elapsed_ms();
+        self.head_ms.set(Some(elapsed));
+        if let Method::LeastTime(LeastTime { to_head: true, with_inflight: true }) = self.upstream.settings.method {
+            self.state.times.add_head(elapsed);
+            self.end_inflight(elapsed);
+        }
+    }
+
+    fn end_inflight(&self, elapsed: u64) {
+        if self.is_inflight.replace(false) {
+            self.state.times.end_inflight(self.started_ms + elapsed, elapsed);
+        }
+    }
 }
 
+/// The answer has ended, well or not. Only the times of those that ended well count, lest a server that fails fast look fast.
 impl Drop for Peer {
     fn drop(&mut self) {
         self.state.conns.fetch_sub(1, Ordering::Relaxed);
+        let elapsed = self.elapsed_ms();
+        let has_noted_head = self.upstream.settings.method.counts_inflight() && !self.is_inflight.get();
+        self.end_inflight(elapsed);
+        if let (true, Some(head)) = (self.has_answered.get(), self.head_ms.get()) {
+            self.state.times.add_response(elapsed);
+            if !has_noted_head {
+                self.state.times.add_head(head);
+            }
+        }
     }
 }
 

@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf::{
-    ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node, parse_seconds, unknown_directive,
+    ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node, Span, parse_seconds, parse_size,
+    unknown_directive,
 };
 use daemun_server::Module;
-use daemun_server::config::Build;
+use daemun_server::config::{Build, setter};
 
 use super::UpstreamTable;
 use super::address::UpstreamAddress;
+use super::balance::Method;
+use super::balance::hash::Hash;
+use super::balance::least_time::LeastTime;
 use super::group::{GroupSettings, Upstream};
 use super::idle::KeepAlive;
 use super::server::{ServerSettings, ServerState};
-use crate::limits::SERVERS_MAX;
+use crate::limits::{ROUTE_BYTES_MAX, SERVERS_MAX, ZONE_BYTES_MIN};
 
 /// Named once, in the program's list of modules, before the modules that pass requests on.
 pub static MODULE: Module<Upstreams> = Module {
@@ -39,6 +43,8 @@ pub struct Upstreams {
 struct Draft {
     name: String,
     servers: Vec<Arc<ServerState>>,
+    method: Option<Method>,
+    zone: Option<ZoneLine>,
     keepalive: Option<(usize, bool)>,
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
@@ -57,8 +63,8 @@ impl Draft {
             timeout: self.keepalive_timeout.unwrap_or(default.timeout),
         };
         let settings = GroupSettings {
+            method: self.method.unwrap_or_default(),
             keepalive: Some(keepalive).filter(|keep| keep.connections > 0),
-            ..GroupSettings::default()
         };
         Upstream::new(self.name, settings, self.servers)
     }
@@ -80,6 +86,36 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         default: "none",
         help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down]: a server of the group",
         set: set_server,
+    },
+    balancing("hash", Arity::Between(1, 2), "key [consistent]: the server is chosen by the text `key`", set_hash),
+    balancing("ip_hash", Arity::Exactly(0), "the server is chosen by the client's address", |upstreams, arguments| {
+        set_method(upstreams, arguments, Method::IpHash)
+    }),
+    balancing(
+        "least_conn",
+        Arity::Exactly(0),
+        "the server with the fewest requests for its weight",
+        |upstreams, arguments| set_method(upstreams, arguments, Method::LeastConn),
+    ),
+    balancing(
+        "least_time",
+        Arity::Between(1, 2),
+        "header|last_byte [inflight]: the server that is likely to be done first",
+        set_least_time,
+    ),
+    balancing(
+        "random",
+        Arity::Between(0, 2),
+        "[two [least_conn]]: any server; of two, the one with fewer requests",
+        set_random,
+    ),
+    Directive {
+        name: "zone",
+        contexts: Context::UPSTREAM,
+        arity: Arity::Between(1, 2),
+        default: "none",
+        help: "name [size]: threads share a group's state in any case; names that are resolved at run time need it all the same",
+        set: set_zone,
     },
     Directive {
         name: "keepalive",
@@ -124,23 +160,20 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
     },
 ];
 
+type Setter = fn(&mut Upstreams, &mut Arguments<'_>) -> Result<(), ArgumentError>;
+
+const fn balancing(name: &'static str, arity: Arity, help: &'static str, set: Setter) -> Directive<Upstreams> {
+    Directive { name, contexts: Context::UPSTREAM, arity, default: "none", help, set }
+}
+
 /// What else is known within `upstream`.
-const NOT_YET: &[&str] = &[
-    "hash",
-    "ip_hash",
-    "least_conn",
-    "least_time",
-    "ntlm",
-    "queue",
-    "random",
-    "resolver",
-    "resolver_timeout",
-    "state",
-    "sticky",
-    "zone",
-];
+const NOT_YET: &[&str] = &["ntlm", "queue", "resolver", "resolver_timeout", "state", "sticky"];
 
 fn publish(upstreams: &mut Upstreams, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+    if let Some(zone) = sizeless_zone(&upstreams.groups) {
+        let message = format!("zero size shared memory zone \"{}\"", zone.name);
+        return Err(Diagnostic::error(zone.span, message));
+    }
     if !upstreams.groups.is_empty() {
         let groups = std::mem::take(&mut upstreams.groups);
         build.publish(UpstreamTable(groups.into_iter().map(|group| Arc::new(group.into_group())).collect()));
@@ -190,12 +223,77 @@ fn read_node(node: &Node, upstreams: &mut Upstreams, diagnostics: &mut Vec<Diagn
 fn set_keepalive(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let connections =
         arguments.text(0)?.parse::<u32>().map_err(|_| arguments.invalid_value(0)).map(|number| number as usize)?;
-    let is_local = match arguments.words().get(1) {
-        None => false,
-        Some(word) if word.text == "local" => true,
-        Some(_) => return Err(arguments.invalid_parameter(1)),
-    };
+    let is_local = read_word(arguments, 1, "local")?;
     arguments.set_once(&mut draft(upstreams)?.keepalive, (connections, is_local))
+}
+
+fn set_method(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>, method: Method) -> Result<(), ArgumentError> {
+    if draft(upstreams)?.method.replace(method).is_some() {
+        arguments.warn("load balancing method redefined");
+    }
+    Ok(())
+}
+
+fn set_hash(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let key = setter::template(arguments, 0)?;
+    let is_consistent = read_word(arguments, 1, "consistent")?;
+    set_method(upstreams, arguments, Method::Hash(Hash::new(key, is_consistent)))
+}
+
+fn set_least_time(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let to_head = match arguments.text(0)? {
+        "header" => true,
+        "last_byte" => false,
+        other => return Err(ArgumentError::new(Some(0), format!("invalid value \"{other}\""))),
+    };
+    let with_inflight = read_word(arguments, 1, "inflight")?;
+    set_method(upstreams, arguments, Method::LeastTime(LeastTime { to_head, with_inflight }))
+}
+
+fn set_random(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let of_two = read_word(arguments, 0, "two")?;
+    read_word(arguments, 1, "least_conn")?;
+    set_method(upstreams, arguments, Method::Random { of_two })
+}
+
+/// Whether there is a word at `position`, which then must be `word`.
+fn read_word(arguments: &Arguments<'_>, position: usize, word: &str) -> Result<bool, ArgumentError> {
+    match arguments.words().get(position) {
+        None => Ok(false),
+        Some(written) if written.text == word => Ok(true),
+        Some(_) => Err(arguments.invalid_parameter(position)),
+    }
+}
+
+/// A `zone` line. One of the groups that share a zone says how large it is.
+struct ZoneLine {
+    name: String,
+    size: Option<u64>,
+    span: Span,
+}
+
+fn set_zone(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let name = arguments.text(0)?;
+    if name.is_empty() {
+        return Err(ArgumentError::new(Some(0), "invalid zone name \"\""));
+    }
+    let mut size = None;
+    if let Some(word) = arguments.words().get(1) {
+        let octets = parse_size(&word.text)
+            .ok_or_else(|| ArgumentError::new(Some(1), format!("invalid zone size \"{}\"", word.text)))?;
+        if octets < ZONE_BYTES_MIN {
+            return Err(ArgumentError::new(Some(1), format!("zone \"{name}\" is too small")));
+        }
+        size = Some(octets);
+    }
+    let line = ZoneLine { name: name.to_owned(), size, span: arguments.span() };
+    arguments.set_once(&mut draft(upstreams)?.zone, line)
+}
+
+/// A zone that no group gives a size to.
+fn sizeless_zone(groups: &[Draft]) -> Option<&ZoneLine> {
+    let zones = || groups.iter().filter_map(|group| group.zone.as_ref());
+    zones().find(|zone| !zones().any(|other| other.name == zone.name && other.size.is_some()))
 }
 
 fn set_server(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
@@ -203,6 +301,10 @@ fn set_server(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Resul
     let mut settings = ServerSettings::new(text);
     for (position, word) in arguments.words().iter().enumerate().skip(1) {
         set_parameter(&mut settings, &word.text).map_err(|message| ArgumentError::new(Some(position), message))?;
+        if word.text == "backup" && !draft(upstreams)?.method.as_ref().is_none_or(Method::allows_backup) {
+            let message = "balancing method does not support parameter \"backup\"";
+            return Err(ArgumentError::new(Some(position), message));
+        }
     }
     let addresses = UpstreamAddress::parse(text, Some(80)).map_err(|message| ArgumentError::new(Some(0), message))?;
     let settings = Arc::new(settings);
@@ -222,16 +324,22 @@ fn set_parameter(server: &mut ServerSettings, text: &str) -> Result<(), String> 
     match text.split_once('=') {
         None if text == "backup" => server.is_backup = true,
         None if text == "down" => server.is_down = true,
+        None if text == "drain" => server.is_draining = true,
+        Some(("route", "")) => return Err("route is empty".to_owned()),
+        Some(("route", route)) if route.len() > ROUTE_BYTES_MAX => {
+            return Err(format!("route is longer than {ROUTE_BYTES_MAX}"));
+        }
+        Some(("route", route)) => server.route = Some(route.into()),
         Some(("weight", value)) => {
             server.weight = number(value).and_then(|weight| if weight > 0 { Ok(weight) } else { Err(invalid()) })?;
         }
         Some(("max_conns", value)) => server.max_conns = number(value)?,
         Some(("max_fails", value)) => server.max_fails = number(value)?,
         Some(("fail_timeout", value)) => server.fail_timeout = parse_seconds(value).ok_or_else(invalid)?,
-        Some(("slow_start" | "service" | "route", _)) => {
+        Some(("slow_start" | "service", _)) => {
             return Err(format!("the parameter \"{text}\" of an upstream's server is not supported by daemun yet"));
         }
-        None if matches!(text, "resolve" | "drain") => {
+        None if text == "resolve" => {
             return Err(format!("the parameter \"{text}\" of an upstream's server is not supported by daemun yet"));
         }
         _ => return Err(invalid()),

@@ -1,10 +1,11 @@
 //! A group of servers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::address::UpstreamAddress;
 use super::balance::Method;
+use super::balance::hash::Points;
 use super::idle::KeepAlive;
 use super::server::{ServerSettings, ServerState};
 
@@ -47,12 +48,19 @@ pub struct Tier {
     pub servers: Vec<Arc<ServerState>>,
     /// The sum of their weights.
     pub total_weight: i64,
+    /// Made when `hash ... consistent` first asks for them.
+    points: OnceLock<Points>,
 }
 
 impl Tier {
     fn new(servers: Vec<Arc<ServerState>>) -> Self {
         let total_weight = servers.iter().map(|server| server.weight()).sum();
-        Self { servers, total_weight }
+        Self { servers, total_weight, points: OnceLock::new() }
+    }
+
+    /// The places of the servers on the circle of `hash ... consistent`.
+    pub(super) fn points(&self) -> &Points {
+        self.points.get_or_init(|| Points::new(self))
     }
 
     /// How many of them a request may be tried on.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use md_5::{Digest, Md5};
+
 use super::address::UpstreamAddress;
+use super::balance::least_time::Times;
 
 /// What a `server` line says.
 #[derive(Clone, Debug)]
@@ -74,6 +77,10 @@ pub struct ServerState {
     pub sent: AtomicU64,
     /// Failures since it was last known to be well.
     pub fails: AtomicU32,
+    /// How long its answers take.
+    pub times: Times,
+    /// What binds sessions to it: its route, or the MD5 of its address in hexadecimal digits.
+    id: Box<str>,
     /// When it failed last, in seconds of the monotonic clock.
     pub(super) accessed: AtomicI64,
     /// When its time of trial began, in seconds of the monotonic clock.
@@ -88,8 +95,12 @@ impl ServerState {
     /// A server that nothing is known of.
     #[must_use]
     pub fn new(address: UpstreamAddress, settings: Arc<ServerSettings>) -> Self {
+        let name = address.to_string();
+        let id = settings.route.as_deref().map_or_else(|| hexadecimal_md5(&name), Box::from);
         Self {
-            name: address.to_string().into(),
+            name: name.into(),
+            id,
+            times: Times::default(),
             address,
             is_down: AtomicBool::new(settings.is_down),
             conns: AtomicU32::new(0),
@@ -105,6 +116,18 @@ impl ServerState {
             effective_weight: AtomicI64::new(i64::from(settings.weight)),
             settings,
         }
+    }
+
+    /// What binds sessions to it.
+    #[must_use]
+    pub fn id(&self) -> &[u8] {
+        self.id.as_bytes()
+    }
+
+    /// Requests that it is at.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.conns.load(Ordering::Relaxed)
     }
 
     /// Its weight in sums.
@@ -129,21 +152,19 @@ impl ServerState {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let most = self.settings.max_conns;
-        most > 0 && self.conns.load(Ordering::Relaxed) >= most
+        most > 0 && self.connections() >= most
     }
 
     /// Whether it is left alone at `now`, since it has failed `max_fails` times.
     #[must_use]
     pub fn is_failed(&self, now: i64) -> bool {
         let most = self.settings.max_fails;
-        most > 0
-            && self.fails.load(Ordering::Relaxed) >= most
-            && now - self.checked.load(Ordering::Relaxed) <= self.fail_seconds()
+        most > 0 && self.fails.load(Ordering::Relaxed) >= most && self.seconds_since_trial(now) <= self.fail_seconds()
     }
 
     /// It has been chosen at `now`: a new time of trial begins where the last is over.
     pub(super) fn begin_trial(&self, now: i64) {
-        if now - self.checked.load(Ordering::Relaxed) > self.fail_seconds() {
+        if self.seconds_since_trial(now) > self.fail_seconds() {
             self.checked.store(now, Ordering::Relaxed);
         }
     }
@@ -181,7 +202,18 @@ impl ServerState {
         (current, effective)
     }
 
-    fn fail_seconds(&self) -> i64 {
+    /// `fail_timeout` in seconds.
+    pub(super) fn fail_seconds(&self) -> i64 {
         i64::try_from(self.settings.fail_timeout.as_secs()).unwrap_or(i64::MAX)
     }
+
+    /// Seconds since its time of trial began.
+    pub(super) fn seconds_since_trial(&self, now: i64) -> i64 {
+        now.saturating_sub(self.checked.load(Ordering::Relaxed))
+    }
+}
+
+fn hexadecimal_md5(text: &str) -> Box<str> {
+    let digest = Md5::digest(text.as_bytes());
+    digest.iter().map(|octet| format!("{octet:02x}")).collect::<String>().into()
 }

@@ -4,53 +4,54 @@ use std::sync::atomic::Ordering;
 
 use crate::upstream::server::ServerState;
 
+/// A server by its index.
+type Candidate<'a> = (usize, &'a ServerState);
+
 /// Chooses among `candidates`: each is owed its weight with every choice, who is owed most is chosen and pays the sum.
-pub fn choose<'a>(candidates: impl Iterator<Item = (usize, &'a ServerState)>) -> Option<usize> {
-    let mut best: Option<(usize, &ServerState, i64)> = None;
+pub fn choose<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Option<usize> {
+    let mut best: Option<(Candidate<'a>, i64)> = None;
     let mut total = 0;
-    for (index, server) in candidates {
-        let (current, effective) = server.grow();
+    for candidate in candidates {
+        let (current, effective) = candidate.1.grow();
         total += effective;
-        if best.is_none_or(|(_, _, most)| current > most) {
-            best = Some((index, server, current));
+        if best.is_none_or(|(_, most)| current > most) {
+            best = Some((candidate, current));
         }
     }
-    let (index, server, current) = best?;
-    server.current_weight.store(current - total, Ordering::Relaxed);
+    let ((index, server), _) = best?;
+    server.current_weight.fetch_sub(total, Ordering::Relaxed);
     Some(index)
+}
+
+/// The server that a session is `bound` to: it pays as if it had been chosen, so that the others get the more of all else. Once it
+/// owes as much as a whole round, nothing is counted any more.
+pub fn charge<'a>(bound: Candidate<'a>, candidates: impl Iterator<Item = Candidate<'a>>, total_weight: i64) -> usize {
+    let (index, server) = bound;
+    if server.current_weight.load(Ordering::Relaxed) <= server.weight() - total_weight {
+        return index;
+    }
+    let total: i64 = candidates.map(|(_, candidate)| candidate.grow().1).sum();
+    server.current_weight.fetch_sub(total, Ordering::Relaxed);
+    index
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crate::upstream::balance::{Choice, Method, Tried};
-    use crate::upstream::group::Tier;
-    use crate::upstream::server::{ServerSettings, ServerState};
-    use crate::upstream::{Roster, UpstreamAddress};
-
-    fn tier(weights: &[u32]) -> Tier {
-        let server = |(index, weight): (usize, &u32)| {
-            let address = UpstreamAddress::parse(&format!("127.0.0.1:{}", index + 1), None).expect("an address");
-            let settings = ServerSettings { weight: *weight, ..ServerSettings::new("name") };
-            Arc::new(ServerState::new(address[0].clone(), Arc::new(settings)))
-        };
-        Roster::new(weights.iter().enumerate().map(server).collect()).active
-    }
+    use crate::upstream::balance::Method;
+    use crate::upstream::balance::tests::{first_choice, tier};
 
     /// The order that nginx's announcement of the smooth method gives as its example.
     #[test]
     fn a_heavy_server_is_not_asked_in_a_row() {
         let tier = tier(&[5, 1, 1]);
-        let tried = Tried::default();
-        let next = || Choice { tier: &tier, tried: &tried, now: 1 }.by(&Method::RoundRobin).expect("a server");
+        let next = || first_choice(&tier, &Method::RoundRobin, b"", 1).expect("a server");
         assert_eq!([(); 7].map(|()| next()), [0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
     fn a_failed_server_has_its_trial_and_grows_back() {
         let tier = tier(&[2, 1]);
-        let next = |now: i64| Choice { tier: &tier, tried: &Tried::default(), now }.by(&Method::RoundRobin);
+        let next = |now: i64| first_choice(&tier, &Method::RoundRobin, b"", now);
         assert!(tier.servers[0].fail(100));
         assert_eq!([next(101), next(105), next(110)], [Some(1); 3]);
         assert_eq!(next(111), Some(1), "its weight was cut to nothing");
