@@ -44,6 +44,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
     &modules::filter::gunzip::MODULE,
+    &modules::filter::sub::MODULE,
     &modules::filter::addition::MODULE,
     &modules::filter::gzip::MODULE,
     &modules::filter::range::REFUSAL,

@@ -18,6 +18,7 @@ mod pythons; // every CPython on the machine
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
 mod rewrite; // set, rewrite, if, return and what they capture
 mod static_files; // files, locations, errors and logs of the web server itself
+mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
 mod upstream; // groups of servers: who is asked, and who is not

@@ -9,7 +9,7 @@ use daemun_server::module::nothing_to_finish;
 use daemun_server::subrequest::{Assembly, Part, Subrequest};
 use daemun_server::{Body, Module, Request, Response};
 
-use super::gzip::forget_length;
+use super::changed_body::forget_length;
 use crate::mime_types::MimeTypes;
 
 /// Named once, in the program's list of modules; behind the filters that change what is between, before `gzip`.

@@ -8,7 +8,7 @@ use daemun_server::response::BodyError;
 use daemun_server::{Body, Module, Request, Response};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::gzip::forget_length;
+use super::changed_body::forget_length;
 use crate::coded_body::{CodedBody, Coder};
 
 /// Named once, in the program's list of modules; before `gzip`. Which clients take gzip is the http core's business.

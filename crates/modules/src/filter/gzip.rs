@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use daemun_conf::{Arity, Context, Directive};
-use daemun_http::{HeaderId, Headers, StatusCode};
+use daemun_http::{HeaderId, StatusCode};
 use daemun_server::config::HTTP_SERVER_LOCATION;
 use daemun_server::module::nothing_to_finish;
 use daemun_server::request::Compressed;
@@ -13,6 +13,7 @@ use daemun_server::variable::Variable;
 use daemun_server::{Module, Request, Response};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
+use super::changed_body::forget_length;
 use crate::coded_body::{CodedBody, Coder};
 use crate::mime_types::MimeTypes;
 
@@ -117,28 +118,6 @@ fn length(response: &Response) -> Option<u64> {
     let told = response.head.headers.first(HeaderId::ContentLength);
     let told = told.and_then(|value| std::str::from_utf8(value).ok()?.trim().parse().ok());
     told.or_else(|| response.content_length())
-}
-
-/// Takes back what does not hold of the octets that a filter makes of a body: its length, that parts of it can be asked
-/// for, and that it is always the same octets.
-pub(super) fn forget_length(response: &mut Response) {
-    response.allows_ranges = false;
-    let headers = &mut response.head.headers;
-    headers.remove_known(HeaderId::ContentLength);
-    headers.remove_known(HeaderId::AcceptRanges);
-    weaken(headers);
-}
-
-fn weaken(headers: &mut Headers) {
-    match headers.first(HeaderId::ETag) {
-        None => {}
-        Some(etag) if etag.starts_with(b"W/") => {}
-        Some(etag) if etag.starts_with(b"\"") => {
-            let weak = [b"W/", etag].concat();
-            headers.set_known(HeaderId::ETag, &weak);
-        }
-        Some(_) => headers.remove_known(HeaderId::ETag),
-    }
 }
 
 /// zlib's state for one body, lent by the thread.
@@ -275,15 +254,5 @@ mod tests {
         let mut first = [0; 9];
         flate2::read::GzDecoder::new(out.as_slice()).read_exact(&mut first).expect("flushed");
         assert_eq!(&first, b"data: 1\n\n");
-    }
-
-    #[test]
-    fn validators_are_made_weak() {
-        for (etag, expected) in [("\"a\"", Some("W/\"a\"")), ("W/\"a\"", Some("W/\"a\"")), ("a", None)] {
-            let mut headers = Headers::new();
-            headers.append_known(HeaderId::ETag, etag.as_bytes());
-            weaken(&mut headers);
-            assert_eq!(headers.first(HeaderId::ETag), expected.map(str::as_bytes), "{etag}");
-        }
     }
 }

@@ -7,3 +7,6 @@ pub mod gzip;
 pub mod headers;
 pub mod not_modified;
 pub mod range;
+pub mod sub;
+
+mod changed_body;
