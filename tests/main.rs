@@ -12,6 +12,7 @@ mod gzip; // compressed answers, as nginx compresses them
 mod http_core; // kept connections, heads refused, variables of a connection, small modules
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod limits; // limit_req, limit_conn
+mod logs; // where lines of both logs go
 mod maps; // variables that depend on others: map, split_clients
 mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's header
 mod pythons; // every CPython on the machine

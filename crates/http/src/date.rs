@@ -48,6 +48,20 @@ pub fn format_error_log_time(unix_seconds: i64, utc_offset_minutes: i32) -> [u8;
     text
 }
 
+/// `Nov 21 01:31:50`, as messages of syslog begin (RFC 3164 section 4.1.2).
+#[must_use]
+pub fn format_syslog_time(unix_seconds: i64, utc_offset_minutes: i32) -> [u8; 15] {
+    let time = Civil::of(unix_seconds.saturating_add(i64::from(clamp_offset(utc_offset_minutes)) * 60));
+    let mut text = *b"Jan 00 00:00:00";
+    text[..3].copy_from_slice(MONTHS[time.month - 1]);
+    put_2(&mut text, 4, time.day);
+    if time.day < 10 {
+        text[4] = b' ';
+    }
+    put_clock(&mut text, 7, &time);
+    text
+}
+
 /// `2026-11-21T01:31:50+00:00`, nginx's `$time_iso8601`.
 #[must_use]
 pub fn format_iso8601(unix_seconds: i64, utc_offset_minutes: i32) -> [u8; 25] {

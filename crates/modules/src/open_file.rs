@@ -129,7 +129,17 @@ pub fn look_at(core: &Core, path: &CStr) -> Result<FileFacts, OpenError> {
 /// Opens `path` and looks at what was opened. A pipe without a writer does not make this wait.
 pub(crate) fn open_and_look(path: &CStr) -> Result<(OpenFile, FileFacts), OpenError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let opened = rustix::fs::open(path, flags, Mode::empty());
+    open_with(path, flags, Mode::empty())
+}
+
+/// Opens `path` for writing at its end, makes it if it is not there, and looks at it.
+pub(crate) fn open_to_append(path: &CStr) -> Result<(OpenFile, FileFacts), OpenError> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
+    open_with(path, flags, Mode::from_raw_mode(0o644))
+}
+
+fn open_with(path: &CStr, flags: OFlags, mode: Mode) -> Result<(OpenFile, FileFacts), OpenError> {
+    let opened = rustix::fs::open(path, flags, mode);
     let descriptor = opened.map_err(|errno| OpenError { errno, call: "open()" })?;
     let file = OpenFile { descriptor };
     let facts = look_at_open(&file)?;

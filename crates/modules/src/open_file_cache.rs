@@ -5,12 +5,15 @@
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use daemun_server::clock;
 use daemun_server::config::{Core, OpenFileCache};
 use daemun_server::response::OpenFile;
 
-use crate::open_file::{FileFacts, FileKind, OpenError, Opened, OpenedFile, Validators, open_and_look, stat};
+use crate::open_file::{
+    FileFacts, FileKind, OpenError, Opened, OpenedFile, Validators, open_and_look, open_to_append, stat,
+};
 use crate::recency::Recency;
 
 /// Opens the file at `path`, by the cache of the location.
@@ -18,7 +21,7 @@ use crate::recency::Recency;
 /// # Errors
 /// What the system says or, with `open_file_cache_errors`, has said.
 pub(crate) fn open(core: &Core, path: &CStr) -> Result<Opened, OpenError> {
-    with_cache(core, |cache, rules| cache.ask(path, Wanted::Descriptor, rules)).map(|answer| match answer {
+    with_file_cache(core, |cache, rules| cache.ask(path, Wanted::Descriptor, rules)).map(|answer| match answer {
         Answer { facts: FileFacts { kind: FileKind::Directory, .. }, .. } => Opened::Directory,
         Answer { facts, file: Some((file, validators)) } => Opened::File(OpenedFile { file, facts, validators }),
         Answer { .. } => Opened::Other,
@@ -30,10 +33,41 @@ pub(crate) fn open(core: &Core, path: &CStr) -> Result<Opened, OpenError> {
 /// # Errors
 /// As [`open`].
 pub(crate) fn look_at(core: &Core, path: &CStr) -> Result<FileFacts, OpenError> {
-    with_cache(core, |cache, rules| cache.ask(path, Wanted::Facts, rules)).map(|answer| answer.facts)
+    with_file_cache(core, |cache, rules| cache.ask(path, Wanted::Facts, rules)).map(|answer| answer.facts)
 }
 
-fn with_cache<R>(core: &Core, ask: impl FnOnce(&mut Cache, &Rules) -> R) -> R {
+/// `open_log_file_cache`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogFileCache {
+    /// Number of files and time without use.
+    pub(crate) settings: OpenFileCache,
+    /// After how long it is asked again whether the path still names the file.
+    pub(crate) valid: Duration,
+    /// Uses after which a file stays open.
+    pub(crate) uses_min: u64,
+}
+
+/// Opens the log at `path` for appending, by the cache.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn open_log(cache: Option<&LogFileCache>, path: &CStr) -> Result<Rc<OpenFile>, OpenError> {
+    thread_local! {
+        static CACHES: RefCell<Vec<Cache>> = const { RefCell::new(Vec::new()) };
+    }
+    let settings = cache.map_or(NO_CACHE, |cache| cache.settings);
+    let rules = Rules {
+        now_ms: clock::monotonic_ms(),
+        valid_ms: cache.map_or(0, |cache| milliseconds(cache.valid)),
+        uses_min: cache.map_or(1, |cache| cache.uses_min),
+        keeps_errors: false,
+    };
+    let answer = CACHES.with_borrow_mut(|caches| find_cache(caches, settings).ask(path, Wanted::Appending, &rules))?;
+    let not_regular = OpenError { errno: rustix::io::Errno::INVAL, call: "open()" };
+    answer.file.map(|(file, _)| file).ok_or(not_regular)
+}
+
+fn with_file_cache<R>(core: &Core, ask: impl FnOnce(&mut Cache, &Rules) -> R) -> R {
     thread_local! {
         static CACHES: RefCell<Vec<Cache>> = const { RefCell::new(Vec::new()) };
     }
@@ -44,20 +78,23 @@ fn with_cache<R>(core: &Core, ask: impl FnOnce(&mut Cache, &Rules) -> R) -> R {
         uses_min: core.open_file_cache_min_uses(),
         keeps_errors: core.open_file_cache_errors(),
     };
-    CACHES.with_borrow_mut(|caches| {
-        let known = caches.iter().position(|cache| cache.settings == settings);
-        let at = known.unwrap_or_else(|| {
-            caches.push(Cache::new(settings));
-            caches.len() - 1
-        });
-        ask(&mut caches[at], &rules)
-    })
+    CACHES.with_borrow_mut(|caches| ask(find_cache(caches, settings), &rules))
+}
+
+/// The cache with these settings, made if there is none.
+fn find_cache(caches: &mut Vec<Cache>, settings: OpenFileCache) -> &mut Cache {
+    let known = caches.iter().position(|cache| cache.settings == settings);
+    let at = known.unwrap_or_else(|| {
+        caches.push(Cache::new(settings));
+        caches.len() - 1
+    });
+    &mut caches[at]
 }
 
 /// Stands in where a location without a cache asks nevertheless.
-const NO_CACHE: OpenFileCache = OpenFileCache { files_max: 0, inactive: std::time::Duration::ZERO };
+const NO_CACHE: OpenFileCache = OpenFileCache { files_max: 0, inactive: Duration::ZERO };
 
-fn milliseconds(time: std::time::Duration) -> u64 {
+fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -76,6 +113,8 @@ enum Wanted {
     Facts,
     /// Its facts and, if it is a regular file, an open descriptor.
     Descriptor,
+    /// The same, for writing at its end; the file is made if it is not there.
+    Appending,
 }
 
 /// What is known of a path; the descriptor is there when it was asked for and the file is regular.
@@ -190,7 +229,7 @@ fn find_out(path: &CStr, wanted: Wanted) -> Result<Answer, OpenError> {
     if wanted == Wanted::Facts {
         return stat(path).map(|facts| Answer { facts, file: None });
     }
-    let (file, facts) = open_and_look(path)?;
+    let (file, facts) = if wanted == Wanted::Appending { open_to_append(path)? } else { open_and_look(path)? };
     let file = (facts.kind == FileKind::Regular).then(|| (Rc::new(file), Validators::of(&facts)));
     Ok(Answer { facts, file })
 }
@@ -198,7 +237,10 @@ fn find_out(path: &CStr, wanted: Wanted) -> Result<Answer, OpenError> {
 /// Asks the system whether the path still names the file that is open; if so, its descriptor goes on being used.
 fn check_again(known: &Result<Answer, OpenError>, path: &CStr, wanted: Wanted) -> Result<Answer, OpenError> {
     let Ok(Answer { facts: old, file: Some((file, _)) }) = known else { return find_out(path, wanted) };
-    let facts = stat(path)?;
+    let facts = match stat(path) {
+        Err(_) if wanted == Wanted::Appending => return find_out(path, wanted), // It was moved away.
+        facts => facts?,
+    };
     if facts.identity != old.identity {
         return find_out(path, wanted);
     }

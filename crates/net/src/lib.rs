@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod address;
+mod datagrams;
 mod error;
 mod holder;
 pub mod limits;
@@ -26,6 +27,7 @@ mod watched;
 
 pub use acceptor::Acceptor;
 pub use address::{ListenAddress, PeerAddress};
+pub use datagrams::{DatagramAddressError, Datagrams};
 pub use error::{BindError, SystemCause};
 pub use holder::{Holder, holder_of};
 pub use listener::{BindOptions, Listener};

@@ -40,6 +40,13 @@ pub fn with_http_date<R>(write: impl FnOnce(&[u8]) -> R) -> R {
     })
 }
 
+/// The present local time as messages of syslog begin.
+#[must_use]
+pub fn syslog_time() -> String {
+    let now = unix_seconds();
+    String::from_utf8_lossy(&date::format_syslog_time(now, utc_offset_minutes(now))).into_owned()
+}
+
 /// Offset of local time from UTC in minutes, as `TZ` and /etc/localtime have it.
 #[must_use]
 pub fn utc_offset_minutes(unix_seconds: i64) -> i32 {

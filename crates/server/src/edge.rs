@@ -131,7 +131,7 @@ fn run_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> {
     let result = runtime.block_on(serve_thread(plan, first));
     thread::clear_spare_requests();
     drop(runtime);
-    log::flush();
+    log::flush_all();
     result
 }
 
@@ -220,6 +220,7 @@ impl Command {
 }
 
 fn reopen_logs(runtime: &Runtime) {
+    log::flush_all(); // What this thread has gathered belongs to the old files.
     for log in &runtime.logs {
         if let Err(error) = log.reopen() {
             let path = log.path().unwrap_or_else(|| std::path::Path::new("stderr"));

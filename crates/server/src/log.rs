@@ -1,4 +1,6 @@
-//! Log files: error lines at once, access lines at the end of the loop's turn.
+//! Log files: error lines at once, access lines at the end of the loop's turn, or later where a buffer is wanted.
+
+mod syslog;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -7,9 +9,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use daemun_http::date;
+
+pub use syslog::Syslog;
 
 use crate::clock;
 use crate::limits::LOG_BUFFER_BYTES;
@@ -36,7 +41,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// By nginx's name.
+    /// By nginx's name; of what is for developers, every part is all of it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let level = match text {
@@ -47,7 +52,8 @@ impl Level {
             "warn" => Self::Warn,
             "notice" => Self::Notice,
             "info" => Self::Info,
-            "debug" => Self::Debug,
+            "debug" | "debug_core" | "debug_alloc" | "debug_mutex" | "debug_event" | "debug_http" | "debug_mail"
+            | "debug_stream" => Self::Debug,
             _ => return None,
         };
         Some(level)
@@ -80,6 +86,36 @@ struct LogFileInner {
     /// `None` is stderr.
     path: Option<PathBuf>,
     file: RwLock<File>,
+    buffering: OnceLock<Buffering>,
+}
+
+/// How lines are gathered before they are written, by each thread for itself.
+#[derive(Clone, Debug)]
+pub struct Buffering {
+    /// Octets gathered at most.
+    pub octets: usize,
+    /// How long a line waits at most; `None`: until there is no room.
+    pub flush: Option<Duration>,
+    /// What becomes of them.
+    pub packing: Option<Packing>,
+}
+
+/// Turns gathered lines into what is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    /// How hard to try, in the packer's measure.
+    pub level: u32,
+    /// Packs lines at that level.
+    pub pack: fn(&[u8], u32) -> Vec<u8>,
+}
+
+impl Buffering {
+    /// Whether both say the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let level = |buffering: &Self| buffering.packing.map(|packing| packing.level);
+        self.octets == other.octets && self.flush == other.flush && level(self) == level(other)
+    }
 }
 
 impl LogFile {
@@ -89,7 +125,7 @@ impl LogFile {
     /// When the system refuses.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = RwLock::new(open_for_append(path)?);
-        Ok(Self { inner: Arc::new(LogFileInner { path: Some(path.to_owned()), file }) })
+        Ok(Self::of(Some(path.to_owned()), file))
     }
 
     /// The standard error output.
@@ -98,7 +134,16 @@ impl LogFile {
     /// When the descriptor cannot be copied.
     pub fn stderr() -> io::Result<Self> {
         let descriptor = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
-        Ok(Self { inner: Arc::new(LogFileInner { path: None, file: RwLock::new(File::from(descriptor)) }) })
+        Ok(Self::of(None, RwLock::new(File::from(descriptor))))
+    }
+
+    fn of(path: Option<PathBuf>, file: RwLock<File>) -> Self {
+        Self { inner: Arc::new(LogFileInner { path, file, buffering: OnceLock::new() }) }
+    }
+
+    /// Has lines that are appended be gathered. Whoever says so first decides how.
+    pub fn set_buffering(&self, buffering: Buffering) {
+        let _ = self.inner.buffering.set(buffering);
     }
 
     /// Where the file is; `None` for stderr.
@@ -124,22 +169,78 @@ impl LogFile {
         let _ = (&*file).write_all(lines);
     }
 
-    /// Adds a line that is written when the loop's turn ends.
+    /// Adds a line that is written when the loop's turn ends, or when the buffering says.
     pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         PENDING.with_borrow_mut(|pending| {
-            let known = pending.iter_mut().position(|(file, _)| Arc::ptr_eq(&file.inner, &self.inner));
+            let known = pending.iter_mut().position(|lines| Arc::ptr_eq(&lines.file.inner, &self.inner));
             let at = known.unwrap_or_else(|| {
-                pending.push((self.clone(), Vec::new()));
+                pending.push(PendingLines { file: self.clone(), octets: Vec::new(), has_timer: false });
                 pending.len() - 1
             });
-            let (file, buffer) = &mut pending[at];
-            write(buffer);
-            if buffer.len() >= LOG_BUFFER_BYTES {
-                file.write(buffer);
-                buffer.clear();
+            let lines = &mut pending[at];
+            let start = lines.octets.len();
+            write(&mut lines.octets);
+            match self.inner.buffering.get() {
+                Some(buffering) => lines.gather(buffering, start),
+                None if lines.octets.len() >= LOG_BUFFER_BYTES => lines.write(),
+                None => {}
             }
         });
     }
+}
+
+/// Lines of one file that a thread has not written yet.
+struct PendingLines {
+    file: LogFile,
+    octets: Vec<u8>,
+    /// Whether somebody will write them when their time has come.
+    has_timer: bool,
+}
+
+impl PendingLines {
+    /// Writes everything.
+    fn write(&mut self) {
+        self.write_front(self.octets.len());
+    }
+
+    fn write_front(&mut self, count: usize) {
+        let lines = self.octets.get(..count).filter(|lines| !lines.is_empty());
+        let Some(lines) = lines else { return };
+        match self.file.inner.buffering.get().and_then(|buffering| buffering.packing) {
+            Some(packing) => self.file.write(&(packing.pack)(lines, packing.level)),
+            None => self.file.write(lines),
+        }
+        self.octets.drain(..count);
+    }
+
+    /// Keeps within the buffer after a line was added that begins at `start`.
+    fn gather(&mut self, buffering: &Buffering, start: usize) {
+        if self.octets.len() > buffering.octets {
+            self.write_front(start);
+        }
+        if self.octets.len() > buffering.octets {
+            self.write(); // A line longer than the buffer.
+            return;
+        }
+        if let (Some(flush), false) = (buffering.flush, self.has_timer) {
+            self.has_timer = true;
+            let file = self.file.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(flush).await;
+                flush_file(&file);
+            });
+        }
+    }
+}
+
+/// The time of a gathered line has come.
+fn flush_file(file: &LogFile) {
+    PENDING.with_borrow_mut(|pending| {
+        for lines in pending.iter_mut().filter(|lines| Arc::ptr_eq(&lines.file.inner, &file.inner)) {
+            lines.has_timer = false;
+            lines.write();
+        }
+    });
 }
 
 fn open_for_append(path: &Path) -> io::Result<File> {
@@ -148,29 +249,46 @@ fn open_for_append(path: &Path) -> io::Result<File> {
 
 thread_local! {
     /// Lines of this thread that are not written yet, by file.
-    static PENDING: RefCell<Vec<(LogFile, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+    static PENDING: RefCell<Vec<PendingLines>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes the lines that wait. Called whenever the thread has nothing else to do, and before it ends.
+/// Writes the lines that wait for the end of the turn. Called whenever the thread has nothing else to do.
 pub fn flush() {
     PENDING.with_borrow_mut(|pending| {
-        for (file, buffer) in pending.iter_mut().filter(|(_, buffer)| !buffer.is_empty()) {
-            file.write(buffer);
-            buffer.clear();
+        for lines in pending.iter_mut().filter(|lines| !lines.octets.is_empty()) {
+            // What nobody else holds any more belongs to a configuration that is gone.
+            if lines.file.inner.buffering.get().is_none() || Arc::strong_count(&lines.file.inner) == 1 {
+                lines.write();
+            }
         }
+        pending.retain(|lines| Arc::strong_count(&lines.file.inner) > 1);
     });
+}
+
+/// Writes all lines, gathered ones too. Called before the thread ends.
+pub fn flush_all() {
+    PENDING.with_borrow_mut(|pending| pending.iter_mut().for_each(PendingLines::write));
 }
 
 /// Where errors go, and from which level on.
 #[derive(Clone, Debug, Default)]
 pub struct ErrorLog {
-    targets: Vec<(LogFile, Level)>,
+    targets: Vec<(ErrorTarget, Level)>,
+}
+
+/// One place where errors go.
+#[derive(Clone, Debug)]
+pub enum ErrorTarget {
+    /// A file, or stderr.
+    File(LogFile),
+    /// A syslog server.
+    Syslog(Syslog),
 }
 
 impl ErrorLog {
     /// Errors go to each of `targets` that wants their level.
     #[must_use]
-    pub fn new(targets: Vec<(LogFile, Level)>) -> Self {
+    pub fn new(targets: Vec<(ErrorTarget, Level)>) -> Self {
         Self { targets }
     }
 
@@ -194,8 +312,14 @@ impl ErrorLog {
             return;
         }
         let line = format_line(level, message);
-        for (file, _) in self.targets.iter().filter(|(_, least)| level <= *least) {
-            file.write(line.as_bytes());
+        for (target, _) in self.targets.iter().filter(|(_, least)| level <= *least) {
+            match target {
+                ErrorTarget::File(file) => file.write(line.as_bytes()),
+                ErrorTarget::Syslog(server) => {
+                    // There is nowhere to tell that it does not listen.
+                    let _ = server.send(Some(level), line.trim_end().as_bytes());
+                }
+            }
         }
     }
 }

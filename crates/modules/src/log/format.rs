@@ -59,12 +59,11 @@ impl Format {
         &self.name
     }
 
-    /// Appends the line for `request`, its end included.
+    /// Appends the line for `request`, without its end.
     pub fn write(&self, request: &Request, out: &mut Vec<u8>) {
         for part in &self.parts {
             part.render_each(request, out, |out, start, has_value| self.escape.finish(out, start, has_value));
         }
-        out.push(b'\n');
     }
 }
 

@@ -27,7 +27,7 @@ fn formats_and_files_are_those_of_the_block() {
          server {
              listen 8080; root ROOT/www;
              location /off/ { access_log off; alias ROOT/www/; }
-             location /json/ { access_log logs/json.log json; access_log logs/none.log none buffer=32k flush=1m; alias ROOT/www/; }
+             location /json/ { access_log logs/json.log json; access_log logs/none.log none buffer=32k flush=1ms; alias ROOT/www/; }
              location /if/ { access_log logs/if.log Main if=$arg_log; alias ROOT/www/; }
          }",
     );

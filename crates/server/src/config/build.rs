@@ -8,12 +8,12 @@ use std::sync::Arc;
 use daemun_conf::{Context, Diagnostic, Span};
 use daemun_net::{BindOptions, ListenAddress};
 
-use super::core::{CORE, Core, ErrorLogSetting};
+use super::core::{CORE, Core, ErrorLogPlace, ErrorLogSetting};
 use super::listen::{Listen, default_listen};
 use super::walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed};
 use crate::backend::{BackendId, SocketName};
 use crate::listener::{ListenerSetting, Protocol};
-use crate::log::{ErrorLog, Level, LogFile};
+use crate::log::{ErrorLog, ErrorTarget, Level, LogFile};
 use crate::module::{AnyModule, Settings};
 use crate::phase::{Phase, Plan, Step};
 use crate::route::{LocationTree, Matcher, ServerNames};
@@ -183,14 +183,16 @@ impl Build<'_> {
     }
 
     pub(super) fn error_log(&mut self, settings: Option<&[ErrorLogSetting]>) -> ErrorLog {
-        let default = [ErrorLogSetting { path: self.error_log.map(Path::to_owned), level: Level::Error }];
+        let place = self.error_log.map_or(ErrorLogPlace::Stderr, |path| ErrorLogPlace::File(path.to_owned()));
+        let default = [ErrorLogSetting { place, level: Level::Error }];
         let mut targets = Vec::new();
         for setting in settings.unwrap_or(&default) {
-            let file = match &setting.path {
-                Some(path) => self.log_file(path),
-                None => LogFile::stderr().ok(),
+            let target = match &setting.place {
+                ErrorLogPlace::File(path) => self.log_file(path).map(ErrorTarget::File),
+                ErrorLogPlace::Stderr => LogFile::stderr().ok().map(ErrorTarget::File),
+                ErrorLogPlace::Syslog(server) => Some(ErrorTarget::Syslog(server.clone())),
             };
-            targets.extend(file.map(|file| (file, setting.level)));
+            targets.extend(target.map(|target| (target, setting.level)));
         }
         ErrorLog::new(targets)
     }

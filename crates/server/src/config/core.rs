@@ -11,7 +11,7 @@ use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directiv
 use daemun_http::StatusCode;
 
 use super::{Build, GzipClients, HTTP_SERVER_LOCATION, gzip_clients, inherit};
-use crate::log::{ErrorLog, Level};
+use crate::log::{ErrorLog, Level, Syslog};
 use crate::module::Module;
 use crate::variable::Template;
 use setters::{
@@ -154,10 +154,21 @@ pub struct ErrorPage {
 /// One `error_log` as written.
 #[derive(Clone, Debug)]
 pub struct ErrorLogSetting {
-    /// `None` is stderr.
-    pub path: Option<PathBuf>,
+    /// Where lines go.
+    pub place: ErrorLogPlace,
     /// The least severe level written.
     pub level: Level,
+}
+
+/// Where an `error_log` writes.
+#[derive(Clone, Debug)]
+pub enum ErrorLogPlace {
+    /// The standard error output.
+    Stderr,
+    /// A file.
+    File(PathBuf),
+    /// A syslog server.
+    Syslog(Syslog),
 }
 
 /// What holds where nothing is said. Sizes are octets.
@@ -929,7 +940,7 @@ const DIRECTIVES: &[Directive<Core>] = &[
         contexts: MAIN_TO_LOCATION,
         arity: Arity::AtLeast(1),
         default: "logs/error.log error",
-        help: "file|stderr [level]: where errors are written",
+        help: "file | stderr | syslog:server=address[,facility=][,tag=][,severity=][,nohostname] [level]: where errors are written",
         set: set_error_log,
     },
 ];

@@ -7,9 +7,11 @@ use std::time::Duration;
 use daemun_conf::{ArgumentError, Arguments};
 use daemun_http::StatusCode;
 
-use super::{Core, ErrorLogSetting, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, ServerTokens};
+use super::{
+    Core, ErrorLogPlace, ErrorLogSetting, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, ServerTokens,
+};
 use crate::config::setter;
-use crate::log::Level;
+use crate::log::{Level, Syslog};
 
 pub(super) fn set_root(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     if core.alias.is_some() {
@@ -148,19 +150,38 @@ pub(super) fn set_large_client_header_buffers(
 }
 
 pub(super) fn set_error_log(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let path = match arguments.text(0)? {
-        "stderr" => None,
-        text if text.starts_with("syslog:") || text.starts_with("memory:") => {
-            return Err(ArgumentError::new(None, format!("error_log \"{text}\" is not supported by daemun yet")));
+    let text = arguments.text(0)?;
+    let place = match text.strip_prefix("syslog:") {
+        Some(server) => {
+            ErrorLogPlace::Syslog(Syslog::parse(server).map_err(|error| ArgumentError::new(Some(0), error))?)
         }
-        text => Some(PathBuf::from(text)),
+        None if text == "stderr" => ErrorLogPlace::Stderr,
+        None if text.starts_with("memory:") => {
+            return Err(ArgumentError::new(Some(0), format!("error_log \"{text}\" is not supported by daemun yet")));
+        }
+        None => ErrorLogPlace::File(PathBuf::from(text)),
     };
     let level = match arguments.len() {
         1 => Level::Error,
-        _ => setter::level(arguments, 1)?,
+        2 => setter::level(arguments, 1)?,
+        _ => read_debug_levels(arguments)?,
     };
     let mut logs = core.error_log.take().map(|logs| (*logs).clone()).unwrap_or_default();
-    logs.push(ErrorLogSetting { path, level });
+    logs.push(ErrorLogSetting { place, level });
     core.error_log = Some(Arc::new(logs));
     Ok(())
+}
+
+/// Several levels: parts of what is for developers, each once.
+fn read_debug_levels(arguments: &Arguments<'_>) -> Result<Level, ArgumentError> {
+    for index in 1..arguments.len() {
+        let text = arguments.text(index)?;
+        if !text.starts_with("debug_") || Level::parse(text).is_none() {
+            return Err(ArgumentError::new(Some(index), format!("invalid log level \"{text}\"")));
+        }
+        if arguments.words().iter().take(index).any(|word| word.text == text) {
+            return Err(ArgumentError::new(Some(index), format!("duplicate log level \"{text}\"")));
+        }
+    }
+    Ok(Level::Debug)
 }
