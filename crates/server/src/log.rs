@@ -303,7 +303,9 @@ impl ErrorLog {
     pub fn writes_to(&self, path: Option<&Path>) -> bool {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let wanted = path.map(real);
-        self.targets.iter().any(|(file, _)| file.path().map(real) == wanted)
+        let is_there =
+            |target: &ErrorTarget| matches!(target, ErrorTarget::File(file) if file.path().map(real) == wanted);
+        self.targets.iter().any(|(target, _)| is_there(target))
     }
 
     /// Writes a line in nginx's form: `2026/11/21 01:31:50 [error] 12#34: message`.
