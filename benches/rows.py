@@ -6,7 +6,7 @@ import contestants
 
 STATIC = "/file.txt"
 # What the rows ask for, and how long each is without a content coding; servers.fresh_folder writes the files.
-LENGTHS = {"/": 1024, STATIC: 1024, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/page.html": 20 * 1024, "/return": 3}
+LENGTHS = {"/": 1024, STATIC: 1024, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/gzip1/page.html": 20 * 1024, "/gzip6/page.html": 20 * 1024, "/return": 3}
 GZIP = ("Accept-Encoding: gzip",)
 
 
@@ -89,9 +89,12 @@ ROWS = (
     ),
     static(name="file-100k", title="100 KB file", goals=(Goal("nginx", 0.85),), path="/100k.bin", connections=(32,)),
     static(name="file-10m", title="10 MB file", goals=(Goal("nginx", 1.0),), path="/10m.bin", connections=(8,)),
-    static(
-        name="gzip", title="20 KB page, gzip at level 6", path="/page.html", connections=(32,), headers=GZIP,
-        goals=(Goal("nginx", 0.75), Goal("nginx", 1.05, measure="body_bytes")),
+    *(
+        static(
+            name=f"gzip-{level}", title=f"20 KB page, gzip at level {level}", path=f"/gzip{level}/page.html", connections=(32,),
+            headers=GZIP, goals=(Goal("nginx", 0.75), Goal("nginx", 1.05, measure="body_bytes")),
+        )
+        for level in (1, 6)
     ),
     static(name="return", title="return 200", goals=(Goal("nginx", 0.95),), path="/return", connections=(32, 256)),
     static(
