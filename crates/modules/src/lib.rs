@@ -52,6 +52,7 @@ pub mod redirect;
 pub mod mime_types;
 
 pub mod coded_body;
+mod coded_files;
 
 mod small_files;
 

@@ -14,7 +14,8 @@ use daemun_server::{Module, Request, Response};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use super::changed_body::forget_length;
-use crate::coded_body::{CodedBody, Coder};
+use crate::coded_body::Coder;
+use crate::coded_files;
 use crate::mime_types::MimeTypes;
 
 /// Named once, in the program's list of modules. Which clients take gzip is the http core's business.
@@ -98,7 +99,12 @@ fn gzip(conf: &Gzip, request: &mut Request, mut response: Box<Response>) -> Box<
     forget_length(&mut response);
     let counts = Rc::clone(request.compressed.insert(Rc::default()));
     let body = std::mem::replace(&mut response.body, daemun_server::Body::Empty);
-    response.body = CodedBody::wrap(body, Packer::new(conf.level.unwrap_or(1), counts));
+    let (raw, level) = (body.length().unwrap_or(0), conf.level.unwrap_or(1));
+    let note_kept = |packed: &bytes::Bytes| {
+        counts.raw.set(raw);
+        counts.coded.set(packed.len() as u64);
+    };
+    response.body = coded_files::code(body, "gzip", level, || Packer::new(level, Rc::clone(&counts)), note_kept);
     response
 }
 
