@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  request head ──environment──▶ variables ──record──▶ the hop to our own workers
-//!                                    └──────uwsgi────▶ a uwsgi server, or from a uwsgi client
+//!                                    └─uwsgi, scgi, fastcgi─▶ a server that speaks it, or from a client that does
 //!  the worker's answer ──answer──▶ response head
 //! ```
 //!
@@ -18,5 +18,9 @@ pub mod record;
 pub mod answer;
 
 pub mod uwsgi;
+
+pub mod scgi;
+
+pub mod fastcgi;
 
 mod cursor;
