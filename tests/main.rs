@@ -8,6 +8,7 @@ mod config_errors; // a wrong configuration is refused in its place, before anyt
 mod crash; // a worker that dies costs its own requests
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
+mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache in front, and hand-made octets
 mod gzip; // compressed answers, as nginx compresses them
 mod http_core; // kept connections, heads refused, variables of a connection, small modules
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back

@@ -191,6 +191,18 @@ impl Connection {
         &self.received
     }
 
+    /// Reads one FastCGI record: its kind, its request's id, its content.
+    #[track_caller]
+    pub fn next_record(&mut self) -> (u8, u16, Vec<u8>) {
+        loop {
+            if let Some(record) = crate::fastcgi_records::take_record(&mut self.received) {
+                return record;
+            }
+            let count = self.receive().unwrap_or_else(|error| panic!("waiting for a record: {error}"));
+            assert!(count > 0, "closed where a record was due, after {:?}", String::from_utf8_lossy(&self.received));
+        }
+    }
+
     /// Whether the peer leaves the connection open for `moment`, sending nothing.
     pub fn stays_open(&mut self, moment: Duration) -> bool {
         self.stream.set_read_limit(moment).expect("a time-out can be set");

@@ -6,10 +6,12 @@
 //!
 //! It asserts nothing about daemun itself: that is the business of the test files beside `main.rs`.
 
+pub mod apache;
 pub mod backend;
 pub mod beside;
 pub mod browser;
 pub mod client;
+pub mod fastcgi_records;
 pub mod mariadb;
 pub mod port;
 pub mod process;

@@ -38,6 +38,12 @@ pub fn nginx() -> PathBuf {
     on_path(&["/usr/sbin/nginx", "/usr/local/sbin/nginx"]).expect("nginx is not installed: run scripts/install-peers")
 }
 
+/// Debian's Apache.
+#[track_caller]
+pub fn apache() -> PathBuf {
+    on_path(&["/usr/sbin/apache2"]).expect("apache2 is not installed: run scripts/install-peers")
+}
+
 /// A program of the peers' virtualenv, which scripts/install-peers makes.
 #[track_caller]
 pub fn peer(program: &str) -> PathBuf {

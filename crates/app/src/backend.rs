@@ -342,7 +342,7 @@ impl From<SubmitError> for CallError {
 fn write_record(request: &Request, environment: &dyn Environment, record: &mut Vec<u8>) -> Result<(), CallError> {
     let content_length = request.body.length();
     let flags = RecordFlags::empty()
-        .with_if(request.client.is_tls, RecordFlags::HTTPS)
+        .with_if(request.is_https, RecordFlags::HTTPS)
         .with_if(request.is_head(), RecordFlags::HEAD)
         .with_if(request.keep_alive, RecordFlags::KEEP_ALIVE)
         .with_if(content_length != Some(0), RecordFlags::BODY);

@@ -9,14 +9,14 @@ use daemun_server::listener::Protocol;
 
 /// What uWSGI gives an application behind `http-socket` and `socket`.
 ///
-/// Over HTTP the variables are made from the head, over uwsgi they are the peer's own, all of them.
+/// Over HTTP the variables are made from the head, over the gateway protocols they are the peer's own, all of them.
 pub struct ListenerEnvironment;
 
 impl Environment for ListenerEnvironment {
     fn write(&self, request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
         match request.client.protocol {
             Protocol::Http => from_head(request, sink),
-            Protocol::Uwsgi => from_peer(request, sink),
+            Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => from_peer(request, sink),
         }
     }
 }
@@ -48,8 +48,8 @@ fn from_head(request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>
     known(VariableId::SERVER_PORT, decimal(client.local_port.unwrap_or(0), &mut digits))?;
     known(VariableId::REMOTE_ADDR, request.remote.address.as_bytes())?;
     known(VariableId::REMOTE_PORT, decimal(request.remote.port.unwrap_or(0), &mut digits))?;
-    known(VariableId::REQUEST_SCHEME, client.scheme().as_bytes())?;
-    if client.is_tls {
+    known(VariableId::REQUEST_SCHEME, request.scheme().as_bytes())?;
+    if request.is_https {
         known(VariableId::HTTPS, b"on")?;
     }
     // A chunked body has been read by now, and the application is told its length.

@@ -45,6 +45,8 @@ impl Definition {
             let protocol = match socket.protocol.unwrap_or(self.options.protocol) {
                 Protocol::Uwsgi => ListenerProtocol::Uwsgi,
                 Protocol::Http => ListenerProtocol::Http,
+                Protocol::Scgi => ListenerProtocol::Scgi,
+                Protocol::FastCgi => ListenerProtocol::FastCgi,
             };
             for address in self.listen_addresses(&socket.address)? {
                 let options = self.bind_options()?;

@@ -35,6 +35,21 @@ impl ResponseHead {
     /// nginx too answers HTTP/1.0 requests with `HTTP/1.1`.
     pub fn write(&self, version: Version, out: &mut Vec<u8>) {
         write_status_line(version, self.status, &self.reason, out);
+        self.write_fields(out);
+    }
+
+    /// Appends the head as a CGI script writes it: `Status` and the fields, but not the empty line.
+    ///
+    /// # Source
+    ///
+    /// RFC 3875 §6.3.
+    pub fn write_for_cgi(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Status: ");
+        write_status(self.status, &self.reason, out);
+        self.write_fields(out);
+    }
+
+    fn write_fields(&self, out: &mut Vec<u8>) {
         for header in self.headers.iter() {
             if header.id == HeaderId::Other {
                 write_header(out, header.name, header.value);
@@ -49,6 +64,10 @@ impl ResponseHead {
 pub fn write_status_line(version: Version, status: StatusCode, reason: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(version.as_str().as_bytes());
     out.push(b' ');
+    write_status(status, reason, out);
+}
+
+fn write_status(status: StatusCode, reason: &[u8], out: &mut Vec<u8>) {
     let status = status.on_the_wire();
     if reason.is_empty() && !status.line().is_empty() {
         out.extend_from_slice(status.line().as_bytes());

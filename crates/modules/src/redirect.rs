@@ -1,6 +1,7 @@
 //! The `Location` field of this program's own redirects.
 
 use daemun_http::HeaderId;
+use daemun_server::listener::Protocol;
 use daemun_server::{Request, Response};
 
 /// Gives `response` the field; a path gets scheme, host and port before it, as `absolute_redirect`,
@@ -18,6 +19,14 @@ pub fn set_location(request: &Request, response: &mut Response, target: &[u8]) {
     response.head.headers.set_known(HeaderId::Location, &value);
 }
 
+/// The port that clients connect to: behind another web server not the one this program listens on.
+fn public_port(request: &Request) -> Option<u16> {
+    match request.client.protocol {
+        Protocol::Http => request.client.local_port,
+        Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => request.head.port(),
+    }
+}
+
 /// Writes `http://host:port`; nothing where there is neither a name nor an address.
 fn write_origin(request: &Request, out: &mut Vec<u8>) {
     let core = request.core();
@@ -29,7 +38,7 @@ fn write_origin(request: &Request, out: &mut Vec<u8>) {
         None if client.local_port.is_none() => return, // A unix socket has no address that a client could use.
         None => (address.as_bytes(), address.as_bytes().contains(&b':')),
     };
-    out.extend_from_slice(client.scheme().as_bytes());
+    out.extend_from_slice(request.scheme().as_bytes());
     out.extend_from_slice(b"://");
     if is_literal {
         out.push(b'[');
@@ -38,8 +47,8 @@ fn write_origin(request: &Request, out: &mut Vec<u8>) {
     if is_literal {
         out.push(b']');
     }
-    let default_port = if client.is_tls { 443 } else { 80 };
-    if let Some(port) = client.local_port.filter(|port| *port != default_port && core.port_in_redirect()) {
+    let default_port = if request.is_https { 443 } else { 80 };
+    if let Some(port) = public_port(request).filter(|port| *port != default_port && core.port_in_redirect()) {
         out.push(b':');
         out.extend_from_slice(port.to_string().as_bytes());
     }

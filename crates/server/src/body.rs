@@ -13,6 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use daemun_gateway::fastcgi::FastCgiError;
 use daemun_http::{Framing, StatusCode, chunked};
 use rustix::fs::{Mode, OFlags};
 
@@ -69,6 +70,12 @@ pub enum RequestBodyError {
     /// The connection failed.
     #[error("reading the request body failed: {0}")]
     Connection(io::Error),
+    /// The web server that hands the request on has given it up.
+    #[error("the request was aborted while its body was read")]
+    Aborted,
+    /// The records that carry the body are not as they must be.
+    #[error("invalid FastCGI request body: {0}")]
+    Records(FastCgiError),
     /// The chunks are not as they must be.
     #[error("client sent an invalid chunked body: {0}")]
     Chunk(chunked::ChunkError),
@@ -95,9 +102,9 @@ impl RequestBodyError {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Closed | Self::Connection(_) => None,
+            Self::Closed | Self::Connection(_) | Self::Aborted => None,
             Self::TimedOut => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::Chunk(_) => Some(StatusCode::BAD_REQUEST),
+            Self::Chunk(_) | Self::Records(_) => Some(StatusCode::BAD_REQUEST),
             Self::TooLarge { .. } => Some(StatusCode::CONTENT_TOO_LARGE),
             Self::File { .. } => Some(StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -112,6 +119,18 @@ impl RequestBody {
             Framing::None | Framing::Length(0) => State::None,
             Framing::Length(length) => State::Unread(Incoming::of_length(length, expects_continue)),
             Framing::Chunked => State::Unread(Incoming::chunked(expects_continue)),
+        };
+        client.is_body_due.set(matches!(state, State::Unread(_)));
+        Self { state, octets_read: 0 }
+    }
+
+    /// The body that a gateway request announces. Where the protocol frames it, its end is known without a length.
+    #[must_use]
+    pub(crate) fn of_gateway(client: &Client, length: Option<u64>) -> Self {
+        let state = match (&client.records, length) {
+            (_, Some(0)) | (None, None) => State::None,
+            (None, Some(length)) => State::Unread(Incoming::of_length(length, false)),
+            (Some(records), length) => State::Unread(Incoming::of_records(Rc::clone(records), length)),
         };
         client.is_body_due.set(matches!(state, State::Unread(_)));
         Self { state, octets_read: 0 }

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::backend::Backend;
-use crate::connection::{Client, receive_proxy_header, serve_http, serve_uwsgi};
+use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http};
 use crate::listener::Protocol;
 use crate::log::{self, Level};
 use crate::runtime::{ListenerId, Runtime, ThreadRuntime};
@@ -319,7 +319,7 @@ impl EdgeThread {
             }
             match protocol {
                 Protocol::Http => serve_http(client, edge).await,
-                Protocol::Uwsgi => Box::pin(serve_uwsgi(client, edge)).await,
+                Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => Box::pin(serve_gateway(client, edge)).await,
             }
         });
         if let Some((_, slot)) = self.connections.borrow_mut().get_mut(&serial) {

@@ -22,4 +22,27 @@ pub enum Protocol {
     Http,
     /// The uwsgi protocol.
     Uwsgi,
+    /// SCGI.
+    Scgi,
+    /// FastCGI.
+    FastCgi,
+}
+
+impl Protocol {
+    /// Its name as `listen` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Uwsgi => "uwsgi",
+            Self::Scgi => "scgi",
+            Self::FastCgi => "fastcgi",
+        }
+    }
+
+    /// The protocol that `listen` calls by this name; HTTP needs none.
+    #[must_use]
+    pub fn of_gateway(name: &str) -> Option<Self> {
+        [Self::Uwsgi, Self::Scgi, Self::FastCgi].into_iter().find(|protocol| protocol.name() == name)
+    }
 }

@@ -57,7 +57,9 @@ pub struct Request {
     pub challenges: Vec<Arc<[u8]>>,
     /// What has been sent.
     pub sent: Sent,
-    /// Variables as a gateway client (uwsgi protocol) gave them, in place of those made from the head.
+    /// Whether the client's connection is encrypted, here or at the web server that hands the request on.
+    pub is_https: bool,
+    /// Variables as a gateway client (uwsgi, SCGI, FastCGI) gave them, in place of those made from the head.
     pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether another client would have got the answer in another coding, as `Vary` tells.
     pub varies_by_coding: bool,
@@ -115,6 +117,7 @@ impl Request {
             server,
             location,
             remote: client.remote,
+            is_https: client.is_tls,
             client,
             body: RequestBody::default(),
             serial: 0,
@@ -145,6 +148,7 @@ impl Request {
         self.location = runtime.server(self.server).settings;
         self.runtime = runtime;
         self.remote = client.remote;
+        self.is_https = client.is_tls;
         self.client = client;
         self.head.clear();
         self.uri.clear();
@@ -289,6 +293,12 @@ impl Request {
             Some(host) if !host.is_empty() => host,
             _ => self.server().first_name(),
         }
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
     }
 
     /// Time since the request arrived, in milliseconds.

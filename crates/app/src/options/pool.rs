@@ -217,6 +217,10 @@ pub enum Protocol {
     Uwsgi,
     /// HTTP.
     Http,
+    /// SCGI.
+    Scgi,
+    /// FastCGI.
+    FastCgi,
 }
 
 /// Where log lines go.

@@ -200,11 +200,16 @@ pub static OPTIONS: &[UwsgiOption] = &[
     value("http", "address that speaks HTTP", |pool, value| socket(pool, value, Some(Protocol::Http)))
         .also(&["httprouter"])
         .list(),
-    value("protocol", "what `socket` speaks: uwsgi or http", |pool, value| {
+    value("fastcgi-socket", "address that speaks FastCGI", |pool, value| socket(pool, value, Some(Protocol::FastCgi)))
+        .list(),
+    value("scgi-socket", "address that speaks SCGI", |pool, value| socket(pool, value, Some(Protocol::Scgi))).list(),
+    value("protocol", "what `socket` speaks: uwsgi, http, fastcgi or scgi", |pool, value| {
         pool.protocol = match value.text() {
             "uwsgi" => Protocol::Uwsgi,
             "http" | "http11" => Protocol::Http,
-            _ => return Err(value.invalid("daemun speaks uwsgi and http here")),
+            "fastcgi" => Protocol::FastCgi,
+            "scgi" => Protocol::Scgi,
+            _ => return Err(value.invalid("daemun speaks uwsgi, http, fastcgi and scgi here")),
         };
         Ok(())
     })

@@ -18,7 +18,7 @@ pub struct ClientSide {
 /// What has been heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerEvent {
-    /// Nothing that matters yet.
+    /// Nothing that matters yet; all of the input is used up.
     NeedMore,
     /// Octets of the answer.
     Stdout(Range<usize>),

@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
-use super::{HEAD_LEN, Kind, PairError, RecordHead};
+use super::{HEAD_LEN, Kind, PairError, RecordHead, VERSION};
 
-/// Cuts a stream of octets into records. It holds no octet: content is handed out as it comes.
+/// Cuts a stream of octets into records. It holds no more than a record's head: content is handed out as it comes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Framing {
+    /// The next record's head as far as it has come.
+    head: [u8; HEAD_LEN],
+    /// Octets of it.
+    head_len: usize,
     /// Octets of the present record's content that are still to come.
     content: usize,
     /// Octets of its padding behind that.
@@ -16,7 +20,7 @@ pub struct Framing {
 /// What stands at the front of the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing that could be told yet.
+    /// Nothing that could be told yet; all of the input is used up.
     NeedMore,
     /// A record begins; its content, if it has any, follows by further steps.
     Head(RecordHead),
@@ -72,18 +76,24 @@ impl Framing {
         }
         let skipped = self.padding.min(input.len());
         self.padding -= skipped;
-        let rest = input.get(skipped..).unwrap_or_default();
-        let Some(octets) = rest.first_chunk::<HEAD_LEN>().filter(|_| self.padding == 0) else {
+        let mut used = skipped;
+        while self.head_len < HEAD_LEN {
+            let Some(&octet) = input.get(used) else { return Ok((used, Step::NeedMore)) };
             // What speaks another protocol is told by its first octet, and may never send eight.
-            return match rest.first().filter(|_| self.padding == 0) {
-                Some(&version) if version != super::VERSION => Err(FastCgiError::Version(version)),
-                _ => Ok((skipped, Step::NeedMore)),
-            };
-        };
-        let head = RecordHead::read(*octets)?;
+            if self.head_len == 0 && octet != VERSION {
+                return Err(FastCgiError::Version(octet));
+            }
+            if let Some(place) = self.head.get_mut(self.head_len) {
+                *place = octet;
+            }
+            self.head_len += 1;
+            used += 1;
+        }
+        self.head_len = 0;
+        let head = RecordHead::read(self.head)?;
         self.content = usize::from(head.content);
         self.padding = usize::from(head.padding);
-        Ok((skipped + HEAD_LEN, Step::Head(head)))
+        Ok((used, Step::Head(head)))
     }
 
     /// Octets of the present record's content that are still to come.
@@ -95,7 +105,7 @@ impl Framing {
     /// Whether the last record, its padding included, is over.
     #[must_use]
     pub fn is_between_records(&self) -> bool {
-        self.content == 0 && self.padding == 0
+        self.content == 0 && self.padding == 0 && self.head_len == 0
     }
 }
 

@@ -43,7 +43,7 @@ enum Stage {
 /// What has been heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestEvent {
-    /// Nothing that matters yet.
+    /// Nothing that matters yet; all of the input is used up.
     NeedMore,
     /// All variables are here: [`ServerSide::pairs`].
     Params,

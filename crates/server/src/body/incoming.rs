@@ -4,10 +4,11 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use daemun_gateway::fastcgi::{RequestEvent, ServerSide};
 use daemun_http::chunked::{self, Decoder};
 
 use super::RequestBodyError;
-use crate::connection::{Client, Deadline};
+use crate::connection::{Client, Deadline, Records};
 use crate::thread;
 
 /// A body that the client still has, all of it or the rest.
@@ -28,6 +29,8 @@ enum Source {
     /// So many octets are still to come.
     Length(u64),
     Chunked(Box<Decoder>),
+    /// As the STDIN stream of a FastCGI connection.
+    Records(Records),
 }
 
 /// Where `100 Continue` stands.
@@ -66,6 +69,10 @@ impl Incoming {
 
     pub(super) fn chunked(expects_continue: bool) -> Self {
         Self::new(Source::Chunked(Box::default()), None, expects_continue)
+    }
+
+    pub(super) fn of_records(records: Records, announced: Option<u64>) -> Self {
+        Self::new(Source::Records(records), announced, false)
     }
 
     fn new(source: Source, announced: Option<u64>, expects_continue: bool) -> Self {
@@ -195,6 +202,12 @@ impl Incoming {
                 self.is_complete = is_complete;
                 used
             }
+            Source::Records(records) => {
+                let rest = self.announced.map(|length| length.saturating_sub(self.length));
+                let (used, is_complete) = decode_records(&mut records.borrow_mut(), input, rest, octets)?;
+                self.is_complete = is_complete;
+                used
+            }
         };
         self.octets_read += used as u64;
         self.length += (octets.len() - before) as u64;
@@ -219,6 +232,36 @@ fn decode_chunked(
             }
             chunked::Step::End { taken } => return Ok((used + taken, true)),
         }
+    }
+}
+
+/// As [`decode_chunked`], for records. Octets beyond `rest`, which the announced length leaves, are dropped; a body that
+/// ends before is as if the client had closed.
+fn decode_records(
+    records: &mut ServerSide,
+    input: &[u8],
+    rest: Option<u64>,
+    octets: &mut Vec<u8>,
+) -> Result<(usize, bool), RequestBodyError> {
+    let mut used = 0;
+    let start = octets.len();
+    loop {
+        let left = input.get(used..).unwrap_or_default();
+        let (taken, event) = records.next(left).map_err(RequestBodyError::Records)?;
+        let rest = rest.map(|rest| rest.saturating_sub((octets.len() - start) as u64));
+        match event {
+            RequestEvent::NeedMore => return Ok((used + taken, false)),
+            RequestEvent::Stdin(range) => {
+                let part = left.get(range).unwrap_or_default();
+                let count = rest.map_or(part.len(), |rest| part.len().min(usize::try_from(rest).unwrap_or(usize::MAX)));
+                octets.extend_from_slice(part.get(..count).unwrap_or_default());
+            }
+            RequestEvent::StdinEnd if rest.is_some_and(|rest| rest > 0) => return Err(RequestBodyError::Closed),
+            RequestEvent::StdinEnd => return Ok((used + taken, true)),
+            RequestEvent::Aborted => return Err(RequestBodyError::Aborted),
+            RequestEvent::Params => {} // Not twice for one request.
+        }
+        used += taken;
     }
 }
 

@@ -382,6 +382,15 @@ impl Builder<'_> {
             let at = self.listener(address, &listen);
             let listener = &mut self.listeners[at];
             listener.setting.proxy_protocol |= listen.proxy_protocol;
+            if let Some(protocol) = listen.protocol {
+                let before = std::mem::replace(&mut listener.setting.protocol, protocol);
+                if before != protocol && before != Protocol::Http {
+                    let message =
+                        format!("{address} speaks {} and cannot speak {} too", before.name(), protocol.name());
+                    self.build.diagnostics.push(Diagnostic::error(span, message));
+                }
+            }
+            let listener = &mut self.listeners[at];
             if listen.has_options {
                 listener.setting.options = listen.options.clone();
             }

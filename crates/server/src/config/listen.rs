@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use daemun_conf::{ArgumentError, Arguments};
 use daemun_net::{BindOptions, ListenAddress};
 
+use crate::listener::Protocol;
+
 /// One `listen`.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -16,6 +18,8 @@ pub struct Listen {
     pub options: BindOptions,
     /// Whether the server answers when no name fits.
     pub is_default: bool,
+    /// What is spoken, where it is said.
+    pub protocol: Option<Protocol>,
     /// Whether options of the socket are given, which only one `listen` of an address may do.
     pub has_options: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
@@ -35,6 +39,7 @@ pub fn parse(arguments: &Arguments<'_>) -> Result<Listen, ArgumentError> {
         addresses,
         options: BindOptions::default(),
         is_default: false,
+        protocol: None,
         has_options: false,
         proxy_protocol: false,
     };
@@ -54,12 +59,21 @@ pub fn default_listen() -> Listen {
         addresses: vec![ListenAddress::Tcp(address)],
         options: BindOptions::default(),
         is_default: false,
+        protocol: None,
         has_options: false,
         proxy_protocol: false,
     }
 }
 
 fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
+    if let Some(protocol) = Protocol::of_gateway(text) {
+        return match listen.protocol.replace(protocol) {
+            Some(other) if other != protocol => {
+                Err(format!("\"{text}\" parameter is incompatible with \"{}\"", other.name()))
+            }
+            _ => Ok(()),
+        };
+    }
     let invalid = || format!("invalid parameter \"{text}\"");
     match text.split_once('=').map_or((text, ""), |(name, value)| (name, value)) {
         ("default_server" | "default", "") => {

@@ -20,7 +20,7 @@ pub static DIRECTIVES: &[Directive<ServerBlock>] = &[
         contexts: Context::SERVER,
         arity: Arity::AtLeast(1),
         default: "*:80 | *:8000",
-        help: "address[:port]|port|unix:path [default_server] [proxy_protocol] [backlog=n] ...: where the server listens",
+        help: "address[:port]|port|unix:path [default_server] [proxy_protocol] [uwsgi|scgi|fastcgi] [backlog=n] ...: where the server listens, and what is spoken there if not HTTP",
         set: set_listen,
     },
     Directive {

@@ -13,6 +13,7 @@ use daemun_net::{PeerAddress, ProxyHeader, Stream};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+use super::gateway::{self, Records};
 use super::input::Input;
 use super::timer::Deadline;
 use crate::clock;
@@ -45,6 +46,8 @@ pub struct Client {
     pub local_port: Option<u16>,
     /// What is spoken.
     pub protocol: Protocol,
+    /// Where its records stand, if it speaks FastCGI.
+    pub(crate) records: Option<Records>,
     /// Whether the connection is encrypted.
     pub is_tls: bool,
     local_address: OnceCell<AddressText>,
@@ -113,6 +116,7 @@ impl Client {
             remote,
             local_port: setting.address.port(),
             protocol: setting.protocol,
+            records: gateway::records(setting.protocol),
             is_tls: false,
             local_address: OnceCell::new(),
             proxy_header: OnceCell::new(),
@@ -121,12 +125,6 @@ impl Client {
             has_begun: Cell::new(false),
             is_body_due: Cell::new(false),
         }
-    }
-
-    /// `http` or `https`.
-    #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        if self.is_tls { "https" } else { "http" }
     }
 
     /// The server's address as text.

@@ -239,15 +239,8 @@ pub(super) fn new_request(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>, _edg
 
 /// A whole head is here: the server is chosen, the path is decoded, the body is announced.
 pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
+    choose_server(request);
     let runtime = Rc::clone(&request.runtime);
-    let names = &runtime.listener(request.client.listener).names;
-    if !names.is_empty()
-        && let Some(host) = request.head.host()
-        && let Some(server) = names.find_for(request, host)
-    {
-        request.server = server;
-        request.location = runtime.server(server).settings;
-    }
     let core = &runtime.location(request.location).core;
     request.body = RequestBody::announced(&request.client, request.head.framing(), request.head.expects_continue());
     request.keep_alive = request.head.keep_alive();
@@ -264,6 +257,19 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
         request.log(Level::Info, format_args!("client sent an invalid URI: {error}"));
         StatusCode::BAD_REQUEST
     })
+}
+
+/// Finds the server whose name the client asks for; else the listener's default stays.
+pub(super) fn choose_server(request: &mut Request) {
+    let runtime = Rc::clone(&request.runtime);
+    let names = &runtime.listener(request.client.listener).names;
+    if !names.is_empty()
+        && let Some(host) = request.head.host()
+        && let Some(server) = names.find_for(request, host)
+    {
+        request.server = server;
+        request.location = runtime.server(server).settings;
+    }
 }
 
 /// Reads what the client still sends, so that it sees the answer before the connection goes.

@@ -1,19 +1,21 @@
-//! An answer to octets on the socket: framing, small bodies together with their head, files by sendfile, streams as
+//! An answer to octets on the socket: framing, records, small bodies together with their head, files by sendfile, streams as
 //! they come, and a backlog for clients that read slowly.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, chunked, write_header};
+use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, write_header};
 use rustix::net::SendFlags;
 
 use super::client::Client;
+use super::envelope::{Envelope, Given};
 use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
@@ -32,10 +34,12 @@ use crate::thread;
 /// # Errors
 /// The connection failed, or the body ended early: the connection must be closed.
 pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<()> {
-    let Response { head, body, .. } = *response;
+    let Response { head, body, is_own, .. } = *response;
     let mut out = thread::take_write_buffer();
     let body = if has_body(request, &head) { body } else { without_body(request, &head, body) };
-    let framing = write_head(request, &head, &body, &mut out);
+    let framing = write_head(request, &head, &body, is_own, &mut out);
+    let envelope = Envelope::of(&request.client, framing == Framing::Chunked);
+    envelope.wrap_head(&request.client, framing == Framing::NoBody, &mut out);
     let head_length = out.len() as u64;
     request.sent.status = head.status.as_u16();
     request.sent.headers = head.headers;
@@ -43,7 +47,7 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
     client.set_deadline(request.core().send_timeout());
     let result = match framing {
         Framing::NoBody => write_all(&client, &out).await,
-        _ => send_body(request, &client, &mut out, body, framing).await,
+        _ => send_body(request, &client, &mut out, body, framing, envelope).await,
     };
     client.clear_deadline();
     request.sent.bytes = head_length + request.sent.body_bytes;
@@ -74,11 +78,18 @@ fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
 }
 
 /// Writes the head; what the connection decides stands behind what the handlers said.
-fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut Vec<u8>) -> Framing {
+fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, is_own: bool, out: &mut Vec<u8>) -> Framing {
     let version = request.head.version;
-    if request.client.protocol == Protocol::Uwsgi {
-        head.write(version, out);
-        return write_end_for_gateway(request, head, body, out);
+    match request.client.protocol {
+        Protocol::Http => {}
+        Protocol::Uwsgi => {
+            head.write(version, out);
+            return write_end_for_gateway(request, head, body, is_own, out);
+        }
+        Protocol::Scgi | Protocol::FastCgi => {
+            head.write_for_cgi(out);
+            return write_end_for_gateway(request, head, body, is_own, out);
+        }
     }
     head.write(Version::Http11, out);
     let core = request.core();
@@ -111,13 +122,26 @@ fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut
 }
 
 /// A gateway client gets what the handler said and nothing else; it sees the end by length or by the connection's end.
-fn write_end_for_gateway(request: &mut Request, head: &ResponseHead, body: &Body, out: &mut Vec<u8>) -> Framing {
+fn write_end_for_gateway(
+    request: &mut Request,
+    head: &ResponseHead,
+    body: &Body,
+    is_own: bool,
+    out: &mut Vec<u8>,
+) -> Framing {
+    let has_body = has_body(request, head);
+    let declared = declared_length(head);
+    if let (None, true, true, Some(length)) = (declared, is_own, has_body, body.length()) {
+        write_length(out, length);
+    }
     out.extend_from_slice(HEAD_END);
-    request.keep_alive = false;
-    if !has_body(request, head) {
+    if request.client.protocol != Protocol::FastCgi || request.client.is_last_request.get() {
+        request.keep_alive = false;
+    }
+    if !has_body {
         return Framing::NoBody;
     }
-    match declared_length(head).or_else(|| body.length()) {
+    match declared.or_else(|| body.length()) {
         Some(length) => Framing::Length(length),
         None => Framing::Close,
     }
@@ -172,17 +196,17 @@ async fn send_body(
     out: &mut Vec<u8>,
     body: Body,
     framing: Framing,
+    envelope: Envelope,
 ) -> io::Result<()> {
     debug_assert_eq!(request.sent.body_bytes, 0, "a request is answered once");
+    let body = if envelope.is_of_records() { Given::stream_of(body) } else { body };
     let mut budget = Budget::new(framing);
     let result = match body {
         Body::Empty => write_all(client, out).await,
         Body::Bytes(bytes) => send_bytes(client, out, &bytes, &mut budget).await,
         Body::File(part) => send_file_part(client, out, &part, &mut budget).await,
         Body::Pieces(pieces) => send_pieces(client, out, pieces, &mut budget).await,
-        Body::Stream(stream) => {
-            send_stream(request, client, out, stream, framing == Framing::Chunked, &mut budget).await
-        }
+        Body::Stream(stream) => send_stream(request, client, out, stream, envelope, &mut budget).await,
     };
     request.sent.body_bytes = budget.sent;
     result?;
@@ -289,13 +313,13 @@ async fn send_stream(
     client: &Client,
     out: &mut Vec<u8>,
     stream: Box<dyn BodyStream>,
-    is_chunked: bool,
+    envelope: Envelope,
     budget: &mut Budget,
 ) -> io::Result<()> {
     let send_timeout = request.core().send_timeout();
     let spill = Spill { folder: request.core().client_body_temp_path().to_owned(), file: None, length: 0 };
     let mut outgoing =
-        Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, spill, is_chunked, failure: None };
+        Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, spill, envelope, failure: None };
     outgoing.push(std::mem::take(out).into());
     let result = loop {
         match poll_fn(|context| outgoing.poll(context, client, budget)).await {
@@ -320,7 +344,7 @@ struct Outgoing {
     /// Octets of the backlog on the heap.
     backlog_bytes: usize,
     spill: Spill,
-    is_chunked: bool,
+    envelope: Envelope,
     failure: Option<crate::response::BodyError>,
 }
 
@@ -444,8 +468,10 @@ impl Outgoing {
                 }
                 Poll::Ready(None) => {
                     self.stream = None;
-                    if self.is_chunked {
-                        self.append(chunked::LAST_CHUNK)?;
+                    if !budget.is_short() {
+                        let mut end = Vec::new();
+                        self.envelope.end(&mut end);
+                        self.append(&end)?;
                     }
                 }
             }
@@ -458,28 +484,41 @@ impl Outgoing {
         if length == 0 {
             return Ok(());
         }
-        let count = usize::try_from(length).unwrap_or(usize::MAX);
-        if self.is_chunked {
-            let mut header = Vec::with_capacity(18);
-            chunked::write_chunk_header(count, &mut header);
-            self.append(&header)?;
-        }
-        match piece {
-            Piece::Bytes(bytes) if self.backlog_bytes < SLOW_CLIENT_BYTES => {
-                self.push(Waiting::Octets(bytes.slice(..count)))
-            }
-            Piece::Bytes(bytes) => self.append(&bytes[..count])?,
-            Piece::Lease(lease) => self.append(&lease.octets()[..count])?,
-            Piece::File(part) => self.push(Waiting::File(FilePart { length, ..part })),
-        }
-        if self.is_chunked {
-            self.append(b"\r\n")?;
+        let mut start = 0;
+        while start < length {
+            let end = length.min(start.saturating_add(self.envelope.part_max()));
+            self.accept_part(&piece, start..end)?;
+            start = end;
         }
         Ok(())
     }
 
+    /// Adds the octets of a piece that `range` names, in the envelope.
+    fn accept_part(&mut self, piece: &Piece, range: Range<u64>) -> io::Result<()> {
+        let mut envelope = Vec::with_capacity(18);
+        let index = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        let (start, end) = (index(range.start), index(range.end));
+        self.envelope.begin(end - start, &mut envelope);
+        self.append(&envelope)?;
+        match piece {
+            Piece::Bytes(bytes) if self.backlog_bytes < SLOW_CLIENT_BYTES => {
+                self.push(Waiting::Octets(bytes.slice(start..end)))
+            }
+            Piece::Bytes(bytes) => self.append(&bytes[start..end])?,
+            Piece::Lease(lease) => self.append(&lease.octets()[start..end])?,
+            Piece::File(part) => {
+                let (file, offset) = (Rc::clone(&part.file), part.offset + range.start);
+                self.push(Waiting::File(FilePart { file, offset, length: range.end - range.start }))
+            }
+        }
+        self.append(self.envelope.behind())
+    }
+
     /// Adds octets: on the heap, and beyond its limit in a file.
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        if octets.is_empty() {
+            return Ok(());
+        }
         if self.backlog_bytes >= SLOW_CLIENT_BYTES {
             let part = self.spill.write(octets)?;
             self.push_file(part);
