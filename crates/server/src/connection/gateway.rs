@@ -11,7 +11,7 @@ use daemun_gateway::{scgi, uwsgi};
 
 use super::client::Client;
 use super::gateway_request::{self, VariableError};
-use super::http1::{finish_request, new_request};
+use super::http1::{finish_request, first_head_timeout, new_request, wait_for_octets};
 use crate::edge::EdgeThread;
 use crate::engine;
 use crate::limits::GATEWAY_VARIABLES_BYTES;
@@ -24,43 +24,46 @@ use crate::{clock, thread};
 
 /// Serves a connection: one request, or by FastCGI as many as the other side sends.
 pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
-    loop {
-        let runtime = edge.runtime();
-        let settings = runtime.server(runtime.default_server(client.listener)).settings;
-        let is_first = client.requests.get() == 0;
-        client.is_idle.set(!is_first && !client.has_pending_input());
-        client.set_deadline(match is_first {
-            true => runtime.location(settings).core.client_header_timeout(),
-            false => client.keepalive_timeout.get(),
-        });
-        let mut request = new_request(&client, &runtime, &edge);
-        client.enter(if is_first { Activity::Reading } else { Activity::Waiting });
-        let result = read_variables(&client, &mut request).await;
-        client.is_idle.set(false);
-        client.clear_deadline();
-        request.serial = thread::next_request_serial();
-        request.started_ms = clock::monotonic_ms();
-        client.requests.set(client.requests.get() + 1);
-        client.enter(Activity::Writing);
-        let goes_on = match result {
-            Ok(()) => {
-                let end = engine::handle(&mut request).await;
-                let is_kept = finish_request(&client, &mut request, end).await && !edge.is_draining();
-                client.records.iter().for_each(|records| records.borrow_mut().finish_request());
-                is_kept
-            }
-            // Whoever kept a connection may drop it between two requests.
-            Err(HeadFailure::Closed | HeadFailure::TimedOut) if !is_first && !client.has_pending_input() => false,
-            Err(error) => {
-                refuse(&request, &runtime, &error);
-                false
-            }
-        };
-        thread::give_spare_request(request);
-        if !goes_on {
+    while client.has_pending_input() || wait_for_octets(&client, &edge).await {
+        if !Box::pin(serve_request(&client, &edge)).await {
             return;
         }
     }
+}
+
+/// Serves a request whose first octets are here. True where another may follow.
+async fn serve_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
+    let runtime = edge.runtime();
+    client.set_deadline(first_head_timeout(client, edge));
+    let mut request = new_request(client, &runtime, edge);
+    client.enter(Activity::Reading);
+    let result = read_variables(client, &mut request).await;
+    client.clear_deadline();
+    request.serial = thread::next_request_serial();
+    request.started_ms = clock::monotonic_ms();
+    client.enter(Activity::Writing);
+    let goes_on = match result {
+        Ok(()) => {
+            client.requests.set(client.requests.get() + 1);
+            let end = engine::handle(&mut request).await;
+            let is_kept = finish_request(client, &mut request, end).await && !edge.is_draining();
+            client.records.iter().for_each(|records| records.borrow_mut().finish_request());
+            is_kept
+        }
+        // What was left of an answered request was the last that came.
+        Err(HeadFailure::Closed) if client.requests.get() > 0 && !has_begun(client) => false,
+        Err(error) => {
+            refuse(&request, &runtime, &error);
+            false
+        }
+    };
+    thread::give_spare_request(request);
+    goes_on
+}
+
+/// Whether records have begun a request.
+fn has_begun(client: &Client) -> bool {
+    client.records.as_ref().is_none_or(|records| records.borrow().request_id().is_some())
 }
 
 /// What a connection knows of its records, where it speaks FastCGI.
@@ -115,7 +118,6 @@ async fn read_variables(client: &Client, request: &mut Request) -> Result<(), He
                 let read = client.poll_read(context, buffer);
                 if let Poll::Ready(Ok(count)) = read {
                     client.has_begun.set(true);
-                    client.is_idle.set(false);
                     client.input.borrow_mut().push(&buffer[..count]);
                 }
                 read

@@ -30,7 +30,7 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
 }
 
 /// Waits until something can be read. False where the client has gone or nothing came in time.
-async fn wait_for_octets(client: &Client, edge: &EdgeThread) -> bool {
+pub(super) async fn wait_for_octets(client: &Client, edge: &EdgeThread) -> bool {
     let is_first = client.requests.get() == 0;
     client.is_idle.set(!is_first);
     client.set_deadline(if is_first { first_head_timeout(client, edge) } else { client.keepalive_timeout.get() });
@@ -39,7 +39,8 @@ async fn wait_for_octets(client: &Client, edge: &EdgeThread) -> bool {
     is_here
 }
 
-fn first_head_timeout(client: &Client, edge: &EdgeThread) -> Duration {
+/// Time for the head of a connection's first request.
+pub(super) fn first_head_timeout(client: &Client, edge: &EdgeThread) -> Duration {
     let runtime = edge.runtime();
     let settings = runtime.server(runtime.default_server(client.listener)).settings;
     runtime.location(settings).core.client_header_timeout()
