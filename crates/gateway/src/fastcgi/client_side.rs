@@ -110,7 +110,10 @@ mod tests {
     use super::super::{write_end, write_stream};
     use super::*;
 
-    fn hear(octets: &[u8], portion: usize) -> Result<(Vec<u8>, Vec<u8>, Vec<AnswerEvent>), FastCgiError> {
+    /// STDOUT, STDERR and the other events.
+    type Heard = (Vec<u8>, Vec<u8>, Vec<AnswerEvent>);
+
+    fn hear(octets: &[u8], portion: usize) -> Result<Heard, FastCgiError> {
         let mut side = ClientSide::new(1);
         let (mut out, mut log, mut events, mut input) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for part in octets.chunks(portion) {
