@@ -10,7 +10,12 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &proxy::upstream::MODULE,
     // Variables that are computed from others.
     &modules::variable::map::MODULE,
+    &modules::variable::geo::MODULE,
     &modules::variable::split_clients::MODULE,
+    // Variables by what a location says.
+    &modules::variable::referer::MODULE,
+    &modules::variable::secure_link::MODULE,
+    &modules::variable::browser::MODULE,
     // Post-read.
     &modules::post_read::real_ip::MODULE,
     // Rewrite.

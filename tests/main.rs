@@ -3,12 +3,14 @@
 mod access; // allow, deny, satisfy, limit_except
 mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
 mod auth_basic; // auth_basic, its user file, auth_delay
+mod browser; // modern_browser, ancient_browser, $msie
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
 mod crash; // a worker that dies costs its own requests
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
 mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache in front, and hand-made octets
+mod geo; // variables by address
 mod gzip; // compressed answers, as nginx compresses them
 mod http_core; // kept connections, heads refused, variables of a connection, small modules
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
@@ -18,7 +20,9 @@ mod maps; // variables that depend on others: map, split_clients
 mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's header
 mod pythons; // every CPython on the machine
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
+mod referer; // valid_referers
 mod rewrite; // set, rewrite, if, return and what they capture
+mod secure_link; // links that are signed, and that expire
 mod static_files; // files, locations, errors and logs of the web server itself
 mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors

@@ -44,17 +44,19 @@ http {{
 /// Starts the real nginx on `conf` in the scratch folder.
 #[track_caller]
 pub fn nginx(scratch: &Scratch, conf: &str, ready: &Address) -> Process {
+    started(nginx_launch(scratch, conf), ready)
+}
+
+/// The real nginx, asked what it thinks of `conf` in the scratch folder; not yet started.
+#[track_caller]
+pub fn nginx_check(scratch: &Scratch, conf: &str) -> Launch {
+    nginx_launch(scratch, conf).arg("-t")
+}
+
+#[track_caller]
+fn nginx_launch(scratch: &Scratch, conf: &str) -> Launch {
     let launch = Launch::new(scratch, "nginx", programs::nginx());
-    started(
-        launch
-            .arg("-p")
-            .arg(scratch.folder())
-            .arg("-e")
-            .arg(scratch.path("error.log"))
-            .arg("-c")
-            .arg(scratch.path(conf)),
-        ready,
-    )
+    launch.arg("-p").arg(scratch.folder()).arg("-e").arg(scratch.path("error.log")).arg("-c").arg(scratch.path(conf))
 }
 
 /// Starts the real uWSGI on `ini` in the scratch folder.

@@ -26,7 +26,9 @@ pub mod error_page;
 
 pub mod route;
 
-pub mod pattern;
+mod pattern;
+
+pub mod host_names;
 
 pub mod variable;
 

@@ -1,5 +1,7 @@
 //! Regular expressions of the configuration: compiled once, their named groups declared as variables.
 
+use std::borrow::Cow;
+
 use daemun_conf::Diagnostic;
 use fancy_regex::Regex;
 
@@ -46,7 +48,8 @@ impl Pattern {
     /// # Errors
     /// See [`PatternError`].
     pub fn new(text: &str, is_caseless: bool) -> Result<Self, PatternError> {
-        let with_flags = if is_caseless { format!("(?i){text}") } else { text.to_owned() };
+        let plain = without_quotes(text);
+        let with_flags = if is_caseless { format!("(?i){plain}") } else { plain.into_owned() };
         let regex = Regex::new(&with_flags)
             .map_err(|error| PatternError::Syntax { pattern: text.to_owned(), message: error.to_string() })?;
         let mut named = Vec::new();
@@ -104,6 +107,43 @@ impl Pattern {
     }
 }
 
+/// `\Q...\E` of PCRE, which the compiler does not know, as the same text escaped character by character.
+fn without_quotes(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\Q") && !text.contains("\\E") {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let Some(escaped) = escape[1..].chars().next() else {
+            rest = escape;
+            break;
+        };
+        rest = &escape[1 + escaped.len_utf8()..];
+        match escaped {
+            'Q' => {
+                let (quoted, after) = rest.split_once("\\E").unwrap_or((rest, ""));
+                for character in quoted.chars() {
+                    if r"\.+*?()|[]{}^$#&-~".contains(character) {
+                        out.push('\\');
+                    }
+                    out.push(character);
+                }
+                rest = after;
+            }
+            'E' => {} // Without its beginning it means nothing.
+            _ => {
+                out.push('\\');
+                out.push(escaped);
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// One character for each octet: how a text that is no UTF-8 is matched octet by octet.
 fn latin(octets: &[u8]) -> String {
     octets.iter().map(|octet| char::from(*octet)).collect()
@@ -121,6 +161,23 @@ mod tests {
         assert_eq!(captures.group(2), None);
         assert_eq!(captures.group(3), Some(&b"ab\xfe"[..]));
         assert!(pattern.captures("/é/".as_bytes()).is_some());
+    }
+
+    #[test]
+    fn quoted_text_means_itself() {
+        for (text, matching, other) in [
+            (r"^\Qa.b*\E$", "a.b*", "axb*"),
+            (r"^\Q(\d)", "(\\d)x", "(1)x"),
+            (r"^\d\E+\Q.\E\d$", "12.3", "12x3"),
+            (r"^[\Q]-\E]$", "-", "a"),
+            (r"^\\Q$", "\\Q", "Q"),
+            (r"^\Q a\E$", " a", "a"),
+        ] {
+            let pattern = Pattern::new(text, false).expect("valid");
+            assert!(pattern.is_match(matching.as_bytes()), "{text} {matching}");
+            assert!(!pattern.is_match(other.as_bytes()), "{text} {other}");
+        }
+        assert!(Pattern::new(r"\Q[\E", true).expect("valid").is_match(b"["));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::host_names::{HostNames, InvalidWildcard};
 use crate::pattern::{Pattern, PatternError};
 use crate::request::Request;
 use crate::runtime::{LocationId, ServerId};
@@ -9,11 +10,7 @@ use crate::runtime::{LocationId, ServerId};
 /// Servers of one listener by name.
 #[derive(Default)]
 pub struct ServerNames {
-    exact: HashMap<Vec<u8>, ServerId>,
-    /// `*.example.org` and `.example.org`, without the star; longest first.
-    leading: Vec<(Vec<u8>, ServerId)>,
-    /// `www.*`, without the star; longest first.
-    trailing: Vec<(Vec<u8>, ServerId)>,
+    names: HostNames<ServerId>,
     regex: Vec<(Pattern, ServerId)>,
 }
 
@@ -38,40 +35,13 @@ impl ServerNames {
             self.regex.push((Pattern::new(pattern, true)?, server));
             return Ok(true);
         }
-        let lower = name.to_ascii_lowercase();
-        let bad = || ServerNameError::Wildcard(name.to_owned());
-        if let Some(suffix) = lower.strip_prefix("*.") {
-            if suffix.is_empty() || suffix.contains('*') {
-                return Err(bad());
-            }
-            return Ok(insert_longest_first(&mut self.leading, format!(".{suffix}").into_bytes(), server));
-        }
-        if let Some(prefix) = lower.strip_suffix(".*") {
-            if prefix.is_empty() || prefix.contains('*') {
-                return Err(bad());
-            }
-            return Ok(insert_longest_first(&mut self.trailing, format!("{prefix}.").into_bytes(), server));
-        }
-        if lower.contains('*') {
-            return Err(bad());
-        }
-        if let Some(suffix) = lower.strip_prefix('.') {
-            insert_longest_first(&mut self.leading, lower.clone().into_bytes(), server);
-            return Ok(self.insert_exact(suffix, server));
-        }
-        Ok(self.insert_exact(&lower, server))
-    }
-
-    fn insert_exact(&mut self, name: &str, server: ServerId) -> bool {
-        let is_new = !self.exact.contains_key(name.as_bytes());
-        self.exact.entry(name.as_bytes().to_vec()).or_insert(server);
-        is_new
+        self.names.insert(name, server).map_err(|InvalidWildcard| ServerNameError::Wildcard(name.to_owned()))
     }
 
     /// Whether the listener has one server for all names, so that the name need not be looked at.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.leading.is_empty() && self.trailing.is_empty() && self.regex.is_empty()
+        self.names.is_empty() && self.regex.is_empty()
     }
 
     /// The server for `host`, which is in lower case and has no port: exact, then the longest `*.`, then the
@@ -88,26 +58,11 @@ impl ServerNames {
     }
 
     fn find_by(&self, host: &[u8], matches: impl Fn(&Pattern) -> bool) -> Option<ServerId> {
-        if let Some(server) = self.exact.get(host) {
-            return Some(*server);
-        }
-        let by_end = self.leading.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
-        let by_start =
-            || self.trailing.iter().find(|(prefix, _)| host.len() > prefix.len() && host.starts_with(prefix));
-        if let Some((_, server)) = by_end.or_else(by_start) {
+        if let Some(server) = self.names.find(host) {
             return Some(*server);
         }
         self.regex.iter().find(|(regex, _)| matches(regex)).map(|(_, server)| *server)
     }
-}
-
-fn insert_longest_first(list: &mut Vec<(Vec<u8>, ServerId)>, name: Vec<u8>, server: ServerId) -> bool {
-    if list.iter().any(|(other, _)| *other == name) {
-        return false;
-    }
-    let at = list.partition_point(|(other, _)| other.len() >= name.len());
-    list.insert(at, (name, server));
-    true
 }
 
 /// The locations of one server.

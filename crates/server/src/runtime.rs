@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::config::{Core, Main};
 use crate::listener::ListenerSetting;
 use crate::log::{ErrorLog, LogFile};
-use crate::module::BoundFilter;
+use crate::module::{BoundFilter, Settings};
 use crate::phase::Plan;
 use crate::route::{LocationTree, ServerNames};
 use crate::variable::Declared;
@@ -89,6 +89,8 @@ pub struct Location {
     pub plan: Plan,
     /// The filters, first to last.
     pub filters: Vec<Box<dyn BoundFilter>>,
+    /// Settings of the modules whose variables depend on the location.
+    pub(crate) settings: Vec<Settings>,
     /// `limit_except`: methods it lets be, and the settings of all others.
     pub limit_except: Option<(Vec<Method>, LocationId)>,
 }
@@ -117,6 +119,12 @@ impl Location {
             Some((methods, limited)) if !methods.contains(method) => *limited,
             _ => id,
         }
+    }
+
+    /// The settings of the module whose settings have this type; `None` where it defines no variables.
+    #[must_use]
+    pub fn settings<C: 'static>(&self) -> Option<&C> {
+        self.settings.iter().find_map(|settings| settings.downcast_ref())
     }
 
     /// Octets of the path that `alias` replaces; [`crate::config::WHOLE_PATH`] where it names the file itself.

@@ -1,10 +1,10 @@
 //! `map`: a variable whose value depends on another's.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node};
 use daemun_server::config::setter;
+use daemun_server::host_names::{HostNames, InvalidWildcard};
 use daemun_server::module::nothing_to_finish;
 use daemun_server::variable::declare_computed;
 use daemun_server::{Module, Pattern, Request, Template};
@@ -35,12 +35,8 @@ pub struct Map;
 /// What one `map` says.
 #[derive(Default)]
 struct Table {
-    /// Texts in lower case: case does not count.
-    exact: HashMap<Vec<u8>, Template>,
-    /// `.example.org` of `*.example.org`, longest first.
-    leading: Vec<(Vec<u8>, Template)>,
-    /// `www.` of `www.*`, longest first.
-    trailing: Vec<(Vec<u8>, Template)>,
+    /// Texts in lower case: case does not count. Wildcards among them with `hostnames`.
+    texts: HostNames<Template>,
     patterns: Vec<(Pattern, Template)>,
     default: Option<Template>,
     has_hostnames: bool,
@@ -49,9 +45,7 @@ struct Table {
 
 fn set_map(_: &mut Map, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let source = setter::template(arguments, 0)?;
-    let written = arguments.text(1)?;
-    let name = written.strip_prefix('$').filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| ArgumentError::new(Some(1), format!("invalid variable name \"{written}\"")))?;
+    let name = super::variable_name(arguments, 1)?;
     let nodes = arguments.block().unwrap_or_default();
     let mut table = Table {
         has_hostnames: nodes.iter().any(|node| is_flag(node, "hostnames")),
@@ -108,25 +102,17 @@ impl Table {
             self.patterns.push((pattern, result));
             return Ok(());
         }
-        let lower = key.strip_prefix('\\').unwrap_or(key).to_ascii_lowercase();
-        if self.insert(&lower, result) { Ok(()) } else { Err(error(format!("conflicting parameter \"{key}\""))) }
-    }
-
-    /// False where the text has an entry already.
-    fn insert(&mut self, lower: &str, result: Template) -> bool {
-        if self.has_hostnames {
-            if let Some(suffix) = lower.strip_prefix('*').filter(|suffix| suffix.starts_with('.')) {
-                return insert_longest_first(&mut self.leading, suffix, result);
-            }
-            if let Some(prefix) = lower.strip_suffix('*').filter(|prefix| prefix.ends_with('.')) {
-                return insert_longest_first(&mut self.trailing, prefix, result);
-            }
-            if let Some(name) = lower.strip_prefix('.') {
-                return insert_longest_first(&mut self.leading, lower, result.clone())
-                    && self.exact.insert(name.as_bytes().to_vec(), result).is_none();
-            }
+        let text = key.strip_prefix('\\').unwrap_or(key);
+        let inserted = if self.has_hostnames {
+            self.texts.insert(text, result)
+        } else {
+            Ok(self.texts.insert_exact(&text.to_ascii_lowercase(), result))
+        };
+        match inserted {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(error(format!("conflicting parameter \"{key}\""))),
+            Err(InvalidWildcard) => Err(error(format!("invalid hostname or wildcard \"{key}\""))),
         }
-        self.exact.insert(lower.as_bytes().to_vec(), result).is_none()
     }
 
     /// The result for `value`, whose groups become the request's where an expression matches.
@@ -135,53 +121,11 @@ impl Table {
             value.pop();
         }
         let lower = value.to_ascii_lowercase();
-        self.find_text(&lower)
+        self.texts
+            .find(&lower)
             .or_else(|| {
                 self.patterns.iter().find(|(pattern, _)| pattern.test(request, value)).map(|(_, result)| result)
             })
             .or(self.default.as_ref())
-    }
-
-    /// Exact, then the longest `*.`, then the longest `.*`.
-    fn find_text(&self, lower: &[u8]) -> Option<&Template> {
-        let by_end = || self.leading.iter().find(|(suffix, _)| lower.len() > suffix.len() && lower.ends_with(suffix));
-        let by_start =
-            || self.trailing.iter().find(|(prefix, _)| lower.len() > prefix.len() && lower.starts_with(prefix));
-        self.exact.get(lower).or_else(|| by_end().or_else(by_start).map(|(_, result)| result))
-    }
-}
-
-fn insert_longest_first(list: &mut Vec<(Vec<u8>, Template)>, text: &str, result: Template) -> bool {
-    let text = text.as_bytes().to_vec();
-    if list.iter().any(|(other, _)| *other == text) {
-        return false;
-    }
-    let at = list.partition_point(|(other, _)| other.len() >= text.len());
-    list.insert(at, (text, result));
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn host_names_as_the_engine_compares_them() {
-        let mut table = Table { has_hostnames: true, ..Table::default() };
-        for key in ["example.org", "*.example.org", "*.a.example.org", "www.*", ".dot.net"] {
-            assert!(table.insert(key, Template::constant(key)), "{key}");
-        }
-        assert!(!table.insert("www.*", Template::default()));
-        let found = |text: &str| {
-            let result = table.find_text(text.as_bytes()).and_then(Template::as_constant);
-            result.map(|text| String::from_utf8_lossy(text).into_owned())
-        };
-        assert_eq!(found("example.org").as_deref(), Some("example.org"));
-        assert_eq!(found("x.example.org").as_deref(), Some("*.example.org"));
-        assert_eq!(found("x.a.example.org").as_deref(), Some("*.a.example.org"));
-        assert_eq!(found("www.other").as_deref(), Some("www.*"));
-        assert_eq!(found("dot.net").as_deref(), Some(".dot.net"));
-        assert_eq!(found("a.dot.net").as_deref(), Some(".dot.net"));
-        assert_eq!(found("other"), None);
     }
 }

@@ -42,9 +42,7 @@ const WHOLE: u64 = 10_000;
 
 fn set_split_clients(_: &mut SplitClients, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let source = setter::template(arguments, 0)?;
-    let written = arguments.text(1)?;
-    let name = written.strip_prefix('$').filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| ArgumentError::new(Some(1), format!("invalid variable name \"{written}\"")))?;
+    let name = super::variable_name(arguments, 1)?;
     let mut shares = Vec::new();
     let mut sum = 0;
     for node in arguments.block().unwrap_or_default() {

@@ -69,6 +69,8 @@ pub struct Build<'a> {
     context: Context,
     /// Length of the name of the location that is being closed.
     prefix_length: usize,
+    /// `server_name`s of the server that is being closed.
+    server_names: Vec<String>,
     logs: Vec<LogFile>,
     diagnostics: Vec<Diagnostic>,
     earlier_zones: Zones,
@@ -88,6 +90,12 @@ impl Build<'_> {
     #[must_use]
     pub fn prefix_length(&self) -> usize {
         self.prefix_length
+    }
+
+    /// `server_name`s, as written, of the server that the block being finished stands in or is.
+    #[must_use]
+    pub fn server_names(&self) -> &[String] {
+        &self.server_names
     }
 
     /// Where large bodies wait unless `client_body_temp_path` says otherwise.
@@ -226,6 +234,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         opens_logs,
         context: Context::MAIN,
         prefix_length: 0,
+        server_names: Vec::new(),
         logs: Vec::new(),
         diagnostics,
         earlier_zones: zones,
@@ -294,6 +303,8 @@ impl Builder<'_> {
     }
 
     fn server(&mut self, http: &ClosedScope, mut server: ServerScope) {
+        let names: Vec<String> = server.block.names.iter().map(|(name, _)| name.clone()).collect();
+        self.build.server_names.clone_from(&names);
         let scope = self.close(Context::SERVER, Some(http), std::mem::take(&mut server.scope));
         let settings = self.location(String::new(), false, &scope, Vec::new());
         let mut entries = Vec::new();
@@ -302,7 +313,6 @@ impl Builder<'_> {
             self.location_block(&scope, location, None, &mut entries, &mut named);
         }
         let id = ServerId(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
-        let names = server.block.names.iter().map(|(name, _)| name.clone()).collect();
         self.servers.push(Server { names, settings, tree: LocationTree::new(entries), named });
         let mut listens = server.block.listens;
         if listens.is_empty() {
@@ -365,11 +375,24 @@ impl Builder<'_> {
     ) -> LocationId {
         let mut plan = Plan::default();
         let mut filters = Vec::new();
+        let mut kept = Vec::new();
         for (module, settings) in self.modules.iter().zip(&scope[1..]) {
             module.plan(settings, &mut plan, &mut filters);
+            if !module.variables().is_empty() {
+                kept.push(Arc::clone(settings));
+            }
         }
         let core = core_of(&scope[0]);
-        self.push_location(Location { name, is_regex, conditionals, core, plan, filters, limit_except: None })
+        self.push_location(Location {
+            name,
+            is_regex,
+            conditionals,
+            core,
+            plan,
+            filters,
+            settings: kept,
+            limit_except: None,
+        })
     }
 
     fn push_location(&mut self, location: Location) -> LocationId {
@@ -450,6 +473,7 @@ impl Builder<'_> {
             core: Arc::clone(&core),
             plan,
             filters: Vec::new(),
+            settings: Vec::new(),
             limit_except: None,
         });
         let settings = self.push_location(Location {
@@ -459,6 +483,7 @@ impl Builder<'_> {
             core,
             plan: Plan::default(),
             filters: Vec::new(),
+            settings: Vec::new(),
             limit_except: None,
         });
         let matcher = Matcher::Prefix { name: String::new(), is_final: true };
