@@ -37,6 +37,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::content::stub_status::MODULE,
     &modules::content::random_index::MODULE,
     &modules::content::index::MODULE,
+    &modules::content::autoindex::MODULE,
     &modules::content::gzip_static::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and

@@ -3,6 +3,7 @@
 mod access; // allow, deny, satisfy, limit_except
 mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
 mod auth_basic; // auth_basic, its user file, auth_delay
+mod autoindex; // directories listed
 mod browser; // modern_browser, ancient_browser, $msie
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 
 use daemun_http::StatusCode;
@@ -287,6 +288,18 @@ impl OpenError {
         request
             .log(level, format_args!("{} \"{}\" failed ({})", self.call, path.to_string_lossy(), Reason(self.errno)));
     }
+}
+
+/// Writes to the request's error log that the directory at `path` cannot be listed; gives the status.
+pub fn refuse_listing(request: &Request, path: &CStr, error: &io::Error) -> StatusCode {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    let (level, status) = match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => (Level::Error, StatusCode::NOT_FOUND),
+        Errno::ACCESS => (Level::Error, StatusCode::FORBIDDEN),
+        _ => (Level::Crit, StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    request.log(level, format_args!("opendir() \"{}\" failed ({})", path.to_string_lossy(), Reason(errno)));
+    status
 }
 
 /// An error of the system as nginx writes it: `2: No such file or directory`.

@@ -286,6 +286,15 @@ impl Request {
         self.runtime.server(self.server)
     }
 
+    /// The value of an argument as it stands behind the `?`; the name's case does not count.
+    #[must_use]
+    pub fn argument(&self, name: &[u8]) -> Option<&[u8]> {
+        self.args.split(|octet| *octet == b'&').find_map(|pair| {
+            let (front, rest) = pair.split_at_checked(name.len())?;
+            rest.strip_prefix(b"=").filter(|_| front.eq_ignore_ascii_case(name))
+        })
+    }
+
     /// `$host`: from the request line, else from `Host`, else the server's first name; lower case, without port.
     #[must_use]
     pub fn host(&self) -> &[u8] {

@@ -8,12 +8,10 @@ use std::path::Path;
 
 use daemun_conf::{Arity, Context, Directive};
 use daemun_http::{Method, StatusCode};
-use daemun_server::log::Level;
 use daemun_server::module::nothing_to_finish;
 use daemun_server::{Handler, Module, Outcome, Phase, Request, thread};
-use rustix::io::Errno;
 
-use crate::open_file::{self, Reason};
+use crate::open_file;
 
 /// Named once, in the program's list of modules; before `index`.
 pub static MODULE: Module<RandomIndex> = Module {
@@ -49,8 +47,9 @@ fn random_index(_: &RandomIndex, request: &mut Request) -> Outcome {
         return Outcome::Continue;
     }
     let asked: &Request = request;
-    let chosen =
-        open_file::with_path(asked, &asked.uri, |path| choose(path).map_err(|error| refuse(asked, path, &error)));
+    let chosen = open_file::with_path(asked, &asked.uri, |path| {
+        choose(path).map_err(|error| open_file::refuse_listing(asked, path, &error))
+    });
     match chosen {
         Some(Ok(Some(name))) => Outcome::Redirect { uri: [request.uri.as_slice(), &name].concat(), args: None },
         Some(Ok(None)) => Outcome::Continue,
@@ -78,15 +77,4 @@ fn choose(path: &CStr) -> io::Result<Option<Vec<u8>>> {
         }
     }
     Ok(chosen)
-}
-
-fn refuse(request: &Request, path: &CStr, error: &io::Error) -> StatusCode {
-    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-    let (level, status) = match errno {
-        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => (Level::Error, StatusCode::NOT_FOUND),
-        Errno::ACCESS => (Level::Error, StatusCode::FORBIDDEN),
-        _ => (Level::Crit, StatusCode::INTERNAL_SERVER_ERROR),
-    };
-    request.log(level, format_args!("opendir() \"{}\" failed ({})", path.to_string_lossy(), Reason(errno)));
-    status
 }

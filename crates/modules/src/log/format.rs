@@ -4,6 +4,8 @@ use daemun_conf::{ArgumentError, Arguments};
 use daemun_server::config::setter;
 use daemun_server::{Request, Template};
 
+use crate::escape::{self, HEXADECIMAL};
+
 /// A format: literals and variables, the latter escaped.
 pub struct Format {
     name: String,
@@ -91,7 +93,7 @@ impl Escape {
             }
             Self::Json if any(value, is_special_in_json) => {
                 let value = out.split_off(start);
-                value.iter().for_each(|octet| escape_json(*octet, out));
+                escape::json(&value, out);
             }
             _ => {}
         }
@@ -123,24 +125,6 @@ fn escape_default(octet: u8, out: &mut Vec<u8>) {
         out.push(octet);
     }
 }
-
-fn escape_json(octet: u8, out: &mut Vec<u8>) {
-    match octet {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', octet]),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        0x08 => out.extend_from_slice(b"\\b"),
-        0x0c => out.extend_from_slice(b"\\f"),
-        0..b' ' => {
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[HEXADECIMAL[usize::from(octet >> 4)], HEXADECIMAL[usize::from(octet & 15)]]);
-        }
-        _ => out.push(octet),
-    }
-}
-
-const HEXADECIMAL: [u8; 16] = *b"0123456789ABCDEF";
 
 #[cfg(test)]
 mod tests {

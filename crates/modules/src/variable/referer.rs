@@ -135,7 +135,7 @@ fn finish(conf: &mut Referer, build: &mut Build<'_>) -> Result<(), Diagnostic> {
 
 impl List {
     fn add(&mut self, text: &str) -> Result<(), String> {
-        let (host, path) = text.find('/').map_or((text, None), |at| (&text[..at], Some(text[at..].as_bytes().into())));
+        let (host, path) = text.find('/').map_or((text, None), |at| (&text[..at], Some(text.as_bytes()[at..].into())));
         match self.hosts.insert(host, path) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!("conflicting parameter \"{host}\"")),

@@ -14,7 +14,10 @@ use crate::request::Request;
 
 /// Variables of the http core, by name.
 pub static CORE_VARIABLES: &[Variable] = &[
-    Variable { name: "arg_", evaluate: |request, name, out| argument(&request.args, name.as_bytes(), out) },
+    Variable {
+        name: "arg_",
+        evaluate: |request, name, out| request.argument(name.as_bytes()).is_some_and(|value| put(out, value)),
+    },
     Variable { name: "args", evaluate: |request, _, out| put(out, &request.args) },
     Variable { name: "binary_remote_addr", evaluate: binary_remote_addr },
     Variable { name: "body_bytes_sent", evaluate: |request, _, out| number(out, request.sent.body_bytes) },
@@ -221,13 +224,6 @@ fn header_by_name(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool {
         found = put(out, field.value);
     }
     found
-}
-
-fn argument(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
-    let is_named = |pair: &&[u8]| {
-        pair.len() > name.len() && pair[name.len()] == b'=' && pair[..name.len()].eq_ignore_ascii_case(name)
-    };
-    args.split(|octet| *octet == b'&').find(is_named).is_some_and(|pair| put(out, &pair[name.len() + 1..]))
 }
 
 fn cookie(headers: &Headers, name: &[u8], out: &mut Vec<u8>) -> bool {
