@@ -38,6 +38,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::content::random_index::MODULE,
     &modules::content::index::MODULE,
     &modules::content::autoindex::MODULE,
+    &modules::content::dav::MODULE,
     &modules::content::gzip_static::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and

@@ -8,6 +8,7 @@ mod browser; // modern_browser, ancient_browser, $msie
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
 mod crash; // a worker that dies costs its own requests
+mod dav; // files written, removed, copied and moved; litmus
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
 mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache in front, and hand-made octets

@@ -44,6 +44,13 @@ pub fn apache() -> PathBuf {
     on_path(&["/usr/sbin/apache2"]).expect("apache2 is not installed: run scripts/install-peers")
 }
 
+/// One of the programs of litmus, Debian's tests of WebDAV.
+#[track_caller]
+pub fn litmus(suite: &str) -> PathBuf {
+    on_path(&[&format!("/usr/libexec/litmus/{suite}"), &format!("/usr/lib/litmus/{suite}")])
+        .expect("litmus is not installed: run scripts/install-peers")
+}
+
 /// A program of the peers' virtualenv, which scripts/install-peers makes.
 #[track_caller]
 pub fn peer(program: &str) -> PathBuf {

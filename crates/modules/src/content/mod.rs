@@ -1,7 +1,7 @@
 //! The content phase: who answers.
 
 pub mod autoindex;
-
+pub mod dav;
 pub mod empty_gif;
 pub mod gzip_static;
 pub mod index;
