@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use daemun_app::options::{self, Command, PoolOptions, Surroundings};
-use daemun_conf::{Diagnostic, FileSystem, Node, Parser, Severity, Sources, render_all};
+use daemun_conf::{Diagnostic, Loader, Node, Parser, Severity, Sources, render_all};
 use daemun_server::config::{DirectiveTable, Typed, walk};
 
 use crate::cli::{Mode, Settings};
@@ -38,12 +38,12 @@ impl Loaded {
     }
 }
 
-/// Reads everything that `settings` name.
-pub fn load(settings: &Settings) -> Loaded {
+/// Reads everything that `settings` name, by `loader`.
+pub fn load(settings: &Settings, loader: &dyn Loader) -> Loaded {
     let mut pools = Vec::new();
     let mut pool_messages = Vec::new();
     let mut has_errors = false;
-    for (name, mut reading) in readings(settings) {
+    for (name, mut reading) in readings(settings, loader) {
         has_errors |= reading.has_errors();
         if settings.mode == Mode::Run && reading.pool.daemonize.is_some() {
             let message =
@@ -55,20 +55,20 @@ pub fn load(settings: &Settings) -> Loaded {
         }
         pools.push(LoadedPool { name: unique(&name, &pools), options: reading.pool });
     }
-    let (typed, sources) = read_web(settings);
+    let (typed, sources) = read_web(settings, loader);
     has_errors |= typed.diagnostics.iter().any(Diagnostic::is_error);
     Loaded { typed, sources, pools, pool_messages, has_errors }
 }
 
-fn readings(settings: &Settings) -> Vec<(String, options::Reading)> {
+fn readings(settings: &Settings, loader: &dyn Loader) -> Vec<(String, options::Reading)> {
     let mut surroundings = Surroundings::of_this_process();
     if settings.mode == Mode::App {
-        return vec![("app".to_owned(), options::read_arguments(&FileSystem, &surroundings, &settings.pool_arguments))];
+        return vec![("app".to_owned(), options::read_arguments(loader, &surroundings, &settings.pool_arguments))];
     }
     surroundings.working_directory.clone_from(&settings.prefix);
     let read = |path: &std::path::PathBuf| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        (name, options::read_file(&FileSystem, &surroundings, &path.to_string_lossy()))
+        (name, options::read_file(loader, &surroundings, &path.to_string_lossy()))
     };
     settings.ini_files.iter().map(read).collect()
 }
@@ -81,14 +81,15 @@ fn unique(name: &str, pools: &[LoadedPool]) -> String {
     (2..).map(|number| format!("{name}-{number}")).find(|candidate| !is_taken(candidate)).unwrap_or_default()
 }
 
-fn read_web(settings: &Settings) -> (Typed, Sources) {
+/// Reads the nginx.conf, or an empty one, and what it includes.
+pub fn read_web(settings: &Settings, loader: &dyn Loader) -> (Typed, Sources) {
     let table = DirectiveTable::new(MODULES);
     let Some(path) = &settings.configuration else {
         let empty = daemun_conf::parse_text("none", "events { }");
         return (walk(&empty.tree, &table, MODULES), empty.sources);
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut parser = Parser::new(&FileSystem, folder);
+    let mut parser = Parser::new(loader, folder);
     let overrides = settings.directives.as_deref().map(|text| parser.parse_command_line(text)).unwrap_or_default();
     let file = parser.parse_file(path);
     let parsed = parser.finish(merge(settings.mode, overrides, file));

@@ -2,14 +2,17 @@
 //!
 //! Parse the command line, load the configuration, check it, build the runtime, run it, drain.
 
+mod assembly;
 mod cli;
 mod estate;
+mod generation;
 mod load;
 mod manual;
 mod modules;
 mod paths;
 mod pool_command;
 mod serve;
+mod succession;
 
 use std::process::ExitCode;
 

@@ -14,10 +14,7 @@ pub fn obey(command: &Command) -> ExitCode {
         Command::Help => print!("{}", help()),
         Command::Version => println!("{}", cli::VERSION),
         Command::Stop(path) => return signal(path, Signal::TERM),
-        Command::Reload(_) => {
-            eprintln!("daemun: --reload is not supported by daemun yet: stop it and start it");
-            return ExitCode::FAILURE;
-        }
+        Command::Reload(path) => return signal(path, Signal::HUP),
     }
     ExitCode::SUCCESS
 }

@@ -23,6 +23,7 @@ mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's
 mod pythons; // every CPython on the machine
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
 mod referer; // valid_referers
+mod reload; // HUP, and what the edge goes over to without losing a request
 mod rewrite; // set, rewrite, if, return and what they capture
 mod secure_link; // links that are signed, and that expire
 mod static_files; // files, locations, errors and logs of the web server itself

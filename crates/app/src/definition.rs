@@ -36,7 +36,7 @@ impl Definition {
         definition.check_folder()?;
         definition.interpreter()?;
         definition.check_accounts()?;
-        definition.listeners()?;
+        definition.place()?;
         Ok(definition)
     }
 

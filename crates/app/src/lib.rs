@@ -13,7 +13,7 @@ pub mod options;
 
 pub mod definition;
 
-mod sockets;
+pub mod sockets;
 
 pub mod pool;
 

@@ -17,29 +17,37 @@ use crate::environment::ListenerEnvironment;
 use crate::error::PoolError;
 use crate::options::{Protocol, SocketAddress};
 
-impl Definition {
-    /// The names by which `uwsgi_pass` finds this pool.
-    ///
-    /// # Errors
-    /// [`PoolError::Address`]
-    pub fn socket_names(&self) -> Result<Vec<SocketName>, PoolError> {
-        let mut names = vec![SocketName::Pool(self.name.clone())];
-        for socket in &self.options.sockets {
-            for address in self.listen_addresses(&socket.address)? {
-                names.push(match address {
-                    ListenAddress::Tcp(address) => SocketName::Inet(address),
-                    ListenAddress::Unix(path) => SocketName::Unix(path),
-                });
-            }
-        }
-        Ok(names)
-    }
+/// Where a pool is to be found: all that a build of the configuration needs of it, in whatever process.
+#[derive(Clone, Debug)]
+pub struct PoolPlace {
+    /// Its number.
+    pub id: BackendId,
+    /// The names by which `uwsgi_pass` finds it.
+    pub names: Vec<SocketName>,
+    listeners: Vec<(ListenAddress, BindOptions, ListenerProtocol)>,
+}
 
+impl PoolPlace {
     /// The pool's own listeners.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<PoolListener> {
+        let of = |(address, options, protocol): &(ListenAddress, BindOptions, ListenerProtocol)| PoolListener {
+            address: address.clone(),
+            options: options.clone(),
+            protocol: *protocol,
+            content: Box::new(PoolContent { id: self.id }),
+        };
+        self.listeners.iter().map(of).collect()
+    }
+}
+
+impl Definition {
+    /// Where the pool is to be found.
     ///
     /// # Errors
-    /// [`PoolError::Address`]
-    pub fn listeners(&self) -> Result<Vec<PoolListener>, PoolError> {
+    /// [`PoolError::Address`], and [`PoolError::Identity`] for the owner of a socket.
+    pub fn place(&self) -> Result<PoolPlace, PoolError> {
+        let mut names = vec![SocketName::Pool(self.name.clone())];
         let mut listeners = Vec::new();
         for socket in &self.options.sockets {
             let protocol = match socket.protocol.unwrap_or(self.options.protocol) {
@@ -49,16 +57,14 @@ impl Definition {
                 Protocol::FastCgi => ListenerProtocol::FastCgi,
             };
             for address in self.listen_addresses(&socket.address)? {
-                let options = self.bind_options()?;
-                listeners.push(PoolListener {
-                    address,
-                    options,
-                    protocol,
-                    content: Box::new(PoolContent { id: self.id }),
+                names.push(match &address {
+                    ListenAddress::Tcp(address) => SocketName::Inet(*address),
+                    ListenAddress::Unix(path) => SocketName::Unix(path.clone()),
                 });
+                listeners.push((address, self.bind_options()?, protocol));
             }
         }
-        Ok(listeners)
+        Ok(PoolPlace { id: self.id, names, listeners })
     }
 
     fn bind_options(&self) -> Result<BindOptions, PoolError> {

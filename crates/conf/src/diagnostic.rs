@@ -89,7 +89,12 @@ impl Diagnostic {
 
     /// The first line alone, in nginx's form: `[emerg] MESSAGE in FILE:LINE`.
     pub fn headline(&self, sources: &Sources) -> String {
-        let mut line = format!("[{}] {}", self.severity.level(), printable(&self.message));
+        format!("[{}] {}", self.severity.level(), self.sentence(sources))
+    }
+
+    /// The first line without its level: `MESSAGE in FILE:LINE`.
+    pub fn sentence(&self, sources: &Sources) -> String {
+        let mut line = printable(&self.message);
         if let Some((span, source)) = self.span.and_then(|span| Some((span, sources.source(span.file)?))) {
             // Writing to a String cannot fail.
             let _ = match source.kind() {

@@ -26,6 +26,7 @@ mod loader;
 mod nearest;
 mod parser;
 mod quantity;
+mod snapshot;
 mod source;
 mod tree;
 
@@ -36,5 +37,6 @@ pub use loader::{FileSystem, Loader};
 pub use nearest::nearest;
 pub use parser::{Parsed, Parser, parse, parse_text};
 pub use quantity::{parse_milliseconds, parse_offset, parse_seconds, parse_size};
+pub use snapshot::{Recorder, Snapshot};
 pub use source::{FileId, Source, SourceKind, Sources, Span};
 pub use tree::{Block, Node, Word};

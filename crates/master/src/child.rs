@@ -25,6 +25,8 @@ pub(crate) struct Child {
     /// There until it is ready, or has said that it will not be.
     pub(crate) ready_pipe: Option<ReadyPipe>,
     pub(crate) signals: ChildSignals,
+    /// Whether others have taken its place, or everything pauses: its end is no death.
+    pub(crate) is_retired: bool,
     started: Instant,
     was_ready: bool,
     message: Option<String>,
@@ -80,6 +82,7 @@ impl Child {
             kill_at: started.checked_add(birth.ready_within),
             ready_pipe: Some(ready_pipe),
             signals: birth.signals,
+            is_retired: false,
             started,
             was_ready: false,
             message: None,

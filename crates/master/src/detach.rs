@@ -84,6 +84,7 @@ impl Detached {
 }
 
 fn wait_for_daemon(mut reader: io::PipeReader) -> ! {
+    crate::signals::reset_for_child(&[]); // Whoever waits at the terminal may lose patience.
     let mut code = [FAILED];
     // End of file leaves the code as it is: the daemon is gone.
     let _ = reader.read(&mut code);

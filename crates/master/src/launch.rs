@@ -9,7 +9,7 @@ use crate::plan::{ChildPlan, Death, Role, StartFailure};
 use crate::ready::{ReadyPipe, ready_pipe};
 use crate::spawn::{Start, spawn};
 use crate::supervisor::Supervisor;
-use crate::{Level, MasterError};
+use crate::{Level, MasterError, ReloadFacts};
 
 /// A start that is under way.
 #[derive(Debug)]
@@ -17,17 +17,27 @@ pub(crate) struct Launch {
     pub(crate) id: u64,
     /// Edges that wait for their applications.
     waiting: Vec<ChildPlan>,
-    /// The death it makes good; `None` for the server's own start.
-    cause: Option<Death>,
+    purpose: Purpose,
+}
+
+/// What a start is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// The server's own start.
+    Start,
+    /// It makes good a death.
+    Revival(Death),
+    /// It takes the place of what runs.
+    Reload(ReloadFacts),
 }
 
 impl Supervisor {
     /// Starts the applications among `plans`; [`Supervisor::advance_launches`] starts the edges.
-    pub(crate) fn launch(&mut self, plans: Vec<ChildPlan>, cause: Option<Death>) {
+    pub(crate) fn launch(&mut self, plans: Vec<ChildPlan>, purpose: Purpose) {
         let (applications, waiting) = plans.into_iter().partition(|plan| plan.role == Role::Application);
         let id = self.launch_count;
         self.launch_count += 1;
-        self.launches.push(Launch { id, waiting, cause });
+        self.launches.push(Launch { id, waiting, purpose });
         self.start_all(id, applications);
     }
 
@@ -41,7 +51,9 @@ impl Supervisor {
             if is_waiting {
                 index += 1;
             } else if launch.waiting.is_empty() {
-                self.launches.remove(index);
+                if let Purpose::Reload(facts) = self.launches.remove(index).purpose {
+                    self.reload_succeeded(id, facts);
+                }
             } else {
                 let edges = std::mem::take(&mut launch.waiting);
                 self.start_all(id, edges);
@@ -51,23 +63,23 @@ impl Supervisor {
 
     /// Whether the launch at `index` is the server's own start.
     pub(crate) fn is_first(&self, index: usize) -> bool {
-        self.launches.get(index).is_some_and(|launch| launch.cause.is_none())
+        self.launches.get(index).is_some_and(|launch| matches!(launch.purpose, Purpose::Start))
     }
 
     /// A child of a launch that is under way has died, or could not even be started.
     pub(crate) fn launch_failed(&mut self, index: usize, death: Death, policy: StartFailure) {
-        let Some(launch) = self.launches.get(index) else {
-            return;
-        };
-        let id = launch.id;
-        match (launch.cause.clone(), policy) {
-            (None, StartFailure::Fatal) => self.fail(not_started(death)),
+        match (self.launches.get(index).map(|launch| &launch.purpose), policy) {
+            (None, _) => {}
+            (Some(Purpose::Start), StartFailure::Fatal) => self.fail(not_started(death)),
             // The start goes on without it.
-            (None, StartFailure::Retry) => self.revive(death.clone(), &death, Vec::new()),
-            (Some(cause), _) => {
+            (Some(Purpose::Start), StartFailure::Retry) => self.revive(death.clone(), &death, Vec::new()),
+            (Some(Purpose::Revival(_) | Purpose::Reload(_)), _) => {
                 // A generation is up as a whole or not at all.
-                self.launches.remove(index);
-                let fallen = self.end_children(|child| child.launch == id);
+                let launch = self.launches.remove(index);
+                let Purpose::Revival(cause) = launch.purpose else {
+                    return self.reload_failed(launch.id, &death);
+                };
+                let fallen = self.end_children(|child| child.launch == launch.id);
                 self.revive(cause, &death, fallen);
             }
         }
@@ -105,6 +117,7 @@ impl Supervisor {
         };
         let start = Start {
             identity: plan.identity,
+            conditions: plan.conditions,
             output: plan.output.resolve(self.plan.detached.as_ref()).map_err(broken)?,
             parent_death_signal: plan.parent_death_signal,
             masters_descriptors: self.own_descriptors(&pipe),

@@ -24,8 +24,8 @@
 //! Left to others: binding sockets (`net`), what a child does and how it drains (`server`, `wsgi`), what the children of a
 //! new generation share (the caller's [`Successors`]). This crate speaks no HTTP, starts no thread and reads no configuration.
 //!
-//! Reading order: [`plan`] is what is wanted, `supervisor` is the loop, `launch`, `revival` and `stop` are its three long-running
-//! affairs, `spawn` and `reap` are the birth and the death of a process.
+//! Reading order: [`plan`] is what is wanted, `supervisor` is the loop, `launch`, `revival`, `reload`, `upgrade` and `stop` are its
+//! long-running affairs, `spawn` and `reap` are the birth and the death of a process.
 
 mod accounts;
 mod back_off;
@@ -39,11 +39,13 @@ mod pid_file;
 pub mod plan;
 mod ready;
 mod reap;
+mod reload;
 mod revival;
 mod signals;
 mod spawn;
 mod stop;
 mod supervisor;
+mod upgrade;
 
 pub use back_off::BackOff;
 pub use detach::{Detached, daemonize};
@@ -52,11 +54,13 @@ pub use identity::Identity;
 pub use log::{Level, Log};
 pub use pid_file::{PidFile, signal_by_pid_file};
 pub use plan::{
-    ChildPlan, Death, Executable, MasterPlan, NoSuccessors, Output, Program, Role, Scope, StartFailure, StopKind,
-    Successors, Timings,
+    ChildPlan, Conditions, Death, Executable, MasterPlan, NoSuccessors, Output, Program, Role, Scope, StartFailure,
+    StopKind, Successors, Timings,
 };
 pub use ready::{READY_FAILED, READY_VARIABLE, ReadyNotice};
 pub use reap::Ending;
-pub use rustix::process::Signal;
-pub use signals::SignalInbox;
+pub use reload::{Reload, ReloadFacts};
+pub use rustix::process::{Pid, Signal};
+pub use signals::{SignalInbox, hold_signals};
 pub use supervisor::run;
+pub use upgrade::{Predecessor, Upgrade};

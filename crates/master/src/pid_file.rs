@@ -1,7 +1,10 @@
 //! The file that tells others the master's process id.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +47,31 @@ impl PidFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether this is the file that `path` names.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        std::path::absolute(path).is_ok_and(|path| path == self.path)
+    }
+
+    /// Renames it to `.oldbin`: another master will write its own.
+    pub(crate) fn move_aside(&mut self) -> io::Result<()> {
+        let mut aside = self.path.as_os_str().to_owned();
+        aside.push(ASIDE);
+        self.rename(PathBuf::from(aside))
+    }
+
+    /// Takes [`PidFile::move_aside`] back.
+    pub(crate) fn move_back(&mut self) -> io::Result<()> {
+        let octets = self.path.as_os_str().as_bytes();
+        let Some(octets) = octets.strip_suffix(ASIDE.as_bytes()) else { return Ok(()) };
+        self.rename(PathBuf::from(OsStr::from_bytes(octets)))
+    }
+
+    fn rename(&mut self, to: PathBuf) -> io::Result<()> {
+        fs::rename(&self.path, &to)?;
+        self.path = to;
+        Ok(())
     }
 
     /// The absolute path.
@@ -95,6 +123,9 @@ fn overwrite(path: &Path, content: &str) -> io::Result<()> {
 }
 
 const MODE: u32 = 0o644;
+
+/// What nginx appends to the pid file's name while two masters are there.
+const ASIDE: &str = ".oldbin";
 
 #[cfg(test)]
 mod tests {

@@ -7,11 +7,11 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemun_net::SocketFile;
-use rustix::process::Signal;
+use daemun_net::{SocketFile, SystemCause};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::reap::Ending;
-use crate::{BackOff, Detached, Identity, Log, ReadyNotice};
+use crate::{BackOff, Detached, Identity, Log, Predecessor, ReadyNotice, Reload, Upgrade};
 
 /// Everything [`crate::run`] needs to know.
 pub struct MasterPlan {
@@ -27,6 +27,8 @@ pub struct MasterPlan {
     pub socket_files: Vec<SocketFile>,
     /// What [`crate::daemonize`] returned; the caller's terminal is let go when everything is ready.
     pub detached: Option<Detached>,
+    /// The master that has started this one, in an upgrade.
+    pub predecessor: Option<Predecessor>,
     /// What SIGTERM means.
     pub on_terminate: StopKind,
     /// What SIGINT means.
@@ -48,6 +50,7 @@ impl MasterPlan {
             pid_files: Vec::new(),
             socket_files: Vec::new(),
             detached: None,
+            predecessor: None,
             on_terminate: StopKind::Fast,
             on_interrupt: StopKind::Fast,
             timings: Timings::default(),
@@ -107,6 +110,8 @@ pub struct ChildPlan {
     pub program: Program,
     /// The user it becomes; `None` stays what the master is.
     pub identity: Option<Identity>,
+    /// What a forked child's process is to be like.
+    pub conditions: Conditions,
     /// Where its standard output and error go. Its standard input is always /dev/null.
     pub output: Output,
     /// How long it may take to say that it is ready; it is killed then.
@@ -150,6 +155,7 @@ impl ChildPlan {
             role,
             program,
             identity: None,
+            conditions: Conditions::default(),
             output: Output::Inherit,
             ready_within: READY_WITHIN,
             on_start_failure: StartFailure::Fatal,
@@ -225,6 +231,48 @@ impl Executable {
     }
 }
 
+/// What a child's process is to be like, made so while it is still what the master is. What the system refuses is left as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Scheduling priority, -20 (first) to 20.
+    pub priority: Option<i32>,
+    /// The most files it may have open.
+    pub open_files: Option<u64>,
+    /// The most bytes of a core file.
+    pub core_bytes: Option<u64>,
+    /// The directory it works in, where its core files go.
+    pub directory: Option<PathBuf>,
+}
+
+impl Conditions {
+    /// Makes the calling process so. Returns what was refused, in words.
+    pub(crate) fn apply(&self) -> Vec<String> {
+        let mut refused = Vec::new();
+        let mut note = |call: String, result: rustix::io::Result<()>| {
+            refused.extend(result.err().map(|error| format!("{call} failed ({})", SystemCause(&error.into()))));
+        };
+        if let Some(priority) = self.priority {
+            note(format!("setpriority({priority})"), rustix::process::setpriority_process(None, priority));
+        }
+        if let Some(files) = self.open_files {
+            note(format!("setrlimit(RLIMIT_NOFILE, {files})"), set_limit(Resource::Nofile, files));
+        }
+        if let Some(bytes) = self.core_bytes {
+            note(format!("setrlimit(RLIMIT_CORE, {bytes})"), set_limit(Resource::Core, bytes));
+        }
+        if let Some(directory) = &self.directory {
+            note(format!("chdir(\"{}\")", directory.display()), rustix::process::chdir(directory));
+        }
+        refused
+    }
+}
+
+/// Who is not root can raise a limit up to the hard one alone.
+fn set_limit(resource: Resource, wanted: u64) -> rustix::io::Result<()> {
+    let maximum = getrlimit(resource).maximum.map(|hard| hard.max(wanted));
+    setrlimit(resource, Rlimit { current: Some(wanted), maximum })
+}
+
 /// Where a child's standard output and error go.
 #[derive(Debug)]
 pub enum Output {
@@ -264,6 +312,32 @@ pub trait Successors {
     ///
     /// A reason for the log; the call is repeated after a longer back-off.
     fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String>;
+
+    /// Reads the configuration anew. With `is_paused` there are no children who could take it.
+    fn reload(&mut self, _is_paused: bool) -> Reload {
+        Reload::Refused
+    }
+
+    /// What became of the children of the last [`Reload::Replaced`]: ready, all of them, or given up. May be called when there are none.
+    fn settle(&mut self, _is_up: bool) {}
+
+    /// Plans for all children, of which none is left.
+    ///
+    /// # Errors
+    ///
+    /// A reason for the log.
+    fn anew(&mut self) -> Result<Vec<ChildPlan>, String> {
+        Err("nothing is to be restarted".to_owned())
+    }
+
+    /// How another program is started on the same sockets.
+    ///
+    /// # Errors
+    ///
+    /// A reason for the log.
+    fn upgrade(&mut self) -> Result<Upgrade, String> {
+        Err("it is not known how".to_owned())
+    }
 
     /// The end has begun and no successor will be asked for: gives up what only they would need.
     ///

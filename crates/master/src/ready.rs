@@ -18,6 +18,8 @@ pub const READY_FAILED: u8 = b'E';
 #[derive(Debug)]
 pub struct ReadyNotice {
     descriptor: OwnedFd,
+    /// What the system refused of a forked child's [`crate::Conditions`], in words, for the child's own log.
+    pub refused: Vec<String>,
 }
 
 impl ReadyNotice {
@@ -63,7 +65,10 @@ pub(crate) enum ReadyState {
 pub(crate) fn ready_pipe() -> io::Result<(ReadyPipe, ReadyNotice)> {
     let (reader, writer) = io::pipe()?;
     rustix::io::ioctl_fionbio(&reader, true)?;
-    Ok((ReadyPipe { descriptor: reader.into(), text: Vec::new() }, ReadyNotice { descriptor: writer.into() }))
+    Ok((
+        ReadyPipe { descriptor: reader.into(), text: Vec::new() },
+        ReadyNotice { descriptor: writer.into(), refused: Vec::new() },
+    ))
 }
 
 impl ReadyPipe {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use crate::child::{Child, ChildState};
+use crate::launch::Purpose;
 use crate::plan::{Death, Scope};
 use crate::supervisor::{ORPHANS_LOOK, ORPHANS_WAIT, Supervisor};
 use crate::{Level, MasterError};
@@ -29,6 +30,7 @@ impl Supervisor {
                 // Whatever else was under way is part of the old generation.
                 self.launches.clear();
                 self.revivals.clear();
+                self.plan.successors.settle(false);
                 self.end_children(|_| true);
                 self.children.iter().map(|child| child.pid).collect()
             }
@@ -73,7 +75,7 @@ impl Supervisor {
             }
             let Revival { death, .. } = self.revivals.remove(index);
             match self.plan.successors.plans(&death) {
-                Ok(plans) => self.launch(plans, Some(death)),
+                Ok(plans) => self.launch(plans, Purpose::Revival(death)),
                 Err(reason) => {
                     let latest = failed_attempt(&death, reason);
                     self.revive(death, &latest, Vec::new());

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::Signal;
 
+use crate::supervisor::MASTER_SIGNALS;
+
 /// Signals that are blocked and arrive as readable events of a descriptor.
 ///
 /// For the master's loop, and for an edge: blocked before its threads start, in all of them. Dropping it leaves the signals
@@ -69,6 +71,17 @@ impl AsRawFd for SignalInbox {
     fn as_raw_fd(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }
+}
+
+/// Has the signals that mean something to a master wait until it is one.
+///
+/// For the time between the first listening socket, after which others may take the program for started, and [`crate::run`].
+/// Called before there is any other thread.
+#[allow(unsafe_code)] // rustix has no signal masks
+pub fn hold_signals() {
+    let set = signal_set(&MASTER_SIGNALS);
+    // SAFETY: `set` is initialised, and a null third argument is allowed. It cannot fail for a valid first argument.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
 }
 
 /// Blocks nothing and gives `signals` their default meaning, as a new program expects it. Safe between fork and exec.

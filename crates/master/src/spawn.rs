@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use daemun_net::SystemCause;
 use rustix::process::{Pid, Signal};
 
-use crate::plan::{Executable, Output, Program};
+use crate::plan::{Conditions, Executable, Output, Program};
 use crate::ready::{READY_VARIABLE, ReadyNotice};
 use crate::signals::reset_for_child;
 use crate::supervisor::MASTER_SIGNALS;
@@ -19,6 +19,7 @@ use crate::{Detached, Identity};
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) identity: Option<Identity>,
+    pub(crate) conditions: Conditions,
     pub(crate) output: Output,
     pub(crate) parent_death_signal: Signal,
     /// The master's own descriptors, for a forked child to close; an executed one has lost them.
@@ -78,9 +79,10 @@ fn fork(run: Box<dyn FnOnce(ReadyNotice) -> u8>, start: Start, notice: ReadyNoti
     }
 }
 
-fn forked(run: Box<dyn FnOnce(ReadyNotice) -> u8>, start: Start, notice: ReadyNotice, parent: Pid) -> u8 {
+fn forked(run: Box<dyn FnOnce(ReadyNotice) -> u8>, start: Start, mut notice: ReadyNotice, parent: Pid) -> u8 {
     close(&start.masters_descriptors);
     reset_for_child(&MASTER_SIGNALS);
+    notice.refused = start.conditions.apply();
     let ready = rustix::process::setpgid(None, None)
         .map_err(io::Error::from)
         .and_then(|()| redirect(&start.output))
@@ -161,7 +163,7 @@ fn become_child(identity: Option<&Identity>, death_signal: Signal, parent: Pid) 
 
 /// Lets the listed descriptors live over exec, and no other: not even one that was left open to the master by who started it.
 #[allow(unsafe_code)] // numbers, not owners, name what is inherited
-fn keep_over_exec(inherited: &[RawFd]) -> io::Result<()> {
+pub(crate) fn keep_over_exec(inherited: &[RawFd]) -> io::Result<()> {
     // SAFETY: only flags are changed, in this new process. The call is newer than some kernels, and there the master's own descriptors
     // are close-on-exec all the same, so its failure is passed over.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };

@@ -63,6 +63,7 @@ impl Supervisor {
     pub(crate) fn begin_stop(&mut self, kind: StopKind, deadline: Option<Instant>) {
         self.launches.clear();
         self.revivals.clear();
+        self.plan.successors.settle(false);
         self.plan.successors.release();
         if kind == StopKind::Graceful && self.stop.is_none() {
             self.drain(deadline);
@@ -95,7 +96,7 @@ impl Supervisor {
             if child.state == ChildState::Up {
                 child.signal(child.signals.graceful);
                 child.state = ChildState::Ending;
-            } else {
+            } else if child.state == ChildState::Starting || child.kill_at.is_some() {
                 child.end(child.signals.fast, limit);
             }
         }

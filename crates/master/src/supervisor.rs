@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use daemun_net::SystemCause;
+use daemun_net::{SocketFile, SystemCause};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
 use crate::back_off::DeathRow;
 use crate::child::{Child, ChildState};
-use crate::launch::Launch;
+use crate::launch::{Launch, Purpose};
 use crate::plan::{Death, MasterPlan};
 use crate::reap::{self, Ending};
 use crate::revival::Revival;
 use crate::stop::Stop;
+use crate::upgrade::Predecessor;
 use crate::{Level, MasterError, PidFile, SignalInbox};
 
 /// Runs the plan until a signal ends it.
@@ -30,7 +31,7 @@ pub fn run(mut plan: MasterPlan) -> Result<(), MasterError> {
     let mut supervisor = Supervisor::new(plan)?;
     supervisor.write_pid_files();
     if supervisor.stop.is_none() {
-        supervisor.launch(first, None);
+        supervisor.launch(first, Purpose::Start);
         supervisor.advance();
     }
     while !supervisor.is_over() {
@@ -54,8 +55,16 @@ pub(crate) struct Supervisor {
     pub(crate) interrupts: u32,
     /// Groups whose leader is reaped, and which may still have members.
     pub(crate) orphaned_groups: Vec<Pid>,
-    pid_files: Vec<PidFile>,
-    is_started: bool,
+    pub(crate) pid_files: Vec<PidFile>,
+    pub(crate) is_started: bool,
+    /// SIGHUP has come.
+    pub(crate) is_reload_wanted: bool,
+    /// The children have been ended for the time being, by SIGWINCH.
+    pub(crate) is_paused: bool,
+    /// Whether there is no terminal whose signals come to us.
+    pub(crate) is_daemon: bool,
+    /// The program that is to take our place.
+    pub(crate) newcomer: Option<Pid>,
 }
 
 impl Supervisor {
@@ -65,6 +74,7 @@ impl Supervisor {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| MasterError::system("prctl")(error.into()))?;
         Ok(Self {
+            is_daemon: plan.detached.is_some() || plan.predecessor.is_some(),
             plan,
             inbox,
             children: Vec::new(),
@@ -78,6 +88,9 @@ impl Supervisor {
             orphaned_groups: Vec::new(),
             pid_files: Vec::new(),
             is_started: false,
+            is_reload_wanted: false,
+            is_paused: false,
+            newcomer: None,
         })
     }
 
@@ -100,6 +113,8 @@ impl Supervisor {
         self.advance_revivals();
         self.advance_launches();
         self.finish_start();
+        self.advance_reload();
+        self.advance_retirement();
         self.advance_stop();
     }
 
@@ -141,10 +156,12 @@ impl Supervisor {
             }
             Signal::QUIT => self.stop_asked("SIGQUIT", crate::StopKind::Graceful, self.plan.timings.graceful_stop),
             Signal::USR1 => self.reopen(),
-            Signal::HUP => self.log(Level::Notice, "SIGHUP: reloading the configuration is not supported yet"),
-            Signal::USR2 => self.log(Level::Notice, "SIGUSR2: upgrading the program is not supported yet"),
-            // In the foreground, every change of the terminal's size sends one.
-            Signal::WINCH => self.log(Level::Debug, "SIGWINCH: ending the edges alone is not supported yet"),
+            Signal::HUP => {
+                self.log(Level::Notice, "SIGHUP received, reconfiguring");
+                self.is_reload_wanted = true;
+            }
+            Signal::USR2 => self.upgrade_asked(),
+            Signal::WINCH => self.pause_asked(),
             _ => {} // SIGCHLD: every turn looks for ended children anyway.
         }
     }
@@ -199,6 +216,7 @@ impl Supervisor {
                 child.read_notice(); // Its last words may have come after the last look.
                 self.child_ended(&child, ending);
             }
+            None if self.newcomer == Some(pid) => self.newcomer_ended(pid, ending),
             None => self.log(Level::Debug, &format!("orphaned process {} {ending}", pid.as_raw_nonzero())),
         }
     }
@@ -213,7 +231,7 @@ impl Supervisor {
             (_, Ending::Signaled { .. }) => Level::Alert,
         };
         self.log(level, &format!("{} process {} {ending}", child.name, child.pid.as_raw_nonzero()));
-        if child.state != ChildState::Ending && self.stop.is_none() {
+        if child.state != ChildState::Ending && self.stop.is_none() && !child.is_retired {
             self.child_died(child, child.death(ending));
         }
     }
@@ -273,12 +291,12 @@ impl Supervisor {
     /// Everything has ended: takes away what lies about and gives the verdict.
     fn clear_up(mut self) -> Result<(), MasterError> {
         self.await_orphans();
-        for file in std::mem::take(&mut self.pid_files) {
-            if let Err(error) = file.remove() {
-                self.log(Level::Error, &format!("pid file \"{}\": {}", file.path().display(), SystemCause(&error)));
-            }
-        }
+        let pid_files = std::mem::take(&mut self.pid_files);
+        self.remove_pid_files(pid_files);
         for file in std::mem::take(&mut self.plan.socket_files) {
+            if self.is_used_by_others(&file) {
+                continue;
+            }
             if let Err(error) = file.remove() {
                 self.log(Level::Error, &format!("socket \"{}\": {}", file.path().display(), SystemCause(&error)));
             }
@@ -291,6 +309,21 @@ impl Supervisor {
             None => {
                 self.log(Level::Notice, "exit");
                 Ok(())
+            }
+        }
+    }
+
+    /// Whether a socket file is another master's too: one that we have started, or that has started us.
+    fn is_used_by_others(&self, file: &SocketFile) -> bool {
+        let is_predecessors =
+            |predecessor: &Predecessor| predecessor.is_alive() && predecessor.socket_files.contains(file);
+        self.newcomer.is_some() || self.plan.predecessor.as_ref().is_some_and(is_predecessors)
+    }
+
+    pub(crate) fn remove_pid_files(&mut self, files: Vec<PidFile>) {
+        for file in files {
+            if let Err(error) = file.remove() {
+                self.log(Level::Error, &format!("pid file \"{}\": {}", file.path().display(), SystemCause(&error)));
             }
         }
     }

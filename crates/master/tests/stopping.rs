@@ -125,16 +125,17 @@ fn usr1_reopens_logs_here_and_in_the_edge() {
     assert!(!log.contains("signal 10"), "the application, which knows no SIGUSR1, got none:\n{log}");
 }
 
+/// A master that knows no other configuration or program, at a terminal.
 #[test]
-fn signals_of_later_issues_are_named_and_survived() {
+fn signals_that_change_nothing_are_survived() {
     let mut theatre = Theatre::open(&["edge", "edge", "serve"]);
     theatre.await_line("[test] started");
     theatre.send(Signal::HUP);
-    theatre.await_line("[notice] SIGHUP: reloading the configuration is not supported yet");
+    theatre.await_line("[notice] SIGHUP received, reconfiguring");
     theatre.send(Signal::USR2);
-    theatre.await_line("[notice] SIGUSR2: upgrading the program is not supported yet");
+    theatre.await_line("[alert] the new binary cannot be started: it is not known how");
     theatre.send(Signal::WINCH);
-    theatre.await_line("[debug] SIGWINCH");
+    theatre.await_line("[debug] SIGWINCH received, ignoring");
     assert_eq!(theatre.pids("edge").len(), 1);
     theatre.send(Signal::TERM);
     theatre.end_well();

@@ -10,9 +10,11 @@
 
 mod acceptor;
 mod address;
+mod courier;
 mod datagrams;
 mod error;
 mod holder;
+mod inheritance;
 pub mod limits;
 mod listener;
 mod listener_set;
@@ -27,9 +29,11 @@ mod watched;
 
 pub use acceptor::Acceptor;
 pub use address::{ListenAddress, PeerAddress};
+pub use courier::{Courier, Parcel};
 pub use datagrams::{DatagramAddressError, Datagrams};
 pub use error::{BindError, SystemCause};
 pub use holder::{Holder, holder_of};
+pub use inheritance::{INHERITANCE_VARIABLE, Inheritance, bequest, inherit};
 pub use listener::{BindOptions, Listener};
 pub use listener_set::ListenerSet;
 pub use options::{Credentials, peer_credentials, set_cork, set_no_delay, set_quick_ack};

@@ -119,6 +119,14 @@ impl Listener {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), file: self.file.clone() })
     }
 
+    /// The same socket under another descriptor, with the options that can be changed while it listens.
+    pub(crate) fn go_on(&self, options: &BindOptions) -> Result<Self, BindError> {
+        let failed = |call| move |source| system_error(call, &self.address, source);
+        let same = self.try_clone().map_err(failed("dup"))?;
+        same.socket.listen(backlog(options)).map_err(failed("listen"))?;
+        Ok(same)
+    }
+
     fn bind_tcp(address: &ListenAddress, options: &BindOptions) -> Result<Self, BindError> {
         let ListenAddress::Tcp(wanted) = address else {
             unreachable!("called for TCP only");

@@ -25,18 +25,35 @@ impl ListenerSet {
     pub fn bind<'a>(
         wanted: impl IntoIterator<Item = (&'a ListenAddress, &'a BindOptions)>,
     ) -> Result<Self, Vec<BindError>> {
+        Self::new().successor(wanted)
+    }
+
+    /// The set that takes this one's place: sockets that are here already go on, under second descriptors, the others are bound.
+    ///
+    /// # Errors
+    ///
+    /// As [`ListenerSet::bind`]; this set is untouched.
+    pub fn successor<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a ListenAddress, &'a BindOptions)>,
+    ) -> Result<Self, Vec<BindError>> {
         let mut set = Self::new();
         let mut errors = Vec::new();
+        let mut new_files = Vec::new();
         for (address, options) in wanted {
-            match Listener::bind(address, options) {
-                Ok(listener) => set.listeners.push(listener),
+            let known = self.find(address);
+            match known.map_or_else(|| Listener::bind(address, options), |known| known.go_on(options)) {
+                Ok(listener) => {
+                    new_files.extend(listener.socket_file().filter(|_| known.is_none()).cloned());
+                    set.listeners.push(listener);
+                }
                 Err(error) => errors.push(error),
             }
         }
         if errors.is_empty() {
             return Ok(set);
         }
-        for file in set.socket_files() {
+        for file in new_files {
             let _ = file.remove(); // The bind error is the one worth telling.
         }
         Err(errors)

@@ -1,5 +1,8 @@
 //! The edge process: one event loop per thread, each with its share of the connections.
 
+mod accept;
+mod generation;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -8,12 +11,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use daemun_net::{Acceptor, ListenerSet, PeerAddress, Stream};
+use daemun_net::{Acceptor, ListenAddress, ListenerSet, PeerAddress, Stream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
+pub use self::generation::{Configuration, Generation, Succession};
+
+pub(crate) use self::generation::Installed;
 use crate::backend::Backend;
 use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http};
 use crate::listener::Protocol;
@@ -32,6 +38,8 @@ pub struct EdgePlan {
     pub pools: Vec<Box<dyn PoolFactory>>,
     /// Event-loop threads, at least one.
     pub threads: usize,
+    /// Where later configurations come from.
+    pub succession: Option<Box<dyn Succession>>,
 }
 
 /// Makes a pool's end for each event-loop thread.
@@ -66,22 +74,25 @@ struct First {
 /// # Errors
 /// When a thread or its event loop cannot be made.
 pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
-    limit_open_files(&plan.runtime);
-    let EdgePlan { runtime, listeners, pools, threads } = plan;
+    let EdgePlan { runtime, listeners, pools, threads, succession } = plan;
     let pools = Arc::new(pools);
     let (sender, commands) = watch::channel(Command::Run);
-    let mut others = Vec::new();
-    for index in 1..threads.max(1) {
-        others.push(spawn_thread(ThreadPlan {
-            index,
-            runtime: Arc::clone(&runtime),
-            pools: Arc::clone(&pools),
-            listeners: listeners.try_clone()?,
-            commands: commands.clone(),
-        })?);
+    let (installer, installed) = generation::install(Configuration { runtime, listeners });
+    let plan_of = |index| ThreadPlan {
+        index,
+        pools: Arc::clone(&pools),
+        installed: installed.clone(),
+        commands: commands.clone(),
+    };
+    let first = plan_of(0);
+    let others = (1..threads.max(1)).map(|index| spawn_thread(plan_of(index))).collect::<io::Result<Vec<_>>>()?;
+    drop(installed);
+    if let Some(succession) = succession {
+        let follow = move || generation::follow(succession, &installer);
+        // It waits for ever and ends with the process.
+        std::thread::Builder::new().name("succession".to_owned()).spawn(follow)?;
     }
-    let plan = ThreadPlan { index: 0, runtime, pools, listeners, commands };
-    let result = run_thread(plan, Some(First { commander: sender.clone(), started }));
+    let result = run_thread(first, Some(First { commander: sender.clone(), started }));
     if result.is_err() {
         sender.send_replace(Command::Stop);
     }
@@ -95,26 +106,14 @@ pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
 /// What one event-loop thread is started with.
 struct ThreadPlan {
     index: usize,
-    runtime: Arc<Runtime>,
     pools: Arc<Vec<Box<dyn PoolFactory>>>,
-    listeners: ListenerSet,
+    installed: watch::Receiver<Installed>,
     commands: watch::Receiver<Command>,
-}
-
-/// `worker_rlimit_nofile`. Who is not root can raise it up to the hard limit alone.
-fn limit_open_files(runtime: &Runtime) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Some(wanted) = runtime.main.worker_rlimit_nofile() else { return };
-    let maximum = getrlimit(Resource::Nofile).maximum.map_or(wanted, |hard| hard.max(wanted));
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: Some(maximum) });
-    if let Err(error) = raised {
-        runtime.error_log.write(Level::Alert, format_args!("setrlimit(RLIMIT_NOFILE, {wanted}) failed ({error})"));
-    }
 }
 
 fn spawn_thread(plan: ThreadPlan) -> io::Result<JoinHandle<()>> {
     let index = plan.index;
-    let log = plan.runtime.error_log.clone();
+    let log = plan.installed.borrow().runtime.error_log.clone();
     std::thread::Builder::new().name(format!("edge {index}")).spawn(move || {
         if let Err(error) = run_thread(plan, None) {
             log.write(Level::Emerg, format_args!("edge thread {index} ended: {error}"));
@@ -142,43 +141,66 @@ fn end_turn() {
 }
 
 async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> {
-    let ThreadPlan { index, runtime, pools, listeners, mut commands } = plan;
+    let ThreadPlan { index, pools, mut installed, mut commands } = plan;
     let backends = pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
-    let edge = Rc::new(EdgeThread::new(Rc::new(ThreadRuntime { shared: Arc::clone(&runtime), backends })));
-    let mut acceptors = Vec::new();
-    for (number, listener) in listeners.into_iter().enumerate() {
-        let acceptor = Acceptor::new(listener)?;
-        let id = ListenerId(u32::try_from(number).unwrap_or(u32::MAX));
-        acceptors.push(spawn_local(accept_all(acceptor, id, Rc::clone(&edge))));
-    }
+    let begin = installed.borrow_and_update().clone();
+    let edge = Rc::new(EdgeThread::new(ThreadRuntime::new(&begin, backends)));
+    let mut acceptors = HashMap::new();
+    edge.listen(&begin.runtime, begin.own_listeners()?, &mut acceptors)?;
+    drop(begin);
     if let Some(First { commander, started }) = first {
-        spawn_local(obey_signals(commander, runtime, Signals::new()?));
+        spawn_local(obey_signals(commander, Rc::clone(&edge), Signals::new()?));
         started();
     }
     let mut command = *commands.borrow_and_update();
+    let mut is_followed = true;
     while command == Command::Run {
-        // The sender lives as long as the first thread; without it there is nobody left to serve for.
-        if commands.changed().await.is_err() {
-            return Ok(());
+        tokio::select! {
+            // The sender lives as long as the first thread; without it there is nobody left to serve for.
+            changed = commands.changed() => match changed {
+                Ok(()) => command = *commands.borrow_and_update(),
+                Err(_) => return Ok(()),
+            },
+            changed = installed.changed(), if is_followed => {
+                is_followed = changed.is_ok();
+                let next = installed.borrow_and_update().clone();
+                edge.take_over(&next, &mut acceptors);
+            }
         }
-        command = *commands.borrow_and_update();
     }
-    for acceptor in acceptors {
-        acceptor.abort(); // Closes its socket.
+    installed.borrow().close_listeners();
+    drop(installed);
+    for (_, acceptor) in acceptors {
+        acceptor.task.abort(); // Closes its socket.
     }
     if command == Command::Drain {
-        edge.drain();
-        let draining = Rc::clone(&edge);
-        spawn_local(async move {
-            tokio::time::sleep(DRAIN_FIRST_REQUEST).await;
-            draining.close_silent();
-        });
-        tokio::select! {
-            () = edge.wait_until_empty() => {}
-            _ = commands.wait_for(|command| *command == Command::Stop) => {}
-        }
+        drain(&edge, commands).await;
     }
     Ok(())
+}
+
+/// Waits until the last connection has ended, or for as long as `worker_shutdown_timeout` says, or until told to stop.
+async fn drain(edge: &Rc<EdgeThread>, mut commands: watch::Receiver<Command>) {
+    edge.drain();
+    let draining = Rc::clone(edge);
+    spawn_local(async move {
+        tokio::time::sleep(DRAIN_FIRST_REQUEST).await;
+        draining.close_silent();
+    });
+    let limit = edge.runtime().shared.main.worker_shutdown_timeout();
+    tokio::select! {
+        () = edge.wait_until_empty() => {}
+        () = sleep_for(limit) => {}
+        _ = commands.wait_for(|command| *command == Command::Stop) => {}
+    }
+}
+
+/// For ever without a time.
+async fn sleep_for(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Signals {
@@ -186,6 +208,8 @@ struct Signals {
     stop: Signal,
     interrupt: Signal,
     reopen: Signal,
+    /// Heard and passed over, as their default is the process's end: they are the master's business.
+    _others: [Signal; 2],
 }
 
 impl Signals {
@@ -195,11 +219,12 @@ impl Signals {
             stop: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             reopen: signal(SignalKind::user_defined1())?,
+            _others: [signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?],
         })
     }
 }
 
-async fn obey_signals(commander: watch::Sender<Command>, runtime: Arc<Runtime>, mut signals: Signals) {
+async fn obey_signals(commander: watch::Sender<Command>, edge: Rc<EdgeThread>, mut signals: Signals) {
     loop {
         tokio::select! {
             _ = signals.drain.recv() => {
@@ -207,7 +232,7 @@ async fn obey_signals(commander: watch::Sender<Command>, runtime: Arc<Runtime>, 
             }
             _ = signals.stop.recv() => { commander.send_replace(Command::Stop); }
             _ = signals.interrupt.recv() => { commander.send_replace(Command::Stop); }
-            _ = signals.reopen.recv() => reopen_logs(&runtime),
+            _ = signals.reopen.recv() => reopen_logs(&edge.runtime().shared),
         }
     }
 }
@@ -239,6 +264,8 @@ pub struct EdgeThread {
     connections: RefCell<HashMap<u64, Connection>>,
     /// Told whenever a connection ends.
     ended: Notify,
+    /// The generation for which it has been said that idle connections are closed for new ones.
+    reuse_said: Cell<u64>,
 }
 
 impl EdgeThread {
@@ -248,6 +275,7 @@ impl EdgeThread {
             is_draining: Cell::new(false),
             connections: RefCell::default(),
             ended: Notify::new(),
+            reuse_said: Cell::new(0),
         }
     }
 
@@ -302,7 +330,7 @@ impl EdgeThread {
     fn start(self: &Rc<Self>, stream: Stream, peer: PeerAddress, listener: ListenerId) {
         let runtime = self.runtime();
         let setting = &runtime.listener(listener).setting;
-        let client = Rc::new(Client::new(stream, peer, listener, setting));
+        let client = Rc::new(Client::new(stream, peer, listener, &runtime));
         let settings = runtime.server(runtime.default_server(listener)).settings;
         if runtime.location(settings).core.tcp_nodelay() {
             client.set_no_delay();
@@ -328,6 +356,100 @@ impl EdgeThread {
     }
 }
 
+/// A socket that is accepted from, and the listener that it is in the configuration in force.
+struct Accepting {
+    task: AbortHandle,
+    listener: Rc<Cell<ListenerId>>,
+}
+
+type Acceptors = HashMap<ListenAddress, Accepting>;
+
+/// Configurations that follow one another.
+impl EdgeThread {
+    /// Accepts on all sockets of a configuration, and on no other.
+    fn listen(self: &Rc<Self>, runtime: &Runtime, sockets: ListenerSet, acceptors: &mut Acceptors) -> io::Result<()> {
+        let mut result = Ok(());
+        let mut former = std::mem::take(acceptors);
+        for (number, (listener, socket)) in runtime.listeners.iter().zip(sockets).enumerate() {
+            let id = ListenerId(u32::try_from(number).unwrap_or(u32::MAX));
+            let address = &listener.setting.address;
+            if let Some(known) = former.remove(address) {
+                known.listener.set(id);
+                acceptors.insert(address.clone(), known);
+                continue;
+            }
+            match Acceptor::new(socket) {
+                Ok(acceptor) => {
+                    let listener = Rc::new(Cell::new(id));
+                    let task = spawn_local(accept::accept_all(acceptor, Rc::clone(&listener), Rc::clone(self)));
+                    acceptors.insert(address.clone(), Accepting { task: task.abort_handle(), listener });
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        for dropped in former.into_values() {
+            dropped.task.abort(); // Closes its socket.
+        }
+        result
+    }
+
+    /// Goes over to another configuration. Requests that have begun keep theirs; connections that wait for one go over with us, and
+    /// those whose listener is gone end, at once or after their request.
+    fn take_over(self: &Rc<Self>, next: &Installed, acceptors: &mut Acceptors) {
+        let backends = self.runtime().backends.clone();
+        let next_runtime = ThreadRuntime::new(next, backends);
+        let last = self.runtime.replace(Rc::clone(&next_runtime));
+        thread::begin_generation(next.generation.number);
+        let listening = next.own_listeners().and_then(|sockets| self.listen(&next.runtime, sockets, acceptors));
+        if let Err(error) = listening {
+            let log = &next_runtime.shared.error_log;
+            log.write(Level::Alert, format_args!("a listener cannot be accepted from ({error})"));
+        }
+        let mut left_alone = Vec::new();
+        for (client, task) in self.connections.borrow().values() {
+            if !client.has_place_in(&next_runtime) {
+                client.is_last_request.set(true);
+                left_alone.extend(task.clone().filter(|_| client.is_idle.get()));
+            } else if client.is_idle.get() {
+                client.go_over_to(&next_runtime);
+            }
+        }
+        for task in left_alone {
+            task.abort();
+        }
+        if let Some(limit) = last.shared.main.worker_shutdown_timeout() {
+            let edge = Rc::clone(self);
+            let number = next.generation.number;
+            spawn_local(async move {
+                tokio::time::sleep(limit).await;
+                edge.close_older_than(number);
+            });
+        }
+    }
+
+    /// Closes the connections that have begun something under a configuration before this one.
+    fn close_older_than(&self, number: u64) {
+        let connections = self.connections.borrow();
+        let older = connections.values().filter(|(client, _)| client.generation() < number);
+        let tasks: Vec<_> = older.filter_map(|(_, task)| task.clone()).collect();
+        drop(connections);
+        for task in tasks {
+            task.abort();
+        }
+    }
+
+    /// What is in force for the next request of a connection: the configuration in force, unless the listener by which it came is no
+    /// part of that one. Then the connection ends with this request.
+    pub(crate) fn runtime_for(&self, client: &Client) -> Rc<ThreadRuntime> {
+        let current = self.runtime();
+        if client.go_over_to(&current) {
+            return current;
+        }
+        client.is_last_request.set(true);
+        client.runtime().unwrap_or(current)
+    }
+}
+
 /// A connection's place on the list. However its task ends, the socket is closed and the place is free.
 struct Place {
     client: Rc<Client>,
@@ -341,32 +463,6 @@ impl Drop for Place {
         self.edge.ended.notify_waiters();
     }
 }
-
-async fn accept_all(acceptor: Acceptor, listener: ListenerId, edge: Rc<EdgeThread>) {
-    let main = edge.runtime().shared.main.clone();
-    let connections_max = main.worker_connections();
-    loop {
-        if edge.connections.borrow().len() >= connections_max {
-            edge.ended.notified().await;
-            continue;
-        }
-        match acceptor.accept().await {
-            Ok((stream, peer)) => edge.start(stream, peer, listener),
-            Err(error) if Acceptor::is_exhausted(&error) => {
-                let log = &edge.runtime().shared.error_log;
-                log.write(Level::Crit, format_args!("accept() on {} failed: {error}", acceptor.address()));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-            Err(_) => {} // The client went away while it waited.
-        }
-        if !main.multi_accept() {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// How long accepting rests when there are no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a connection gets that has not sent its first request when the edge begins to drain.
 const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);

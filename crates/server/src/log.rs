@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -85,7 +86,8 @@ pub struct LogFile {
 struct LogFileInner {
     /// `None` is stderr.
     path: Option<PathBuf>,
-    file: RwLock<File>,
+    /// Shared with the same log of other configurations.
+    file: Arc<RwLock<File>>,
     buffering: OnceLock<Buffering>,
 }
 
@@ -124,8 +126,19 @@ impl LogFile {
     /// # Errors
     /// When the system refuses.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = RwLock::new(open_for_append(path)?);
-        Ok(Self::of(Some(path.to_owned()), file))
+        Ok(Self::adopt(path, open_for_append(path)?))
+    }
+
+    /// The log at `path`, which somebody else has opened as `file`.
+    #[must_use]
+    pub fn adopt(path: &Path, file: File) -> Self {
+        Self::of(Some(path.to_owned()), Arc::new(RwLock::new(file)))
+    }
+
+    /// The same log for another configuration, which may gather lines in another way: it is reopened together with this one.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self::of(self.inner.path.clone(), Arc::clone(&self.inner.file))
     }
 
     /// The standard error output.
@@ -134,10 +147,10 @@ impl LogFile {
     /// When the descriptor cannot be copied.
     pub fn stderr() -> io::Result<Self> {
         let descriptor = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
-        Ok(Self::of(None, RwLock::new(File::from(descriptor))))
+        Ok(Self::of(None, Arc::new(RwLock::new(File::from(descriptor)))))
     }
 
-    fn of(path: Option<PathBuf>, file: RwLock<File>) -> Self {
+    fn of(path: Option<PathBuf>, file: Arc<RwLock<File>>) -> Self {
         Self { inner: Arc::new(LogFileInner { path, file, buffering: OnceLock::new() }) }
     }
 
@@ -158,9 +171,21 @@ impl LogFile {
     /// When the system refuses; the old file stays in use.
     pub fn reopen(&self) -> io::Result<()> {
         let Some(path) = &self.inner.path else { return Ok(()) };
-        let file = open_for_append(path)?;
-        *self.inner.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        self.replace(open_for_append(path)?);
         Ok(())
+    }
+
+    /// Goes on in another file, which whoever may open the path has opened.
+    pub fn replace(&self, file: File) {
+        *self.inner.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    /// A second descriptor of the file in use.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn try_clone_descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.inner.file.read().unwrap_or_else(PoisonError::into_inner).try_clone()?.into())
     }
 
     /// Writes whole lines in one call. A full disk loses them: there is nowhere to tell.

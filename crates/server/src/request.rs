@@ -107,7 +107,7 @@ impl Request {
     /// A request object for `client`, to be filled by the codec.
     #[must_use]
     pub fn new(client: Rc<Client>, runtime: Rc<ThreadRuntime>) -> Box<Self> {
-        let server = runtime.default_server(client.listener);
+        let server = runtime.default_server(client.listener());
         let location = runtime.server(server).settings;
         Box::new(Self {
             head: RequestHead::new(),
@@ -144,7 +144,7 @@ impl Request {
 
     /// Makes the object ready for the next request, keeping its memory.
     pub fn reset(&mut self, client: Rc<Client>, runtime: Rc<ThreadRuntime>) {
-        self.server = runtime.default_server(client.listener);
+        self.server = runtime.default_server(client.listener());
         self.location = runtime.server(self.server).settings;
         self.runtime = runtime;
         self.remote = client.remote;

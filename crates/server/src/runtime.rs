@@ -9,6 +9,7 @@ use daemun_http::Method;
 
 use crate::backend::Backend;
 use crate::config::{Core, Main};
+use crate::edge::{Generation, Installed};
 use crate::listener::ListenerSetting;
 use crate::log::{ErrorLog, LogFile};
 use crate::module::{BoundFilter, Settings};
@@ -140,9 +141,16 @@ pub struct ThreadRuntime {
     pub shared: Arc<Runtime>,
     /// The application pools' ends on this thread, by their number.
     pub backends: Vec<Rc<dyn Backend>>,
+    /// Which configuration of this process it is.
+    pub generation: Arc<Generation>,
 }
 
 impl ThreadRuntime {
+    pub(crate) fn new(installed: &Installed, backends: Vec<Rc<dyn Backend>>) -> Rc<Self> {
+        let shared = Arc::clone(&installed.runtime);
+        Rc::new(Self { shared, backends, generation: Arc::clone(&installed.generation) })
+    }
+
     /// The server with this index.
     #[must_use]
     pub fn server(&self, id: ServerId) -> &Server {

@@ -11,6 +11,8 @@ use crate::request::Request;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    /// Number of the configuration in force.
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
     static TURN: Cell<u64> = const { Cell::new(1) };
     static WRITE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static SPARE: RefCell<VecDeque<Box<Request>>> = const { RefCell::new(VecDeque::new()) };
@@ -56,9 +58,12 @@ pub fn take_spare_request() -> Option<Box<Request>> {
     SPARE.with_borrow_mut(VecDeque::pop_back)
 }
 
-/// Keeps a request object for later.
+/// Keeps a request object for later, unless it holds a configuration that is no longer in force.
 pub fn give_spare_request(request: Box<Request>) {
     request.release();
+    if request.runtime.generation.number < GENERATION.get() {
+        return;
+    }
     SPARE.with_borrow_mut(|spare| {
         if spare.len() < SPARE_REQUESTS {
             spare.push_back(request);
@@ -69,6 +74,12 @@ pub fn give_spare_request(request: Box<Request>) {
 /// Forgets the spare requests, which hold the runtime they last served.
 pub fn clear_spare_requests() {
     SPARE.with_borrow_mut(VecDeque::clear);
+}
+
+/// Another configuration is in force: what holds an earlier one is not kept any more.
+pub fn begin_generation(number: u64) {
+    GENERATION.set(number);
+    clear_spare_requests();
 }
 
 /// A number for the next request of this process.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use daemun_modules::{content, filter, log, precontent, rewrite};
 use daemun_net::{Listener, ListenerSet};
 use daemun_server::AnyModule;
-use daemun_server::config::{BuildInput, DirectiveTable, build, walk};
+use daemun_server::config::{BuildInput, DirectiveTable, LogAccess, build, walk};
 use daemun_server::edge::{self, EdgePlan};
 use daemun_server::runtime::Runtime;
 
@@ -56,7 +56,7 @@ impl Site {
         let address = socket.local_addr().expect("bound");
         let mut listeners = ListenerSet::new();
         listeners.push(Listener::adopt(socket.into()).expect("a listener"));
-        let plan = EdgePlan { runtime: Arc::new(runtime), listeners, pools: Vec::new(), threads: 1 };
+        let plan = EdgePlan { runtime: Arc::new(runtime), listeners, pools: Vec::new(), threads: 1, succession: None };
         std::thread::spawn(move || edge::run(plan, Box::new(|| {})).expect("runs"));
         Self { folder, address }
     }
@@ -129,7 +129,8 @@ fn read(folder: &Path, http: &str) -> Result<Runtime, Vec<String>> {
         error_log: Some(folder.join("logs/error.log")),
         backends: HashMap::new(),
         pool_listeners: Vec::new(),
-        opens_logs: true,
+        log_access: LogAccess::Open,
+        known_logs: Vec::new(),
         zones: daemun_server::zone::Zones::default(),
     };
     let messages = |diagnostics: Vec<daemun_conf::Diagnostic>| {

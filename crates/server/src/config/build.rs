@@ -2,6 +2,9 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,10 +42,23 @@ pub struct BuildInput {
     pub backends: HashMap<SocketName, BackendId>,
     /// Listeners of application pools.
     pub pool_listeners: Vec<PoolListener>,
-    /// Whether log files are opened; a check of the configuration leaves them alone.
-    pub opens_logs: bool,
+    /// How log files are come by.
+    pub log_access: LogAccess,
+    /// The logs of the configuration in force so far: a path among them goes on as the same log.
+    pub known_logs: Vec<LogFile>,
     /// The zones of the runtime that this one takes the place of.
     pub zones: Zones,
+}
+
+/// How the build comes by log files.
+#[derive(Debug)]
+pub enum LogAccess {
+    /// Not at all: a check of the configuration leaves them alone.
+    Forbidden,
+    /// By opening them.
+    Open,
+    /// By what somebody with more rights has opened, and by opening the others.
+    Given(Vec<(PathBuf, OwnedFd)>),
 }
 
 /// A listener whose every request goes to one application pool.
@@ -64,7 +80,8 @@ pub struct Build<'a> {
     error_log: Option<&'a Path>,
     body_folder: &'a Path,
     backends: &'a HashMap<SocketName, BackendId>,
-    opens_logs: bool,
+    log_access: LogAccess,
+    known_logs: Vec<LogFile>,
     /// The kind of block that is being closed.
     context: Context,
     /// Length of the name of the location that is being closed.
@@ -174,10 +191,7 @@ impl Build<'_> {
         if let Some(known) = self.logs.iter().find(|log| log.path() == Some(&path)) {
             return Some(known.clone());
         }
-        if !self.opens_logs {
-            return None;
-        }
-        match LogFile::open(&path) {
+        match self.open_log(&path)? {
             Ok(log) => {
                 self.logs.push(log.clone());
                 Some(log)
@@ -188,6 +202,29 @@ impl Build<'_> {
                 None
             }
         }
+    }
+
+    /// `None` where logs are left alone.
+    fn open_log(&mut self, path: &Path) -> Option<io::Result<LogFile>> {
+        let given = match &mut self.log_access {
+            LogAccess::Forbidden => return None,
+            LogAccess::Open => None,
+            LogAccess::Given(files) => {
+                let at = files.iter().position(|(given, _)| given == path);
+                at.map(|at| File::from(files.swap_remove(at).1))
+            }
+        };
+        let known = self.known_logs.iter().find(|log| log.path() == Some(path));
+        Some(match (known, given) {
+            (Some(log), Some(file)) => {
+                log.replace(file);
+                Ok(log.successor())
+            }
+            // As after a rename: whoever holds the log goes on in the new file.
+            (Some(log), None) => log.reopen().map(|()| log.successor()),
+            (None, Some(file)) => Ok(LogFile::adopt(path, file)),
+            (None, None) => LogFile::open(path),
+        })
     }
 
     pub(super) fn error_log(&mut self, settings: Option<&[ErrorLogSetting]>) -> ErrorLog {
@@ -220,7 +257,8 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         body_folder,
         backends,
         pool_listeners,
-        opens_logs,
+        log_access,
+        known_logs,
         zones,
     } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
@@ -231,7 +269,8 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         error_log: error_log.as_deref(),
         body_folder: &body_folder,
         backends: &backends,
-        opens_logs,
+        log_access,
+        known_logs,
         context: Context::MAIN,
         prefix_length: 0,
         server_names: Vec::new(),

@@ -19,6 +19,9 @@ pub struct Main {
     multi_accept: Option<bool>,
     worker_shutdown_timeout: Option<Duration>,
     worker_rlimit_nofile: Option<u64>,
+    worker_rlimit_core: Option<u64>,
+    worker_priority: Option<i32>,
+    working_directory: Option<PathBuf>,
 }
 
 /// `worker_processes`.
@@ -63,6 +66,35 @@ impl Main {
     #[must_use]
     pub fn worker_shutdown_timeout(&self) -> Option<Duration> {
         self.worker_shutdown_timeout
+    }
+
+    /// Largest core file of the edge, octets.
+    #[must_use]
+    pub fn worker_rlimit_core(&self) -> Option<u64> {
+        self.worker_rlimit_core
+    }
+
+    /// Scheduling priority of the edge.
+    #[must_use]
+    pub fn worker_priority(&self) -> Option<i32> {
+        self.worker_priority
+    }
+
+    /// Where the edge works.
+    #[must_use]
+    pub fn working_directory(&self) -> Option<&std::path::Path> {
+        self.working_directory.as_deref()
+    }
+
+    /// Whether an edge that runs by these settings can go over to `next`: what a process is once it has started is the same.
+    #[must_use]
+    pub fn suits_process_of(&self, next: &Self) -> bool {
+        self.user == next.user
+            && self.edge_threads() == next.edge_threads()
+            && self.worker_rlimit_nofile == next.worker_rlimit_nofile
+            && self.worker_rlimit_core == next.worker_rlimit_core
+            && self.worker_priority == next.worker_priority
+            && self.working_directory == next.working_directory
     }
 
     /// Open files of the edge.
@@ -150,6 +182,41 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         set: |main, arguments| {
             let number = arguments.number(0, 1..=u64::from(u32::MAX))?;
             arguments.set_once(&mut main.worker_rlimit_nofile, number)
+        },
+    },
+    Directive {
+        name: "worker_rlimit_core",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "size: largest core file of the edge",
+        set: |main, arguments| {
+            let size = arguments.size(0)?;
+            arguments.set_once(&mut main.worker_rlimit_core, size)
+        },
+    },
+    Directive {
+        name: "worker_priority",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "0",
+        help: "number: scheduling priority of the edge, -20 to 20, as of nice(1)",
+        set: |main, arguments| {
+            let text = arguments.text(0)?;
+            let number = text.parse().ok().filter(|number| (-20..=20).contains(number));
+            let number = number.ok_or_else(|| arguments.invalid_value(0))?;
+            arguments.set_once(&mut main.worker_priority, number)
+        },
+    },
+    Directive {
+        name: "working_directory",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "path: where the edge works and writes core files",
+        set: |main, arguments| {
+            let path = PathBuf::from(arguments.text(0)?);
+            arguments.set_once(&mut main.working_directory, path)
         },
     },
     Directive {

@@ -13,7 +13,7 @@ pub mod setter;
 mod table;
 mod walk;
 
-pub use build::{Build, BuildInput, PoolListener, build};
+pub use build::{Build, BuildInput, LogAccess, PoolListener, build};
 pub use core::{
     CORE, Core, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, Satisfy, ServerTokens, WHOLE_PATH,
 };

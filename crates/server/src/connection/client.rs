@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use super::gateway::{self, Records};
 use super::input::Input;
 use super::timer::Deadline;
 use crate::clock;
-use crate::listener::{ListenerSetting, Protocol};
-use crate::runtime::ListenerId;
+use crate::listener::Protocol;
+use crate::runtime::{ListenerId, ListenerRuntime, ThreadRuntime};
 use crate::statistics::{Activity, Counted};
 use crate::thread;
 
@@ -30,8 +31,9 @@ pub struct Client {
     deadline: RefCell<Deadline>,
     /// Its place in the statistics, until it is closed.
     counted: RefCell<Option<Counted>>,
-    /// The listener it came in by.
-    pub listener: ListenerId,
+    /// The listener it came in by, and the runtime of which it is one; `None` once the connection is closed.
+    listener: Cell<ListenerId>,
+    runtime: RefCell<Option<Rc<ThreadRuntime>>>,
     /// Number of the connection within this process.
     pub serial: u64,
     /// Monotonic time of its beginning in milliseconds.
@@ -55,6 +57,10 @@ pub struct Client {
     pub(super) proxy_header: OnceCell<Box<ProxyHeader>>,
     /// Whether it waits for a request: a stop closes it at once.
     pub(crate) is_idle: Cell<bool>,
+    /// Since when it has waited, monotonic time in milliseconds.
+    pub(crate) idle_since_ms: Cell<u64>,
+    /// Whether it is about to be closed to make room.
+    pub(crate) is_doomed: Cell<bool>,
     /// Whether the connection is closed after the request it serves, whatever the client wants.
     pub(crate) is_last_request: Cell<bool>,
     /// Whether anything has come of the first request.
@@ -98,7 +104,8 @@ pub struct AddressText {
 impl Client {
     /// A connection that has just been accepted.
     #[must_use]
-    pub fn new(stream: Stream, peer: PeerAddress, listener: ListenerId, setting: &ListenerSetting) -> Self {
+    pub fn new(stream: Stream, peer: PeerAddress, listener: ListenerId, runtime: &Rc<ThreadRuntime>) -> Self {
+        let setting = &runtime.listener(listener).setting;
         let remote = match peer {
             PeerAddress::Tcp(peer) => Remote::new(peer.ip(), Some(peer.port())),
             PeerAddress::Unix => Remote::unix(),
@@ -108,7 +115,8 @@ impl Client {
             input: RefCell::default(),
             deadline: RefCell::default(),
             counted: RefCell::new(Some(Counted::new())),
-            listener,
+            listener: Cell::new(listener),
+            runtime: RefCell::new(Some(Rc::clone(runtime))),
             serial: thread::next_connection_serial(),
             started_ms: clock::monotonic_ms(),
             keepalive_timeout: Cell::default(),
@@ -121,10 +129,55 @@ impl Client {
             local_address: OnceCell::new(),
             proxy_header: OnceCell::new(),
             is_idle: Cell::new(false),
+            idle_since_ms: Cell::new(0),
+            is_doomed: Cell::new(false),
             is_last_request: Cell::new(false),
             has_begun: Cell::new(false),
             is_body_due: Cell::new(false),
         }
+    }
+
+    /// The listener it came in by, as the runtime of its latest request knows it.
+    #[must_use]
+    pub fn listener(&self) -> ListenerId {
+        self.listener.get()
+    }
+
+    /// The runtime that [`Client::listener`] belongs to; `None` once the connection is closed.
+    pub(crate) fn runtime(&self) -> Option<Rc<ThreadRuntime>> {
+        self.runtime.borrow().clone()
+    }
+
+    /// Number of the configuration that it was last given.
+    pub(crate) fn generation(&self) -> u64 {
+        self.runtime.borrow().as_ref().map_or(u64::MAX, |runtime| runtime.generation.number)
+    }
+
+    /// Whether the listener it came in by is part of `next`.
+    pub(crate) fn has_place_in(&self, next: &ThreadRuntime) -> bool {
+        self.runtime.borrow().as_ref().is_some_and(|last| self.place_in(last, next).is_some())
+    }
+
+    /// Makes it a connection of `next`, if that one has its listener; tells whether it is one.
+    pub(crate) fn go_over_to(&self, next: &Rc<ThreadRuntime>) -> bool {
+        let mut runtime = self.runtime.borrow_mut();
+        let Some(last) = runtime.as_ref() else { return false };
+        if last.generation.number == next.generation.number {
+            return true;
+        }
+        let Some(place) = self.place_in(last, next) else { return false };
+        self.listener.set(place);
+        *runtime = Some(Rc::clone(next));
+        true
+    }
+
+    fn place_in(&self, last: &ThreadRuntime, next: &ThreadRuntime) -> Option<ListenerId> {
+        let setting = &last.listener(self.listener.get()).setting;
+        let is_same = |other: &ListenerRuntime| {
+            other.setting.address == setting.address && other.setting.protocol == setting.protocol
+        };
+        let at = next.shared.listeners.iter().position(is_same)?;
+        u32::try_from(at).ok().map(ListenerId)
     }
 
     /// The server's address as text.
@@ -276,6 +329,7 @@ impl Client {
     pub(crate) fn close(&self) {
         self.stream.take();
         self.counted.take();
+        self.runtime.take();
     }
 
     /// Small writes leave at once.

@@ -11,7 +11,7 @@ use daemun_gateway::{scgi, uwsgi};
 
 use super::client::Client;
 use super::gateway_request::{self, VariableError};
-use super::http1::{finish_request, first_head_timeout, new_request, wait_for_octets};
+use super::http1::{finish_request, head_timeout, new_request, wait_for_octets};
 use crate::edge::EdgeThread;
 use crate::engine;
 use crate::limits::GATEWAY_VARIABLES_BYTES;
@@ -33,8 +33,8 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
 
 /// Serves a request whose first octets are here. True where another may follow.
 async fn serve_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
-    let runtime = edge.runtime();
-    client.set_deadline(first_head_timeout(client, edge));
+    let runtime = edge.runtime_for(client);
+    client.set_deadline(head_timeout(client, edge));
     let mut request = new_request(client, &runtime, edge);
     client.enter(Activity::Reading);
     let result = read_variables(client, &mut request).await;
@@ -103,7 +103,7 @@ impl From<PairError> for HeadFailure {
 }
 
 fn refuse(request: &Request, runtime: &ThreadRuntime, error: &HeadFailure) {
-    let setting = &runtime.listener(request.client.listener).setting;
+    let setting = &runtime.listener(request.client.listener()).setting;
     let (protocol, address) = (setting.protocol.name(), &setting.address);
     request.log(Level::Error, format_args!("invalid {protocol} request on {address}: {error}"));
 }

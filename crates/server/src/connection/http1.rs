@@ -13,6 +13,7 @@ use super::client::Client;
 use super::{keep_alive, writer};
 use crate::body::RequestBody;
 use crate::clock;
+use crate::config::Core;
 use crate::edge::EdgeThread;
 use crate::engine::{self, End};
 use crate::limits::{HEAD_BYTES_MAX, LINGERING_TIME, LINGERING_TIMEOUT};
@@ -32,17 +33,26 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
 /// Waits until something can be read. False where the client has gone or nothing came in time.
 pub(super) async fn wait_for_octets(client: &Client, edge: &EdgeThread) -> bool {
     let is_first = client.requests.get() == 0;
-    client.is_idle.set(!is_first);
-    client.set_deadline(if is_first { first_head_timeout(client, edge) } else { client.keepalive_timeout.get() });
+    if is_first {
+        client.set_deadline(head_timeout(client, edge));
+    } else {
+        edge.runtime_for(client); // It waits under what is in force now.
+        if client.is_last_request.get() {
+            return false;
+        }
+        client.is_idle.set(true);
+        client.idle_since_ms.set(clock::monotonic_ms());
+        client.set_deadline(client.keepalive_timeout.get());
+    }
     let is_here = poll_fn(|context| client.poll_readable(context)).await;
     client.is_idle.set(false);
     is_here
 }
 
-/// Time for the head of a connection's first request.
-pub(super) fn first_head_timeout(client: &Client, edge: &EdgeThread) -> Duration {
-    let runtime = edge.runtime();
-    let settings = runtime.server(runtime.default_server(client.listener)).settings;
+/// Time for a head whose first octet is due.
+pub(super) fn head_timeout(client: &Client, edge: &EdgeThread) -> Duration {
+    let runtime = edge.runtime_for(client);
+    let settings = runtime.server(runtime.default_server(client.listener())).settings;
     runtime.location(settings).core.client_header_timeout()
 }
 
@@ -95,26 +105,12 @@ type Received = (Box<Request>, Result<(), StatusCode>);
 
 /// Waits for the next head. `None` where the client has gone or nothing came in time.
 async fn next_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> Option<Received> {
-    let runtime = edge.runtime();
-    let default = runtime.server(runtime.default_server(client.listener)).settings;
-    let core = Rc::clone(&runtime);
-    let core = &core.location(default).core;
     let is_first = client.requests.get() == 0;
     let is_pipelined = !is_first && client.has_pending_input();
     if !is_first {
-        client.set_deadline(core.client_header_timeout());
+        client.set_deadline(head_timeout(client, edge));
     }
-    let (number, size) = core.large_client_header_buffers();
-    let size = usize::try_from(size).unwrap_or(HEAD_BYTES_MAX);
-    let limits = HeadLimits {
-        request_line_bytes: size,
-        header_line_bytes: size,
-        head_bytes: size.saturating_mul(usize::try_from(number).unwrap_or(1)),
-        headers: usize::try_from(core.max_headers()).unwrap_or(usize::MAX),
-        underscores_in_headers: core.underscores_in_headers(),
-        ignore_invalid_headers: core.ignore_invalid_headers(),
-    };
-    let mut reading = HeadReader { client, edge, runtime, request: None, limits };
+    let mut reading = HeadReader { client, edge, request: None, limits: HeadLimits::default() };
     let result = poll_fn(|context| reading.poll(context)).await;
     client.clear_deadline();
     client.enter(Activity::Writing);
@@ -155,8 +151,7 @@ enum HeadFailure {
 struct HeadReader<'a> {
     client: &'a Rc<Client>,
     edge: &'a Rc<EdgeThread>,
-    runtime: Rc<ThreadRuntime>,
-    /// Taken once the first octet is here.
+    /// Taken once the first octet is here: what is in force then is in force for all of the request.
     request: Option<Box<Request>>,
     limits: HeadLimits,
 }
@@ -217,13 +212,29 @@ impl HeadReader<'_> {
             None => {
                 self.client.has_begun.set(true);
                 self.client.enter(Activity::Reading);
-                self.request.insert(new_request(self.client, &self.runtime, self.edge))
+                let runtime = self.edge.runtime_for(self.client);
+                let default = runtime.server(runtime.default_server(self.client.listener())).settings;
+                self.limits = head_limits(&runtime.location(default).core);
+                self.request.insert(new_request(self.client, &runtime, self.edge))
             }
         };
         match request.head.parse(input, &self.limits)? {
             Parsed::Complete { taken } => Ok(Some(taken)),
             Parsed::Incomplete => Ok(None),
         }
+    }
+}
+
+fn head_limits(core: &Core) -> HeadLimits {
+    let (number, size) = core.large_client_header_buffers();
+    let size = usize::try_from(size).unwrap_or(HEAD_BYTES_MAX);
+    HeadLimits {
+        request_line_bytes: size,
+        header_line_bytes: size,
+        head_bytes: size.saturating_mul(usize::try_from(number).unwrap_or(1)),
+        headers: usize::try_from(core.max_headers()).unwrap_or(usize::MAX),
+        underscores_in_headers: core.underscores_in_headers(),
+        ignore_invalid_headers: core.ignore_invalid_headers(),
     }
 }
 
@@ -263,7 +274,7 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
 /// Finds the server whose name the client asks for; else the listener's default stays.
 pub(super) fn choose_server(request: &mut Request) {
     let runtime = Rc::clone(&request.runtime);
-    let names = &runtime.listener(request.client.listener).names;
+    let names = &runtime.listener(request.client.listener()).names;
     if !names.is_empty()
         && let Some(host) = request.head.host()
         && let Some(server) = names.find_for(request, host)

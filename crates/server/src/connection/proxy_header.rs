@@ -16,8 +16,8 @@ use crate::thread;
 ///
 /// False where there is none: the connection is to be closed, without an answer that a forger could read.
 pub(crate) async fn receive(client: &Rc<Client>, edge: &EdgeThread) -> bool {
-    let runtime = edge.runtime();
-    let server = runtime.server(runtime.default_server(client.listener));
+    let runtime = edge.runtime_for(client);
+    let server = runtime.server(runtime.default_server(client.listener()));
     let core = &runtime.location(server.settings).core;
     client.set_deadline(core.client_header_timeout());
     let result = poll_fn(|context| thread::with_read_buffer(|buffer| poll_header(client, context, buffer))).await;

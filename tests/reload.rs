@@ -1,0 +1,348 @@
+//! HUP: a new configuration without a connection lost, and an old one that stays when the new one is none.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use harness::process::ProcessEntry;
+use harness::{
+    Address, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web, servers, wait_until,
+};
+use rustix::process::Signal;
+
+/// Rewrites a file of the scratch folder.
+fn change(scratch: &Scratch, name: &str, from: &str, to: &str) {
+    let text = scratch.read(name);
+    assert!(text.contains(from), "{from:?} is not in {name}:\n{text}");
+    scratch.write(name, text.replace(from, to));
+}
+
+fn get(address: &Address) -> String {
+    Request::get("/").send(address).text()
+}
+
+/// Reloads and waits until the answer to `/` is `text`.
+fn reload_to(process: &Process, address: &Address, text: &str) {
+    process.signal(Signal::HUP);
+    wait_until("the new configuration is in force", || get(address) == text);
+}
+
+#[test]
+fn requests_that_have_begun_keep_their_configuration() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    let mut kept = Connection::to(&web.address);
+    assert_eq!(kept.exchange(Request::get("/").octets()).text(), "old");
+    let mut begun = Connection::to(&web.address);
+    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+    let mut silent = Connection::to(&web.address);
+    // The edge has seen the half head: an answer to somebody who came later is here.
+    assert_eq!(get(&web.address), "old");
+
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&web.process, &web.address, "new");
+    assert_eq!(kept.exchange(Request::get("/").octets()).text(), "new");
+    assert_eq!(silent.exchange(Request::get("/").octets()).text(), "new");
+    begun.send(b"\r\n".to_vec());
+    assert_eq!(begun.response().text(), "old");
+    assert_eq!(begun.exchange(Request::get("/").octets()).text(), "new");
+    wait_until("the old configuration has drained", || scratch.read("error.log").contains("exited with code 0"));
+    assert_eq!(scratch.read("error.log").matches("start edge process").count(), 1, "another edge was started");
+}
+
+/// Whatever is wrong with the new one: the log says what and where, and nothing has changed.
+#[test]
+fn a_wrong_configuration_leaves_the_old_one() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    let good = scratch.read("web.conf");
+    let taken = Port::reserve();
+    let holder = std::net::TcpListener::bind(taken.address().to_string()).expect("a port of ours");
+    let busy = format!("location / {{ return 200 \"new\"; }} listen {};", taken.address());
+    let wrong = [
+        ("location / { return 200 \"new\"; } nonsense on;", "unknown directive \"nonsense\" in "),
+        ("location / { return 200 \"new\"; } access_log /nowhere/access.log;", "open() \"/nowhere/access.log\" failed"),
+        ("location / { return 200 \"$no_such\"; }", "unknown \"no_such\" variable"),
+        (&*busy, "bind() to "),
+    ];
+    for (text, said) in wrong {
+        scratch.write("web.conf", good.replace("location / { return 200 \"old\"; }", text));
+        web.process.signal(Signal::HUP);
+        wait_until("the error is logged", || scratch.read("error.log").contains(said));
+        assert_eq!(get(&web.address), "old", "{text}");
+    }
+    drop(holder);
+    scratch.write("web.conf", good.replace("\"old\"", "\"new\""));
+    reload_to(&web.process, &web.address, "new");
+}
+
+#[test]
+fn listeners_come_and_go() {
+    let scratch = Scratch::new();
+    let (first, second) = (Port::reserve(), Port::reserve());
+    let conf = |listens: &str, text: &str| {
+        let server = format!("server {{ {listens} location / {{ return 200 {text}; }} }}");
+        servers::nginx_conf(&server)
+    };
+    let unix = Address::Unix(scratch.path("web.sock"));
+    let listens = format!("listen {}; listen unix:SCRATCH/web.sock;", first.address());
+    scratch.write("web.conf", conf(&listens, "one"));
+    let process = servers::daemun_web(&scratch, "web.conf", &first.address());
+    let mut idle = Connection::to(&unix);
+    assert_eq!(idle.exchange(Request::get("/").octets()).text(), "one");
+
+    // In another order, so that numbers of listeners change.
+    scratch.write("web.conf", conf(&format!("listen {}; listen {};", second.address(), first.address()), "two"));
+    let mut kept = Connection::to(&first.address());
+    assert_eq!(kept.exchange(Request::get("/").octets()).text(), "one");
+    reload_to(&process, &first.address(), "two");
+    assert_eq!(kept.exchange(Request::get("/").octets()).text(), "two");
+    assert_eq!(get(&second.address()), "two");
+    assert!(idle.rest().is_empty(), "a connection of the dropped listener is still there");
+    wait_until("the dropped socket is gone", || !scratch.path("web.sock").exists());
+
+    scratch.write("web.conf", conf(&format!("listen {};", second.address()), "three"));
+    reload_to(&process, &second.address(), "three");
+    wait_until("the dropped port is closed", || Connection::open(&first.address()).is_err());
+}
+
+/// What a process is once it has started takes another process: the old one drains.
+#[test]
+fn what_the_edge_cannot_change_takes_another_edge() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    let before = web.process.children();
+    let mut begun = Connection::to(&web.address);
+    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+    assert_eq!(get(&web.address), "old");
+    change(&scratch, "web.conf", "worker_processes 1", "worker_processes 2");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&web.process, &web.address, "new");
+    begun.send(b"\r\n".to_vec());
+    assert_eq!(begun.response().text(), "old");
+    let pids = |list: &[ProcessEntry]| list.iter().map(|process| process.pid).collect::<Vec<_>>();
+    wait_until("the old edge has ended", || web.process.children().len() == 1);
+    assert_ne!(pids(&before), pids(&web.process.children()));
+    assert!(scratch.read("error.log").contains("exited with code 0"));
+}
+
+/// Logs are new files if the old ones were moved away, and the pid file is where the configuration wants it.
+#[test]
+fn logs_and_pid_file_follow() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    fs::rename(scratch.path("access.log"), scratch.path("moved.log")).expect("the log can be renamed");
+    change(&scratch, "web.conf", "/nginx.pid", "/other.pid");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&web.process, &web.address, "new");
+    wait_until("the new log is written", || scratch.read("access.log").contains("GET /"));
+    wait_until("the pid file has moved", || !scratch.path("nginx.pid").exists() && scratch.path("other.pid").exists());
+    assert_eq!(scratch.read("other.pid").trim(), web.process.pid().to_string());
+}
+
+#[test]
+fn limits_remember_over_a_reload() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let text = format!(
+        "limit_req_zone $binary_remote_addr zone=one:1m rate=1r/m;
+        server {{ listen {}; location / {{ return 200 \"old\"; }} location /limited {{ limit_req zone=one; }} }}",
+        port.address()
+    );
+    scratch.write("web.conf", servers::nginx_conf(&text));
+    let process = servers::daemun_web(&scratch, "web.conf", &port.address());
+    assert_eq!(Request::get("/limited").send(&port.address()).status, 404);
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&process, &port.address(), "new");
+    assert_eq!(Request::get("/limited").send(&port.address()).status, 503);
+}
+
+/// An application is what it was, unless its own file has changed: then others take its place.
+#[test]
+fn applications_live_on_until_their_file_changes() {
+    let scratch = Scratch::new();
+    let site = Site::start(
+        &scratch,
+        "location = /which { return 200 \"old\"; }",
+        "pep3333",
+        "processes = 1\nthreads = 2\nenv = GO=SCRATCH/go",
+    );
+    let python = |process: &Process| {
+        let is_python = |entry: &ProcessEntry| entry.command.contains("python");
+        process.descendants().into_iter().filter(is_python).map(|entry| entry.pid).collect::<Vec<_>>()
+    };
+    let which = || Request::get("/which").send(&site.address).text();
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
+    let before = python(&site.process);
+    change(&scratch, "site.conf", "\"old\"", "\"new\"");
+    site.process.signal(Signal::HUP);
+    wait_until("the new configuration is in force", || which() == "new");
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
+    assert_eq!(python(&site.process), before, "the application was started again");
+
+    let mut running = Connection::to(&site.address);
+    running.send(Request::get("/steps").octets());
+    assert!(!running.more().is_empty());
+    scratch.write("site.ini", format!("{}env = ADDED=1\n", scratch.read("site.ini")));
+    change(&scratch, "site.conf", "\"new\"", "\"newer\"");
+    site.process.signal(Signal::HUP);
+    wait_until("the new configuration is in force", || which() == "newer");
+    let page = Request::get("/settings").send(&site.address);
+    let settings: serde_json::Value = serde_json::from_slice(&page.body).expect("the page is JSON");
+    assert_eq!(settings["environment"]["ADDED"], "1");
+    assert!(
+        before.iter().all(|pid| python(&site.process).contains(pid)),
+        "the old application did not wait for its request"
+    );
+    scratch.write("go", "");
+    assert_eq!(running.response().text(), "first piece\nsecond piece\n");
+    wait_until("the old application has ended", || !before.iter().any(|pid| python(&site.process).contains(pid)));
+
+    // One that does not start changes nothing.
+    let now = python(&site.process);
+    change(&scratch, "site.ini", "pep3333:application", "no_such_module:application");
+    site.process.signal(Signal::HUP);
+    wait_until("it is given up", || scratch.read("error.log").contains("the new configuration is given up"));
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
+    assert!(now.iter().all(|pid| python(&site.process).contains(pid)));
+}
+
+/// The edge has no right to read what the master reads, nor to make logs and sockets where the master does.
+#[test]
+fn an_edge_without_rights_gets_what_it_needs() {
+    if !servers::is_root() {
+        println!("skipped: only root can give up root");
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let text = format!("server {{ listen {}; include SCRATCH/secret/*.conf; }}", port.address());
+    scratch.write("secret/site.conf", "location / { return 200 \"old\"; }");
+    scratch.write("web.conf", servers::nginx_conf(&text).replace("user root;", "user www-data;"));
+    fs::set_permissions(scratch.path("secret"), fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let process = servers::daemun_web(&scratch, "web.conf", &port.address());
+    let own_log = "location / { access_log SCRATCH/secret/own.log; return 200 \"new\"; }";
+    scratch.write("secret/site.conf", own_log);
+    reload_to(&process, &port.address(), "new");
+    wait_until("the new log is written", || scratch.read("secret/own.log").contains("GET /"));
+    assert!(!scratch.read("error.log").contains("[emerg]"), "{}", scratch.read("error.log"));
+    assert_eq!(scratch.read("error.log").matches("start edge process").count(), 1);
+}
+
+/// What is left open after `worker_shutdown_timeout` is closed.
+#[test]
+fn connections_of_old_are_closed_in_time() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let text = format!("server {{ listen {}; location / {{ return 200 \"old\"; }} }}", port.address());
+    let conf = format!("worker_shutdown_timeout 10ms;\n{}", servers::nginx_conf(&text));
+    scratch.write("web.conf", conf);
+    let process = servers::daemun_web(&scratch, "web.conf", &port.address());
+    let mut begun = Connection::to(&port.address());
+    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+    let mut idle = Connection::to(&port.address());
+    assert_eq!(idle.exchange(Request::get("/").octets()).text(), "old");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&process, &port.address(), "new");
+    assert!(begun.rest().is_empty());
+    assert_eq!(idle.exchange(Request::get("/").octets()).text(), "new");
+}
+
+/// A hundred reloads under load: every request is answered, and nothing piles up.
+#[test]
+fn a_hundred_reloads_lose_no_request() {
+    let scratch = Scratch::new();
+    scratch.write("files/page.html", "a page");
+    let server = "location /files/ { root SCRATCH; }\n location = / { return 200 \"round 0\"; }";
+    let site = Site::start(&scratch, server, "pep3333", "processes = 2");
+    let load = Load::start(&site.address);
+    let mut round = 0;
+    let mut reload = |count: u32| {
+        for _ in 0..count {
+            change(&scratch, "site.conf", &format!("\"round {round}\""), &format!("\"round {}\"", round + 1));
+            round += 1;
+            reload_to(&site.process, &site.address, &format!("round {round}"));
+        }
+    };
+    reload(30);
+    let drained =
+        |rounds: usize| scratch.read("error.log").matches("has drained and exited with code 0").count() >= rounds;
+    wait_until("the old ones have drained", || drained(29));
+    let edge =
+        site.process.children().into_iter().find(|child| !child.command.contains("python")).expect("the edge").pid;
+    let master = site.process.pid();
+    let descriptors = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there").count();
+    let before = [resident_kb(edge), resident_kb(master)];
+    let open_before = descriptors(master);
+    reload(70);
+    wait_until("the old ones have drained", || drained(99));
+    let (requests, failures) = load.stop();
+    assert!(failures.is_empty(), "{} of {requests} requests failed, such as {:?}", failures.len(), &failures[0]);
+    assert!(requests > 200, "{requests} requests are no load");
+    assert_eq!(descriptors(master), open_before);
+    let after = [resident_kb(edge), resident_kb(master)];
+    // A configuration that stayed would be some 100 KB each time.
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after < before + 4096, "{before} KB have become {after} KB");
+    }
+    wait_until("the edge has no more descriptors than it needs", || descriptors(edge) < 64);
+    assert!(!scratch.read("error.log").contains("[alert]"), "{}", scratch.read("error.log"));
+}
+
+fn resident_kb(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+}
+
+/// Clients that ask without a pause, on connections they keep and on new ones.
+struct Load {
+    is_over: Arc<AtomicBool>,
+    requests: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(address: &Address) -> Self {
+        let (is_over, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let targets = ["/files/page.html", "/hello"];
+        let clients =
+            targets.into_iter().flat_map(|target| [(target, true), (target, false)]).map(|(target, keeps)| {
+                let (is_over, requests, address) = (Arc::clone(&is_over), Arc::clone(&requests), address.clone());
+                thread::spawn(move || ask_on(&address, target, keeps, &is_over, &requests))
+            });
+        Self { clients: clients.collect(), is_over, requests }
+    }
+
+    fn stop(self) -> (u64, Vec<String>) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let failures = self.clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
+        (self.requests.load(Ordering::Relaxed), failures)
+    }
+}
+
+fn ask_on(address: &Address, target: &str, keeps: bool, is_over: &AtomicBool, requests: &AtomicU64) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut kept: Option<Connection> = None;
+    while !is_over.load(Ordering::Relaxed) {
+        let result = match kept.take().map_or_else(|| Connection::open(address), Ok) {
+            Ok(mut connection) => {
+                let sent = connection.try_send(&Request::get(target).octets());
+                let result = sent.map_err(ClientError::from).and_then(|()| connection.try_response());
+                let stays = |response: &Response| response.header("connection") == Some("keep-alive");
+                kept = Some(connection).filter(|_| keeps && result.as_ref().is_ok_and(stays));
+                result
+            }
+            Err(error) => Err(ClientError::from(error)),
+        };
+        requests.fetch_add(1, Ordering::Relaxed);
+        match result {
+            Ok(response) if response.status == 200 => {}
+            Ok(response) => failures.push(format!("{target}: {}", response.status)),
+            Err(error) => failures.push(format!("{target}: {error:?}")),
+        }
+    }
+    failures
+}
