@@ -35,7 +35,7 @@ fn requests_that_have_begun_keep_their_configuration() {
     let mut kept = Connection::to(&web.address);
     assert_eq!(kept.exchange(Request::get("/").octets()).text(), "old");
     let mut begun = Connection::to(&web.address);
-    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n");
     let mut silent = Connection::to(&web.address);
     // The edge has seen the half head: an answer to somebody who came later is here.
     assert_eq!(get(&web.address), "old");
@@ -44,7 +44,7 @@ fn requests_that_have_begun_keep_their_configuration() {
     reload_to(&web.process, &web.address, "new");
     assert_eq!(kept.exchange(Request::get("/").octets()).text(), "new");
     assert_eq!(silent.exchange(Request::get("/").octets()).text(), "new");
-    begun.send(b"\r\n".to_vec());
+    begun.send(b"\r\n");
     assert_eq!(begun.response().text(), "old");
     assert_eq!(begun.exchange(Request::get("/").octets()).text(), "new");
     wait_until("the old configuration has drained", || scratch.read("error.log").contains("exited with code 0"));
@@ -114,12 +114,12 @@ fn what_the_edge_cannot_change_takes_another_edge() {
     let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
     let before = web.process.children();
     let mut begun = Connection::to(&web.address);
-    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n");
     assert_eq!(get(&web.address), "old");
     change(&scratch, "web.conf", "worker_processes 1", "worker_processes 2");
     change(&scratch, "web.conf", "\"old\"", "\"new\"");
     reload_to(&web.process, &web.address, "new");
-    begun.send(b"\r\n".to_vec());
+    begun.send(b"\r\n");
     assert_eq!(begun.response().text(), "old");
     let pids = |list: &[ProcessEntry]| list.iter().map(|process| process.pid).collect::<Vec<_>>();
     wait_until("the old edge has ended", || web.process.children().len() == 1);
@@ -241,7 +241,7 @@ fn connections_of_old_are_closed_in_time() {
     scratch.write("web.conf", conf);
     let process = servers::daemun_web(&scratch, "web.conf", &port.address());
     let mut begun = Connection::to(&port.address());
-    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec());
+    begun.send(b"GET / HTTP/1.1\r\nHost: a\r\n");
     let mut idle = Connection::to(&port.address());
     assert_eq!(idle.exchange(Request::get("/").octets()).text(), "old");
     change(&scratch, "web.conf", "\"old\"", "\"new\"");
