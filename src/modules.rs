@@ -52,6 +52,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::filter::headers::MODULE,
     &modules::filter::gunzip::MODULE,
     &modules::filter::sub::MODULE,
+    &modules::filter::ssi::MODULE,
     &modules::filter::addition::MODULE,
     &modules::filter::gzip::MODULE,
     &modules::filter::range::REFUSAL,

@@ -26,6 +26,7 @@ mod referer; // valid_referers
 mod reload; // HUP, and what the edge goes over to without losing a request
 mod rewrite; // set, rewrite, if, return and what they capture
 mod secure_link; // links that are signed, and that expire
+mod ssi; // commands in pages
 mod static_files; // files, locations, errors and logs of the web server itself
 mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors

@@ -202,6 +202,53 @@ fn unix_seconds(year: u32, month: u32, day: u32, seconds: u32) -> Option<i64> {
     Some((days - DAYS_TO_1970) * 86_400 + i64::from(seconds))
 }
 
+/// Appends a time in the form that `format` gives, as C's `strftime` does it in the locale "C".
+///
+/// `utc_offset_minutes` and `zone`, its short name, are those of local time; 0 and `GMT` for Greenwich. A conversion that
+/// there is none of is copied.
+///
+/// # Source
+///
+/// POSIX.1-2024, `strftime`; `%s`, `%k`, `%l` and `%P` of the GNU C library.
+pub fn strftime(format: &[u8], unix_seconds: i64, utc_offset_minutes: i32, zone: &str, out: &mut Vec<u8>) {
+    let offset = clamp_offset(utc_offset_minutes);
+    let time = Civil::of(unix_seconds.saturating_add(i64::from(offset) * 60));
+    let mut rest = format.iter().copied();
+    while let Some(octet) = rest.next() {
+        if octet != b'%' {
+            out.push(octet);
+            continue;
+        }
+        let mut conversion = rest.next();
+        if matches!(conversion, Some(b'E' | b'O')) {
+            conversion = rest.next(); // Alternatives, of which this locale has none.
+        }
+        let Some(conversion) = conversion else { return out.push(b'%') };
+        let whole: Option<&[u8]> = match conversion {
+            b'c' => Some(b"%a %b %e %H:%M:%S %Y"),
+            b'D' | b'x' => Some(b"%m/%d/%y"),
+            b'F' => Some(b"%Y-%m-%d"),
+            b'r' => Some(b"%I:%M:%S %p"),
+            b'R' => Some(b"%H:%M"),
+            b'T' | b'X' => Some(b"%H:%M:%S"),
+            _ => None,
+        };
+        match whole {
+            Some(whole) => strftime(whole, unix_seconds, utc_offset_minutes, zone, out),
+            None => match conversion {
+                b's' => out.extend_from_slice(unix_seconds.to_string().as_bytes()),
+                b'Z' => out.extend_from_slice(zone.as_bytes()),
+                b'z' => {
+                    let minutes = offset.unsigned_abs();
+                    out.push(sign(offset));
+                    out.extend_from_slice(format!("{:02}{:02}", minutes / 60, minutes % 60).as_bytes());
+                }
+                conversion => out.extend_from_slice(time.converted(conversion).as_bytes()),
+            },
+        }
+    }
+}
+
 /// A time in the proleptic Gregorian calendar.
 struct Civil {
     year: u32,
@@ -234,6 +281,76 @@ impl Civil {
             weekday: (days + 4).rem_euclid(7) as usize,
         }
     }
+
+    /// What one conversion of [`strftime`] gives.
+    fn converted(&self, conversion: u8) -> String {
+        let (hour, minute, second) = (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
+        let hour_of_12 = (hour + 11) % 12 + 1;
+        let from_monday = (self.weekday + 6) % 7;
+        let day_of_year = self.day_of_year();
+        match conversion {
+            b'a' => WEEKDAY_NAMES[self.weekday][..3].to_owned(),
+            b'A' => WEEKDAY_NAMES[self.weekday].to_owned(),
+            b'b' | b'h' => MONTH_NAMES[self.month - 1][..3].to_owned(),
+            b'B' => MONTH_NAMES[self.month - 1].to_owned(),
+            b'C' => format!("{:02}", self.year / 100),
+            b'd' => format!("{:02}", self.day),
+            b'e' => format!("{:2}", self.day),
+            b'g' => format!("{:02}", self.week_of_iso_year().0 % 100),
+            b'G' => self.week_of_iso_year().0.to_string(),
+            b'H' => format!("{hour:02}"),
+            b'I' => format!("{hour_of_12:02}"),
+            b'j' => format!("{:03}", day_of_year + 1),
+            b'k' => format!("{hour:2}"),
+            b'l' => format!("{hour_of_12:2}"),
+            b'm' => format!("{:02}", self.month),
+            b'M' => format!("{minute:02}"),
+            b'n' => "\n".to_owned(),
+            b'p' => if hour < 12 { "AM" } else { "PM" }.to_owned(),
+            b'P' => if hour < 12 { "am" } else { "pm" }.to_owned(),
+            b'S' => format!("{second:02}"),
+            b't' => "\t".to_owned(),
+            b'u' => (from_monday + 1).to_string(),
+            b'U' => format!("{:02}", (day_of_year + 7 - self.weekday) / 7),
+            b'V' => format!("{:02}", self.week_of_iso_year().1),
+            b'w' => self.weekday.to_string(),
+            b'W' => format!("{:02}", (day_of_year + 7 - from_monday) / 7),
+            b'y' => format!("{:02}", self.year % 100),
+            b'Y' => self.year.to_string(),
+            b'%' => "%".to_owned(),
+            other => format!("%{}", char::from(other)),
+        }
+    }
+
+    /// Days since 1 January.
+    fn day_of_year(&self) -> usize {
+        const BEFORE: [usize; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        BEFORE[self.month - 1] + self.day as usize - 1 + usize::from(self.month > 2 && is_leap(self.year))
+    }
+
+    /// The year and week of ISO 8601: weeks begin on Monday, the first one has the year's first Thursday.
+    fn week_of_iso_year(&self) -> (u32, usize) {
+        let weeks_of = |year: u32, january_first: usize| {
+            // A year has 53 weeks when it begins on a Thursday, or on a Wednesday and is a leap year.
+            52 + usize::from(january_first == 3 || january_first == 2 && is_leap(year))
+        };
+        let day_of_year = self.day_of_year();
+        let from_monday = (self.weekday + 6) % 7;
+        let january_first = (from_monday + 371 - day_of_year) % 7;
+        match (day_of_year + 10 - from_monday) / 7 {
+            0 => {
+                let year = self.year.saturating_sub(1);
+                let length = 365 + usize::from(is_leap(year));
+                (year, weeks_of(year, (january_first + 371 * 2 - length) % 7))
+            }
+            week if week > weeks_of(self.year, january_first) => (self.year + 1, 1),
+            week => (self.year, week),
+        }
+    }
+}
+
+fn is_leap(year: u32) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 fn clamp_offset(minutes: i32) -> i32 {
@@ -269,6 +386,23 @@ const DAYS_TO_1970: i64 = 719_468;
 const FIRST_SECOND: i64 = -62_167_219_200;
 /// The last second of year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
+
+const WEEKDAY_NAMES: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+const MONTH_NAMES: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
 
 #[cfg(test)]
 mod tests {
@@ -361,5 +495,33 @@ mod tests {
         fn any_octets_are_survived(text in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = parse_http_date(&text);
         }
+    }
+
+    /// As `date -u -d @SECONDS +FORMAT` of the GNU coreutils writes them.
+    #[test]
+    fn times_are_written_in_any_form() {
+        let text = |format: &str, seconds: i64| {
+            let mut out = Vec::new();
+            strftime(format.as_bytes(), seconds, 0, "GMT", &mut out);
+            String::from_utf8(out).expect("text")
+        };
+        let time = 1_767_607_205; // 2026-01-05 10:00:05
+        assert_eq!(text("%A, %d-%b-%Y %H:%M:%S %Z", time), "Monday, 05-Jan-2026 10:00:05 GMT");
+        assert_eq!(
+            text("%c|%D|%F|%r|%R|%T", time),
+            "Mon Jan  5 10:00:05 2026|01/05/26|2026-01-05|10:00:05 AM|10:00|10:00:05"
+        );
+        assert_eq!(
+            text("%B %e %j %k %l %p %P %u %w %y %C %s %z %% %n%t", time),
+            "January  5 005 10 10 AM am 1 1 26 20 1767607205 +0000 % \n\t"
+        );
+        assert_eq!(text("%G %V %g %U %W", time), "2026 02 26 01 01");
+        assert_eq!(text("%G-%V %U %W", 1_609_459_200), "2020-53 00 00"); // 2021-01-01
+        assert_eq!(text("%G-%V %U %W %j", 1_735_603_200), "2025-01 52 53 366"); // 2024-12-31
+        assert_eq!(text("%G-%V", 1_451_606_400), "2015-53"); // 2016-01-01
+        assert_eq!(text("%EY %q %", time), "2026 %q %");
+        let mut out = Vec::new();
+        strftime(b"%H:%M %z %Z", time, -150, "NST", &mut out);
+        assert_eq!(out, b"07:30 -0230 NST");
     }
 }

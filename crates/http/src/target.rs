@@ -158,6 +158,11 @@ pub fn escape_args(octets: &[u8], out: &mut Vec<u8>) {
     escape(octets, ARGS_ESCAPE, out);
 }
 
+/// [`escape_uri`] for a link in a page, `?` and all: what HTML could not hold is escaped too (`NGX_ESCAPE_HTML`).
+pub fn escape_link(octets: &[u8], out: &mut Vec<u8>) {
+    escape(octets, LINK_ESCAPE, out);
+}
+
 /// [`escape_uri`] for anything: all but letters, digits, `-`, `.`, `_` and `~` is escaped
 /// (`NGX_ESCAPE_URI_COMPONENT`).
 pub fn escape_component(octets: &[u8], out: &mut Vec<u8>) {
@@ -176,6 +181,36 @@ fn escape(octets: &[u8], class: u8, out: &mut Vec<u8>) {
     }
 }
 
+/// A path and arguments that somebody names who may name any path below the root, but none above: a page, an upstream.
+///
+/// The path is decoded and otherwise left as it is: it need not begin with a slash, and a `%` that no two hexadecimal
+/// digits follow is dropped. `None` where it is empty or has a NUL or a segment `..`.
+///
+/// # Source
+///
+/// `ngx_http_parse_unsafe_uri` of nginx 1.31.
+#[must_use]
+pub fn split_unsafe(uri: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let end = memchr::memchr(b'?', uri).unwrap_or(uri.len());
+    let (raw, args) = uri.split_at_checked(end)?;
+    let mut path = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((&octet, behind)) = rest.split_first() {
+        rest = behind;
+        match (octet, behind) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                path.push(decode(Some(*high), Some(*low)).ok()?);
+                rest = after;
+            }
+            (b'%', _) => {}
+            _ => path.push(octet),
+        }
+    }
+    let climbs = |path: &[u8]| path.split(|octet| *octet == b'/').any(|segment| segment == b"..");
+    let is_unsafe = raw.is_empty() || path.contains(&0) || climbs(raw) || climbs(&path);
+    (!is_unsafe).then(|| (path, args.get(1..).unwrap_or_default()))
+}
+
 /// Octets that [`normalize`] must look at wherever they are.
 const SPECIAL: u8 = 1;
 /// Octets that [`normalize`] must look at behind a slash.
@@ -186,6 +221,8 @@ const PATH_ESCAPE: u8 = 4;
 const ARGS_ESCAPE: u8 = 8;
 /// Octets that [`escape_component`] escapes.
 const COMPONENT_ESCAPE: u8 = 16;
+/// Octets that [`escape_link`] escapes.
+const LINK_ESCAPE: u8 = 32;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -203,6 +240,12 @@ const fn classes() -> [u8; 256] {
             || matches!(octet, b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
         {
             classes[number] |= PATH_ESCAPE | ARGS_ESCAPE;
+            if octet != b'?' {
+                classes[number] |= LINK_ESCAPE;
+            }
+        }
+        if octet == b'\'' {
+            classes[number] |= LINK_ESCAPE;
         }
         if matches!(octet, b'&' | b'+' | b';') {
             classes[number] |= ARGS_ESCAPE;
@@ -229,6 +272,26 @@ mod tests {
             assert_eq!(out, b"kept");
         }
         outcome.map(|()| String::from_utf8_lossy(&out[4..]).into_owned())
+    }
+
+    #[test]
+    fn what_others_name_stays_below_the_root() {
+        for (uri, expected) in [
+            ("/a?b=%20?c", Some(("/a", "b=%20?c"))),
+            ("/a%3fb?c", Some(("/a?b", "c"))),
+            ("a", Some(("a", ""))),
+            ("/%zz%41", Some(("/zzA", ""))),
+            ("/a..b/..c", Some(("/a..b/..c", ""))),
+            ("/a/%2e%2e/b", None),
+            ("/a/..", None),
+            ("../a", None),
+            ("/a%00", None),
+            ("?a", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(path, args)| (path.as_bytes().to_vec(), args.as_bytes()));
+            assert_eq!(split_unsafe(uri.as_bytes()), expected, "{uri}");
+        }
     }
 
     #[test]

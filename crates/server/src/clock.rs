@@ -47,6 +47,12 @@ pub fn syslog_time() -> String {
     String::from_utf8_lossy(&date::format_syslog_time(now, utc_offset_minutes(now))).into_owned()
 }
 
+/// Short name of local time.
+#[must_use]
+pub fn zone_name(unix_seconds: i64) -> String {
+    daemun_net::local_time::zone_name(unix_seconds)
+}
+
 /// Offset of local time from UTC in minutes, as `TZ` and /etc/localtime have it.
 #[must_use]
 pub fn utc_offset_minutes(unix_seconds: i64) -> i32 {

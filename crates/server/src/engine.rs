@@ -256,7 +256,13 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     let status = response.status();
     if let Some(other) = request.stand_in.take() {
         match response.content_length() {
-            Some(0) => return Next::End(stand_in(request, other)),
+            Some(0) if response.is_own && status.as_u16() >= 300 => return Next::End(stand_in(request, other)),
+            Some(0) => {
+                // As in nginx: filters have judged an answer without a body, and leave what stands in for it alone.
+                response = filter(request, response);
+                response.body = crate::response::Body::Bytes(other.octets);
+                return Next::End(End::Answer(response));
+            }
             None => response.body = OrElse::wrap(response.body, other.octets),
             Some(_) => {}
         }

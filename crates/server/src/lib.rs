@@ -60,7 +60,7 @@ pub mod limits;
 
 pub use backend::Backend;
 pub use module::{AnyModule, Module};
-pub use pattern::Pattern;
+pub use pattern::{Expression, Pattern};
 pub use phase::{Handler, LocalFuture, Outcome, Phase};
 pub use request::Request;
 pub use response::{Body, Response};

@@ -9,7 +9,7 @@ pub const INTERNAL_REDIRECTS_MAX: u32 = 10;
 pub const PHASE_STEPS_MAX: u32 = 1_000;
 
 /// Subrequests within one another, as in nginx.
-pub const SUBREQUEST_DEPTH_MAX: u32 = 50;
+pub const SUBREQUEST_DEPTH_MAX: u32 = 51;
 
 /// Subrequests of one client's request, as many as nginx can count.
 pub const SUBREQUESTS_MAX: u32 = 65_535 - 1_000;

@@ -8,14 +8,20 @@ use fancy_regex::Regex;
 use crate::request::Request;
 use crate::variable::{Captures, TemplateError, VariableId, declare_captured};
 
-/// A compiled expression.
+/// A compiled expression of the configuration.
 #[derive(Clone)]
 pub struct Pattern {
-    regex: Regex,
+    expression: Expression,
     /// Number of each named group, and its variable.
     named: Vec<(usize, VariableId)>,
     /// Whether it has groups at all.
     has_groups: bool,
+}
+
+/// A compiled expression, wherever it is from.
+#[derive(Clone)]
+pub struct Expression {
+    regex: Regex,
 }
 
 /// Why a text is no expression of a configuration.
@@ -48,21 +54,64 @@ impl Pattern {
     /// # Errors
     /// See [`PatternError`].
     pub fn new(text: &str, is_caseless: bool) -> Result<Self, PatternError> {
+        let expression = Expression::new(text, is_caseless)?;
+        let mut named = Vec::new();
+        for (number, name) in expression.named_groups() {
+            named.push((number, declare_captured(name)?));
+        }
+        let has_groups = expression.regex.captures_len() > 1;
+        Ok(Self { expression, named, has_groups })
+    }
+
+    /// Whether `subject` matches, groups left alone.
+    #[must_use]
+    pub fn is_match(&self, subject: &[u8]) -> bool {
+        self.expression.is_match(subject)
+    }
+
+    /// The groups of a match with `subject`.
+    #[must_use]
+    pub fn captures(&self, subject: &[u8]) -> Option<Captures> {
+        self.expression.captures(subject)
+    }
+
+    /// Whether `subject` matches; then `$1` and the named groups are those of this match.
+    pub fn test(&self, request: &Request, subject: &[u8]) -> bool {
+        if !self.has_groups {
+            let is_match = self.is_match(subject);
+            if is_match {
+                request.values.forget_captures();
+            }
+            return is_match;
+        }
+        let Some(captures) = self.captures(subject) else { return false };
+        for (number, variable) in &self.named {
+            request.values.assign(*variable, captures.group(*number).unwrap_or_default().to_vec());
+        }
+        request.values.remember(captures);
+        true
+    }
+}
+
+impl Expression {
+    /// Compiles `text`; letters match in either case with `is_caseless`.
+    ///
+    /// # Errors
+    /// [`PatternError::Syntax`].
+    pub fn new(text: &str, is_caseless: bool) -> Result<Self, PatternError> {
         let plain = without_quotes(text);
         let with_flags = if is_caseless { format!("(?i){plain}") } else { plain.into_owned() };
         let regex = Regex::new(&with_flags)
             .map_err(|error| PatternError::Syntax { pattern: text.to_owned(), message: error.to_string() })?;
-        let mut named = Vec::new();
-        for (number, name) in regex.capture_names().enumerate() {
-            if let Some(name) = name {
-                named.push((number, declare_captured(name)?));
-            }
-        }
-        let has_groups = regex.captures_len() > 1;
-        Ok(Self { regex, named, has_groups })
+        Ok(Self { regex })
     }
 
-    /// Whether `subject` matches, groups left alone.
+    /// Numbers and names of the groups that have a name.
+    pub fn named_groups(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.regex.capture_names().enumerate().filter_map(|(number, name)| Some((number, name?)))
+    }
+
+    /// Whether `subject` matches.
     #[must_use]
     pub fn is_match(&self, subject: &[u8]) -> bool {
         match std::str::from_utf8(subject) {
@@ -87,23 +136,6 @@ impl Pattern {
     fn groups(&self, text: &str, place: impl Fn(usize) -> usize) -> Option<Vec<Option<(usize, usize)>>> {
         let found = self.regex.captures(text).ok()??;
         Some(found.iter().map(|group| group.map(|group| (place(group.start()), place(group.end())))).collect())
-    }
-
-    /// Whether `subject` matches; then `$1` and the named groups are those of this match.
-    pub fn test(&self, request: &Request, subject: &[u8]) -> bool {
-        if !self.has_groups {
-            let is_match = self.is_match(subject);
-            if is_match {
-                request.values.forget_captures();
-            }
-            return is_match;
-        }
-        let Some(captures) = self.captures(subject) else { return false };
-        for (number, variable) in &self.named {
-            request.values.assign(*variable, captures.group(*number).unwrap_or_default().to_vec());
-        }
-        request.values.remember(captures);
-        true
     }
 }
 

@@ -156,6 +156,8 @@ impl Subrequest {
     /// # Errors
     /// [`BodyError::Subrequest`] where it ends without an answer: so does its parent then.
     pub async fn answer(mut self) -> Result<Answer, BodyError> {
+        // A page of many parts that are all at hand would leave no turn to others.
+        tokio::task::coop::consume_budget().await;
         let request = self.child.get();
         let end = engine::handle(request).await;
         let uri = || String::from_utf8_lossy(&request.uri).into_owned();

@@ -7,6 +7,7 @@ pub mod gzip;
 pub mod headers;
 pub mod not_modified;
 pub mod range;
+pub mod ssi;
 pub mod sub;
 
 mod changed_body;

@@ -259,6 +259,27 @@ impl Template {
     }
 }
 
+/// The value of a variable whose name, without `$`, is only known now; `None` where it has none or there is no such variable.
+#[must_use]
+pub fn by_name(request: &Request, name: &str) -> Option<Vec<u8>> {
+    let lower = name.to_ascii_lowercase();
+    let mut out = Vec::new();
+    let has_value = if let Some(variable) = builtin_exact(&lower) {
+        (variable.evaluate)(request, "", &mut out)
+    } else if let Some(id) = declared(request, &lower) {
+        values::evaluate(request, id, &mut out)
+    } else {
+        let (variable, suffix) = builtin_prefixed(&lower)?;
+        (variable.evaluate)(request, suffix, &mut out)
+    };
+    has_value.then_some(out)
+}
+
+fn declared(request: &Request, lower: &str) -> Option<VariableId> {
+    let at = request.runtime.shared.variables.iter().position(|variable| &*variable.name == lower)?;
+    u32::try_from(at).ok().map(VariableId)
+}
+
 fn push_literal(parts: &mut Vec<Part>, text: &str) {
     if !text.is_empty() {
         parts.push(Part::Literal(text.as_bytes().into()));
