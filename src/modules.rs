@@ -1,5 +1,6 @@
 //! THE list of modules. Its order is the order of steps within a phase, and of filters on an answer's way out.
 
+use daemun_cgi as cgi;
 use daemun_modules as modules;
 use daemun_proxy as proxy;
 use daemun_server::AnyModule;
@@ -33,6 +34,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns
     // a folder into a file before the file is looked for.
     &proxy::uwsgi_pass::MODULE,
+    &cgi::cgi_pass::MODULE,
     &modules::content::empty_gif::MODULE,
     &modules::content::stub_status::MODULE,
     &modules::content::random_index::MODULE,

@@ -86,6 +86,7 @@ fn forked(run: Box<dyn FnOnce(ReadyNotice) -> u8>, start: Start, mut notice: Rea
     let ready = rustix::process::setpgid(None, None)
         .map_err(io::Error::from)
         .and_then(|()| redirect(&start.output))
+        .and_then(|()| keep_over_exec(&[]))
         .and_then(|()| become_child(start.identity.as_ref(), start.parent_death_signal, parent));
     match ready {
         Ok(()) => run(notice),

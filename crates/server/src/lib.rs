@@ -59,6 +59,7 @@ pub mod thread;
 pub mod limits;
 
 pub use backend::Backend;
+pub use connection::Deadline;
 pub use module::{AnyModule, Module};
 pub use pattern::{Expression, Pattern};
 pub use phase::{Handler, LocalFuture, Outcome, Phase};

@@ -11,7 +11,7 @@ use crate::body::{BodyLimits, BodyPassage, ReadLimits, RequestBody, RequestBodyE
 use crate::clock;
 use crate::config::{Core, WHOLE_PATH};
 use crate::connection::{Client, Remote};
-use crate::log::Level;
+use crate::log::{ErrorLog, Level};
 use crate::phase::Outcome;
 use crate::response::Response;
 use crate::runtime::{Location, LocationId, Server, ServerId, ThreadRuntime};
@@ -59,6 +59,8 @@ pub struct Request {
     pub sent: Sent,
     /// Whether the client's connection is encrypted, here or at the web server that hands the request on.
     pub is_https: bool,
+    /// Whether who sent it has shown a password that is good for this place.
+    pub is_authenticated: bool,
     /// Variables as a gateway client (uwsgi, SCGI, FastCGI) gave them, in place of those made from the head.
     pub gateway_variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether another client would have got the answer in another coding, as `Vary` tells.
@@ -118,6 +120,7 @@ impl Request {
             location,
             remote: client.remote,
             is_https: client.is_tls,
+            is_authenticated: false,
             client,
             body: RequestBody::default(),
             serial: 0,
@@ -149,6 +152,7 @@ impl Request {
         self.runtime = runtime;
         self.remote = client.remote;
         self.is_https = client.is_tls;
+        self.is_authenticated = false;
         self.client = client;
         self.head.clear();
         self.uri.clear();
@@ -431,27 +435,55 @@ impl Request {
         }
     }
 
+    /// From here on the request has no body: what is left of it is for nobody.
+    pub fn forget_body(&mut self) {
+        self.body = RequestBody::default();
+    }
+
     /// Writes a line about this request to the location's error log.
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
         let log = self.core().error_log();
-        if !log.wants(level) {
-            return;
+        if log.wants(level) {
+            log.write(level, format_args!("*{} {message}{}", self.client.serial, self.log_tail()));
         }
-        let client = &self.client;
+    }
+
+    /// The request's log for whoever works on without the request.
+    #[must_use]
+    pub fn log_handle(&self) -> LogHandle {
+        LogHandle { log: self.core().error_log().clone(), serial: self.client.serial, tail: self.log_tail() }
+    }
+
+    /// What stands behind every line about this request.
+    fn log_tail(&self) -> String {
         let server = String::from_utf8_lossy(self.server().first_name());
         let line = String::from_utf8_lossy(self.head.request_line());
         let host = String::from_utf8_lossy(self.headers().first(HeaderId::Host).unwrap_or_default());
-        let serial = client.serial;
         let request = self.serial;
         let subrequest = if self.is_subrequest() {
             format!(", subrequest: \"{}\"", String::from_utf8_lossy(&self.uri))
         } else {
             String::new()
         };
-        log.write(
-            level,
-            format_args!("*{serial} {message}, client: {}, server: {server}, request: \"{line}\"{subrequest}, host: \"{host}\", request id: {request}", self.remote.address),
-        );
+        let client = &self.remote.address;
+        format!(
+            ", client: {client}, server: {server}, request: \"{line}\"{subrequest}, host: \"{host}\", request id: {request}"
+        )
+    }
+}
+
+/// A request's log, kept beyond the request.
+#[derive(Clone, Debug)]
+pub struct LogHandle {
+    log: ErrorLog,
+    serial: u64,
+    tail: String,
+}
+
+impl LogHandle {
+    /// Writes a line about the request.
+    pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.log.write(level, format_args!("*{} {message}{}", self.serial, self.tail));
     }
 }
 

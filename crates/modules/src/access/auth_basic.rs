@@ -102,7 +102,10 @@ fn check(conf: &AuthBasic, request: &mut Request) -> Outcome {
         return challenge(&realm, request);
     };
     match verify(credentials.password(), kept) {
-        Verdict::Match => return Outcome::Allow,
+        Verdict::Match => {
+            request.is_authenticated = true;
+            return Outcome::Allow;
+        }
         Verdict::Mismatch => request.log(Level::Error, format_args!("user \"{name}\": password mismatch")),
         Verdict::Unknown => {
             let file = path.display();

@@ -15,4 +15,4 @@ pub use client::{AddressText, Client, Remote};
 pub(crate) use gateway::{Records, serve as serve_gateway};
 pub(crate) use http1::serve as serve_http;
 pub(crate) use proxy_header::receive as receive_proxy_header;
-pub(crate) use timer::Deadline;
+pub use timer::Deadline;

@@ -1,0 +1,432 @@
+//! `cgi_pass`: the request is answered by a program that is started for it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
+use daemun_http::StatusCode;
+use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
+use daemun_server::log::Level;
+use daemun_server::pattern::Pattern;
+use daemun_server::variable::Variable;
+use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
+use rustix::fs::Access;
+
+use crate::answer;
+use crate::conversation::Conversation;
+use crate::environment::{self, Parameter};
+use crate::limits::{HEAD_BYTES, PROCESSES, QUEUE_TIMEOUT, READ_TIMEOUT};
+use crate::places::Places;
+use crate::process::{self, Input, Process, Program};
+use crate::script::{self, NoScript, Script};
+
+/// Named once, in the program's list of modules.
+pub static MODULE: Module<CgiPass> = Module {
+    name: "http_cgi",
+    directives: DIRECTIVES,
+    merge: CgiPass::merge,
+    finish: CgiPass::finish,
+    is_active: |pass| !matches!(pass.target, None | Some(Target::Off)),
+    phases: &[(Phase::Content, Handler::Async(cgi_pass))],
+    filters: &[],
+    variables: &[
+        Variable {
+            name: "cgi_path_info",
+            evaluate: |request, _, out| of_script(request, out, |script| &script.path_info),
+        },
+        Variable {
+            name: "cgi_script_filename",
+            evaluate: |request, _, out| of_script(request, out, |script| script.path.as_os_str().as_encoded_bytes()),
+        },
+        Variable {
+            name: "cgi_script_name",
+            evaluate: |request, _, out| of_script(request, out, |script| &script.name),
+        },
+    ],
+};
+
+/// Settings of one location. An unset field is inherited from the enclosing block; `cgi_pass` never is.
+#[derive(Default)]
+pub struct CgiPass {
+    target: Option<Target>,
+    parameters: Option<Arc<Vec<Parameter>>>,
+    split: Option<Pattern>,
+    index: Option<Vec<String>>,
+    extensions: Option<Vec<String>>,
+    interpreters: Option<Arc<Vec<Interpreter>>>,
+    working_directory: Option<Template>,
+    pass_request_headers: Option<bool>,
+    pass_request_body: Option<bool>,
+    read_timeout: Option<Duration>,
+    queue_timeout: Option<Duration>,
+    buffer_size: Option<u64>,
+    max_processes: Option<u64>,
+    places: Option<Arc<Places>>,
+    /// Octets of the path that the location's name takes.
+    prefix_length: usize,
+}
+
+/// Who answers.
+enum Target {
+    /// Nobody is started.
+    Off,
+    /// What the path names below `root` or `alias`.
+    Root,
+    /// One program, whatever the path.
+    Program(Template),
+}
+
+/// `cgi_interpreter`.
+struct Interpreter {
+    /// How the names of its scripts end.
+    ending: String,
+    /// The program.
+    path: PathBuf,
+    /// What stands between its name and the script's.
+    arguments: Vec<PathBuf>,
+}
+
+impl CgiPass {
+    fn merge(parent: &Self, child: &mut Self) {
+        daemun_server::inherit!(parent, child;
+            parameters, split, index, extensions, interpreters, working_directory, pass_request_headers, pass_request_body, read_timeout,
+            queue_timeout, buffer_size, places);
+    }
+
+    fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+        self.prefix_length = build.prefix_length();
+        if let Some(Target::Program(path)) = &mut self.target {
+            build.make_absolute(path);
+        }
+        if let Some(number) = self.max_processes {
+            self.places = Some(Places::new(usize::try_from(number).unwrap_or(usize::MAX)));
+        }
+        // Made in the outermost block, so that all locations share it that say nothing else.
+        self.places.get_or_insert_with(|| Places::new(PROCESSES));
+        Ok(())
+    }
+
+    fn script(&self, request: &Request) -> Result<Script, NoScript> {
+        let index = self.index.as_deref().unwrap_or_default();
+        let script = match &self.target {
+            Some(Target::Program(path)) => {
+                script::at(path.value(request), &request.uri, self.split.as_ref(), self.prefix_length)?
+            }
+            _ => script::below_root(request, self.split.as_ref(), index)?,
+        };
+        let name = script.path.to_string_lossy();
+        if self.extensions.as_ref().is_some_and(|list| !list.iter().any(|ending| name.ends_with(ending.as_str()))) {
+            return Err(NoScript::Forbidden { path: script.path, reason: "cgi_extension does not name its ending" });
+        }
+        Ok(script)
+    }
+
+    /// How `script` is started.
+    fn program(&self, script: &Script, request: &Request, has_body: bool) -> Result<Program, NoScript> {
+        let name = script.path.to_string_lossy();
+        let interpreter = self.interpreters.iter().flat_map(|list| list.iter()).find(|one| name.ends_with(&one.ending));
+        let (path, arguments) = match interpreter {
+            Some(interpreter) => {
+                let arguments = interpreter.arguments.iter().chain([&script.path]).cloned().collect();
+                (interpreter.path.clone(), arguments)
+            }
+            None if rustix::fs::access(&script.path, Access::EXEC_OK).is_ok() => (script.path.clone(), Vec::new()),
+            None => return Err(NoScript::Forbidden { path: script.path.clone(), reason: "it is not executable" }),
+        };
+        let folder = match &self.working_directory {
+            Some(folder) => PathBuf::from(String::from_utf8_lossy(&folder.value(request)).into_owned()),
+            None => process::folder_of(&script.path),
+        };
+        let parameters = self.parameters.as_deref().map(Vec::as_slice).unwrap_or_default();
+        let with_headers = self.pass_request_headers.unwrap_or(true);
+        let environment = environment::variables(request, script, parameters, with_headers, has_body);
+        Ok(Program { path, arguments, environment, folder })
+    }
+}
+
+fn of_script(request: &Request, out: &mut Vec<u8>, part: impl Fn(&Script) -> &[u8]) -> bool {
+    let Some(script) = request.kept::<RefCell<Script>>() else { return false };
+    out.extend_from_slice(part(&script.borrow()));
+    true
+}
+
+/// Keeps the script for the variables; after a local redirect it is another.
+fn remember(script: &Script, request: &Request) {
+    match request.kept::<RefCell<Script>>() {
+        Some(kept) => kept.replace(script.clone()),
+        None => {
+            request.keep(RefCell::new(script.clone()));
+            return;
+        }
+    };
+}
+
+fn cgi_pass<'a>(pass: &'a CgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
+    Box::pin(run(pass, request))
+}
+
+async fn run(pass: &CgiPass, request: &mut Request) -> Outcome {
+    let script = match pass.script(request) {
+        Ok(script) => script,
+        Err(NoScript::Folder(_)) => return slash(request),
+        Err(error) => return refuse(&error, request),
+    };
+    let with_body = pass.pass_request_body.unwrap_or(true);
+    // A script is told the length before it begins, so all of the body has to be here.
+    if with_body && let Err(outcome) = request.read_body(None).await {
+        return outcome;
+    }
+    remember(&script, request);
+    let program = match pass.program(&script, request, with_body) {
+        Ok(program) => program,
+        Err(error) => return refuse(&error, request),
+    };
+    let started = start(pass, &program, with_body, request).await;
+    let conversation = match started {
+        Ok(conversation) => conversation,
+        Err(outcome) => return outcome,
+    };
+    let head_bytes = pass.buffer_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(HEAD_BYTES);
+    match answer::read(conversation, script.is_nph(), head_bytes, request).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            request.log(Level::Error, format_args!("{error}, script: \"{}\"", script.path.display()));
+            Outcome::Finish(error.status())
+        }
+    }
+}
+
+async fn start(pass: &CgiPass, program: &Program, with_body: bool, request: &Request) -> Result<Conversation, Outcome> {
+    let Some(places) = &pass.places else { return Err(Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR)) };
+    let place = places.take(pass.queue_timeout.unwrap_or(QUEUE_TIMEOUT)).await.map_err(|error| {
+        request.log(Level::Error, format_args!("{error}, script: \"{}\"", program.path.display()));
+        Outcome::Finish(StatusCode::SERVICE_UNAVAILABLE)
+    })?;
+    let failed = |error: std::io::Error| {
+        request.log(Level::Error, format_args!("starting \"{}\" failed ({error})", program.path.display()));
+        Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR)
+    };
+    let (input, octets) = body_of(request, with_body).map_err(failed)?;
+    process::prepare_thread();
+    let (process, pipes) = Process::start(program, input, place).map_err(failed)?;
+    let timeout = pass.read_timeout.unwrap_or(READ_TIMEOUT);
+    Ok(Conversation::new(process, pipes, octets, request.log_handle(), timeout))
+}
+
+/// A body in a file is the program's standard input itself; one in memory goes through a pipe.
+fn body_of(request: &Request, with_body: bool) -> std::io::Result<(Input, Vec<u8>)> {
+    if let Some(file) = request.body.in_file().filter(|_| with_body) {
+        let descriptor = file.descriptor.try_clone()?;
+        rustix::fs::seek(&descriptor, rustix::fs::SeekFrom::Start(0))?;
+        return Ok((Input::File(descriptor), Vec::new()));
+    }
+    let octets = request.body.in_memory().filter(|_| with_body).unwrap_or_default();
+    Ok(if octets.is_empty() { (Input::Nothing, Vec::new()) } else { (Input::Pipe, octets.to_vec()) })
+}
+
+fn refuse(error: &NoScript, request: &Request) -> Outcome {
+    request.log(Level::Error, format_args!("{error}"));
+    Outcome::Finish(error.status())
+}
+
+/// The same path with a slash behind it.
+fn slash(request: &Request) -> Outcome {
+    let mut target = Vec::with_capacity(request.uri.len() + request.args.len() + 2);
+    daemun_http::target::escape_uri(&request.uri, &mut target);
+    target.push(b'/');
+    if !request.args.is_empty() {
+        target.push(b'?');
+        target.extend_from_slice(&request.args);
+    }
+    let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
+    response.head.headers.append_known(daemun_http::HeaderId::Location, &target);
+    Outcome::Respond(response)
+}
+
+const LOCATION_AND_IF: Context = Context::LOCATION.or(Context::IF_IN_LOCATION);
+
+static DIRECTIVES: &[Directive<CgiPass>] = &[
+    Directive {
+        name: "cgi_pass",
+        contexts: LOCATION_AND_IF,
+        arity: Arity::Exactly(1),
+        default: "off",
+        help: "on|off|path: a program is started for each request: with `on` the executable file that the path names below root or alias, else the one at `path`, which may have variables",
+        set: set_pass,
+    },
+    Directive {
+        name: "cgi_param",
+        contexts: HTTP_SERVER_LOCATION.or(Context::IF_IN_LOCATION),
+        arity: Arity::Between(2, 3),
+        default: "none",
+        help: "name value [if_not_empty]: a variable of the program's environment, beside those of RFC 3875 or in the place of one",
+        set: set_param,
+    },
+    Directive {
+        name: "cgi_split_path_info",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "none",
+        help: "regex: its first group is SCRIPT_NAME, its second PATH_INFO; without it the file system tells, or the location's name",
+        set: |pass, arguments| {
+            let pattern = Pattern::new(arguments.text(0)?, false)
+                .map_err(|error| ArgumentError::new(Some(0), error.to_string()))?;
+            arguments.set_once(&mut pass.split, pattern)
+        },
+    },
+    Directive {
+        name: "cgi_index",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "none",
+        help: "name ...: the program for a path that names a folder, the first that is there",
+        set: |pass, arguments| {
+            let names = texts(arguments, 0);
+            arguments.set_once(&mut pass.index, names)
+        },
+    },
+    Directive {
+        name: "cgi_extension",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "none",
+        help: "ending ...: how names of programs must end, as .cgi; other files are refused with 403. Without it every executable file is a program",
+        set: |pass, arguments| {
+            let endings = texts(arguments, 0);
+            arguments.set_once(&mut pass.extensions, endings)
+        },
+    },
+    Directive {
+        name: "cgi_interpreter",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(2),
+        default: "none",
+        help: "ending program [argument ...]: what runs files of this ending, which need not be executable then",
+        set: set_interpreter,
+    },
+    Directive {
+        name: "cgi_working_directory",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "the program's own",
+        help: "path: the folder that programs begin in; may have variables",
+        set: |pass, arguments| {
+            let template = setter::template(arguments, 0)?;
+            arguments.set_once(&mut pass.working_directory, template)
+        },
+    },
+    flag(
+        "cgi_pass_request_headers",
+        "on|off: whether the request's fields become HTTP_ variables",
+        |pass, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut pass.pass_request_headers, flag)
+        },
+    ),
+    flag(
+        "cgi_pass_request_body",
+        "on|off: whether the request's body is the program's standard input",
+        |pass, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut pass.pass_request_body, flag)
+        },
+    ),
+    Directive {
+        name: "cgi_read_timeout",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "60s",
+        help: "time: how long a program may neither say nor take anything; then its process group is ended and the client gets 504",
+        set: |pass, arguments| {
+            let time = arguments.time(0)?;
+            arguments.set_once(&mut pass.read_timeout, time)
+        },
+    },
+    Directive {
+        name: "cgi_max_processes",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "64",
+        help: "number: programs at once in all locations below this block that do not say otherwise; further requests wait",
+        set: |pass, arguments| {
+            let number = arguments.number(0, 1..=65_536)?;
+            arguments.set_once(&mut pass.max_processes, number)
+        },
+    },
+    Directive {
+        name: "cgi_queue_timeout",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "10s",
+        help: "time: how long a request waits where cgi_max_processes are busy; then the client gets 503",
+        set: |pass, arguments| {
+            let time = arguments.time(0)?;
+            arguments.set_once(&mut pass.queue_timeout, time)
+        },
+    },
+    Directive {
+        name: "cgi_buffer_size",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Exactly(1),
+        default: "8k",
+        help: "size: longest head of an answer",
+        set: |pass, arguments| {
+            let size = arguments.size(0)?;
+            arguments.set_once(&mut pass.buffer_size, size)
+        },
+    },
+];
+
+type Setter = fn(&mut CgiPass, &mut Arguments<'_>) -> Result<(), ArgumentError>;
+
+const fn flag(name: &'static str, help: &'static str, set: Setter) -> Directive<CgiPass> {
+    Directive { name, contexts: HTTP_SERVER_LOCATION, arity: Arity::Flag, default: "on", help, set }
+}
+
+fn texts(arguments: &Arguments<'_>, first: usize) -> Vec<String> {
+    arguments.words().iter().skip(first).map(|word| word.text.to_string()).collect()
+}
+
+fn set_pass(pass: &mut CgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let target = match arguments.text(0)? {
+        "on" => Target::Root,
+        "off" => Target::Off,
+        _ => Target::Program(setter::template(arguments, 0)?),
+    };
+    arguments.set_once(&mut pass.target, target)
+}
+
+fn set_param(pass: &mut CgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let name = arguments.text(0)?;
+    if name == "HTTP_PROXY" {
+        return Err(ArgumentError::new(
+            Some(0),
+            "HTTP_PROXY tells programs where their own requests go, and is never set",
+        ));
+    }
+    let if_not_empty = arguments.len() == 3;
+    if if_not_empty && arguments.text(2)? != "if_not_empty" {
+        return Err(arguments.invalid_parameter(2));
+    }
+    let parameter = Parameter { name: name.as_bytes().to_vec(), value: setter::template(arguments, 1)?, if_not_empty };
+    let list = pass.parameters.get_or_insert_default();
+    Arc::get_mut(list).expect("a block's own list is not shared before the block is closed").push(parameter);
+    Ok(())
+}
+
+fn set_interpreter(pass: &mut CgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let path = PathBuf::from(arguments.text(1)?);
+    if !path.is_absolute() {
+        return Err(ArgumentError::new(Some(1), "an interpreter needs its whole path: no search path is asked"));
+    }
+    let interpreter = Interpreter {
+        ending: arguments.text(0)?.to_owned(),
+        path,
+        arguments: texts(arguments, 2).into_iter().map(PathBuf::from).collect(),
+    };
+    let list = pass.interpreters.get_or_insert_default();
+    Arc::get_mut(list).expect("a block's own list is not shared before the block is closed").push(interpreter);
+    Ok(())
+}
