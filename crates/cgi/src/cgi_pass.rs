@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
 use daemun_http::StatusCode;
+use daemun_server::Pattern;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
-use daemun_server::pattern::Pattern;
 use daemun_server::variable::Variable;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 use rustix::fs::Access;
@@ -154,13 +154,11 @@ fn of_script(request: &Request, out: &mut Vec<u8>, part: impl Fn(&Script) -> &[u
 
 /// Keeps the script for the variables; after a local redirect it is another.
 fn remember(script: &Script, request: &Request) {
-    match request.kept::<RefCell<Script>>() {
-        Some(kept) => kept.replace(script.clone()),
-        None => {
-            request.keep(RefCell::new(script.clone()));
-            return;
-        }
-    };
+    if let Some(kept) = request.kept::<RefCell<Script>>() {
+        kept.replace(script.clone());
+    } else {
+        request.keep(RefCell::new(script.clone()));
+    }
 }
 
 fn cgi_pass<'a>(pass: &'a CgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use daemun_http::StatusCode;
+use daemun_server::Pattern;
 use daemun_server::Request;
-use daemun_server::pattern::Pattern;
 
 use crate::limits::PATH_COMPONENTS_MAX;
 
