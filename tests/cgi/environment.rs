@@ -101,7 +101,7 @@ fn parameters_add_and_replace() {
 fn no_descriptor_is_inherited_and_no_signal_is_blocked() {
     let scratch = Scratch::new();
     let text = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nls -l /proc/$$/fd\n\
-        grep -E '^Sig(Blk|Ign)' /proc/$$/status\npwd\n";
+        grep -E '^Sig(Blk|Ign)' /proc/self/status\npwd\n";
     script(&scratch, "cgi/look", text);
     let web = site(&scratch, "");
     // Connections of others are open meanwhile.

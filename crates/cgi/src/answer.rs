@@ -60,7 +60,7 @@ pub(crate) async fn read(
     let taken = loop {
         match poll_fn(|context| conversation.poll_read(context, &mut octets)).await {
             Ok(0) => {
-                let how = conversation.ending().map_or_else(|| "closed its output".to_owned(), describe);
+                let how = conversation.ending().await.map_or_else(|| "closed its output".to_owned(), describe);
                 return Err(AnswerFailure::Ended(how));
             }
             Ok(_) => {}

@@ -13,7 +13,7 @@ use daemun_server::thread::with_read_buffer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-use crate::limits::{LOG_LINE_BYTES, LOG_LINES_MAX};
+use crate::limits::{ENDING, LOG_LINE_BYTES, LOG_LINES_MAX};
 use crate::process::{Pipes, Process};
 
 /// A program and what goes on with it.
@@ -90,9 +90,9 @@ impl Conversation {
         self.process.is_done = true;
     }
 
-    /// How the program ended, if it has.
-    pub(crate) fn ending(&mut self) -> Option<ExitStatus> {
-        self.process.ending()
+    /// How the program ended, which comes a moment after the end of its output.
+    pub(crate) async fn ending(&mut self) -> Option<ExitStatus> {
+        self.process.ending_within(ENDING).await
     }
 
     fn feed(&mut self, context: &mut Context<'_>) {

@@ -29,6 +29,9 @@ pub const LOG_LINES_MAX: usize = 100;
 /// How long a program may go on once it has closed its output.
 pub const AFTER_ANSWER: Duration = Duration::from_secs(10);
 
+/// How long the end of a program is waited for that has closed its output and said nothing.
+pub const ENDING: Duration = Duration::from_secs(1);
+
 /// Time between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(2);
 

@@ -87,9 +87,10 @@ impl Process {
         Ok((process, pipes))
     }
 
-    /// How it ended, if it has.
-    pub(crate) fn ending(&mut self) -> Option<ExitStatus> {
+    /// How it ended, if it does within so long.
+    pub(crate) async fn ending_within(&mut self, time: Duration) -> Option<ExitStatus> {
         let (child, _) = self.running.as_mut()?;
+        ends_within(child, time).await;
         child.try_wait().ok().flatten()
     }
 }
