@@ -31,6 +31,7 @@ mod ssi; // commands in pages
 mod static_files; // files, locations, errors and logs of the web server itself
 mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors
+mod transfer; // limit_rate, lingering_close, bodies in files
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
 mod upstream; // groups of servers: who is asked, and who is not
 mod uwsgi_options; // options of a uwsgi.ini, obeyed or told

@@ -164,6 +164,14 @@ pub struct Directive<C: 'static> {
     pub set: fn(&mut C, &mut Arguments<'_>) -> Result<(), ArgumentError>,
 }
 
+impl<C: 'static> Clone for Directive<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: 'static> Copy for Directive<C> {}
+
 impl<C: 'static> Directive<C> {
     /// Checks place, end and number of words of `node`, which stands in `current`.
     ///

@@ -4,21 +4,23 @@ mod incoming;
 
 mod passage;
 
+mod stored;
+
 use std::cell::RefCell;
-use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use daemun_gateway::fastcgi::FastCgiError;
 use daemun_http::{Framing, StatusCode, chunked};
-use rustix::fs::{Mode, OFlags};
 
 pub use incoming::{Incoming, ReadLimits};
 pub use passage::{BodyPassage, PassageError};
+pub(crate) use stored::temporary_file;
+pub use stored::{BodyFolder, InFile};
+use stored::{StoredBody, Storing};
 
 use crate::connection::Client;
 use crate::limits::DISCARD_BODY_BYTES_MAX;
@@ -43,8 +45,8 @@ enum State {
     Shared(Rc<RefCell<Incoming>>),
     /// All of it, in memory.
     Memory(Rc<Vec<u8>>),
-    /// All of it, in a file without a name.
-    File { file: Rc<OpenFile>, length: u64 },
+    /// All of it, in a file.
+    File(Rc<StoredBody>),
 }
 
 /// What a body is read and kept with: sizes in octets.
@@ -53,7 +55,9 @@ pub struct BodyLimits<'a> {
     /// More than this goes to a file.
     pub memory_max: u64,
     /// Folder of the file.
-    pub folder: &'a Path,
+    pub folder: &'a BodyFolder,
+    /// Whether every body goes to one.
+    pub in_file: InFile,
     /// What holds while it is read.
     pub reading: ReadLimits,
 }
@@ -143,7 +147,7 @@ impl RequestBody {
             State::None | State::Shared(_) => Some(0),
             State::Unread(incoming) => incoming.announced(),
             State::Memory(octets) => Some(octets.len() as u64),
-            State::File { length, .. } => Some(*length),
+            State::File(stored) => Some(stored.length),
         }
     }
 
@@ -152,7 +156,7 @@ impl RequestBody {
         let state = match &self.state {
             State::None | State::Unread(_) | State::Shared(_) => State::None,
             State::Memory(octets) => State::Memory(Rc::clone(octets)),
-            State::File { file, length } => State::File { file: Rc::clone(file), length: *length },
+            State::File(stored) => State::File(Rc::clone(stored)),
         };
         Self { state, octets_read: 0 }
     }
@@ -174,7 +178,7 @@ impl RequestBody {
         match &self.state {
             State::None | State::Shared(_) => Some(b""),
             State::Memory(octets) => Some(octets),
-            State::Unread(_) | State::File { .. } => None,
+            State::Unread(_) | State::File(_) => None,
         }
     }
 
@@ -182,7 +186,16 @@ impl RequestBody {
     #[must_use]
     pub fn in_file(&self) -> Option<&Rc<OpenFile>> {
         match &self.state {
-            State::File { file, .. } => Some(file),
+            State::File(stored) => Some(&stored.file),
+            _ => None,
+        }
+    }
+
+    /// The name of that file. It is there only where `client_body_in_file_only` wants it.
+    #[must_use]
+    pub fn file_path(&self) -> Option<&Path> {
+        match &self.state {
+            State::File(stored) => Some(&stored.path),
             _ => None,
         }
     }
@@ -258,8 +271,14 @@ async fn read_all(incoming: &mut Incoming, client: &Client, limits: BodyLimits<'
     loop {
         let is_complete =
             poll_fn(|context| incoming.poll_octets(context, client, &limits.reading, &mut memory)).await?;
-        if file.is_some() || memory.len() as u64 > limits.memory_max {
-            spill(&mut file, &memory, limits.folder)?;
+        let is_stored = file.is_some() || memory.len() as u64 > limits.memory_max;
+        if is_stored || (is_complete && limits.in_file != InFile::Large && !memory.is_empty()) {
+            let failed = |source| RequestBodyError::File { folder: limits.folder.path.display().to_string(), source };
+            let file = match &mut file {
+                Some(file) => file,
+                None => file.insert(Storing::begin(limits.folder, limits.in_file).map_err(failed)?),
+            };
+            file.append(&memory).map_err(failed)?;
             memory.clear();
         }
         if is_complete {
@@ -267,32 +286,7 @@ async fn read_all(incoming: &mut Incoming, client: &Client, limits: BodyLimits<'
         }
     }
     Ok(match file {
-        Some(file) => {
-            State::File { file: Rc::new(OpenFile { descriptor: OwnedFd::from(file) }), length: incoming.length }
-        }
+        Some(file) => State::File(Rc::new(file.finish())),
         None => State::Memory(Rc::new(memory)),
     })
-}
-
-/// Appends `octets` to the file, which is made by the first of them.
-fn spill(file: &mut Option<File>, octets: &[u8], folder: &Path) -> Result<(), RequestBodyError> {
-    let failed = |source| RequestBodyError::File { folder: folder.display().to_string(), source };
-    let file = match file {
-        Some(file) => file,
-        None => file.insert(temporary_file(folder).map_err(failed)?),
-    };
-    file.write_all(octets).map_err(failed)
-}
-
-/// A file without a name in `folder`, which is made if it is not there.
-pub(crate) fn temporary_file(folder: &Path) -> io::Result<File> {
-    let open = || rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
-    let descriptor = match open() {
-        Err(rustix::io::Errno::NOENT) => {
-            std::fs::create_dir_all(folder)?;
-            open()?
-        }
-        other => other?,
-    };
-    Ok(File::from(descriptor))
 }

@@ -1,7 +1,5 @@
 //! Every limit of a request's life, in one place, asserted against each other.
 
-use std::time::Duration;
-
 /// Internal redirects (`try_files`, `error_page`, `index`, `X-Accel-Redirect`) of one request, as in nginx.
 pub const INTERNAL_REDIRECTS_MAX: u32 = 10;
 
@@ -37,12 +35,6 @@ pub const GATEWAY_VARIABLES_BYTES: usize = 128 * 1024;
 
 /// Octets of an unread request body that are read and dropped so that the connection may live on.
 pub const DISCARD_BODY_BYTES_MAX: u64 = 256 * 1024;
-
-/// How long a closing connection goes on reading what its client still sends.
-pub const LINGERING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// All of a lingering close.
-pub const LINGERING_TIME: Duration = Duration::from_secs(30);
 
 /// A body of a file up to this size is read and sent together with the head; a larger one goes by sendfile.
 pub const SMALL_FILE_BYTES: u64 = 32 * 1024;

@@ -55,6 +55,8 @@ pub struct Request {
     pub is_pipelined: bool,
     /// `WWW-Authenticate` of the answer, each in a field: whoever wants credentials adds it.
     pub challenges: Vec<Arc<[u8]>>,
+    /// Octets of the answer that go out in a second, where somebody has said so for this request; 0 is no limit.
+    pub limit_rate: Option<u64>,
     /// What has been sent.
     pub sent: Sent,
     /// Whether the client's connection is encrypted, here or at the web server that hands the request on.
@@ -131,6 +133,7 @@ impl Request {
             keep_alive: false,
             is_pipelined: false,
             challenges: Vec::new(),
+            limit_rate: None,
             sent: Sent::default(),
             gateway_variables: Vec::new(),
             varies_by_coding: false,
@@ -164,6 +167,7 @@ impl Request {
         self.keep_alive = false;
         self.is_pipelined = false;
         self.challenges.clear();
+        self.limit_rate = None;
         self.sent.status = 0;
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;
@@ -395,6 +399,7 @@ impl Request {
         let limits = BodyLimits {
             memory_max: memory_max.unwrap_or_else(|| core.client_body_buffer_size()),
             folder: core.client_body_temp_path(),
+            in_file: core.transfer.body_in_file(),
             reading: read_limits(core),
         };
         let client = Rc::clone(&self.client);

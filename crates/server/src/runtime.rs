@@ -100,7 +100,7 @@ impl Runtime {
     /// The folders of bodies on disk, each once.
     #[must_use]
     pub fn body_folders(&self) -> BTreeSet<&Path> {
-        self.locations.iter().map(|location| location.core.client_body_temp_path()).collect()
+        self.locations.iter().map(|location| location.core.client_body_temp_path().path.as_path()).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::body::RequestBody;
 use crate::limits::{READ_BYTES, SPARE_REQUESTS};
 use crate::request::Request;
 
@@ -59,8 +60,9 @@ pub fn take_spare_request() -> Option<Box<Request>> {
 }
 
 /// Keeps a request object for later, unless it holds a configuration that is no longer in force.
-pub fn give_spare_request(request: Box<Request>) {
+pub fn give_spare_request(mut request: Box<Request>) {
     request.release();
+    request.body = RequestBody::default(); // Its memory or its file goes now.
     if request.runtime.generation.number < GENERATION.get() {
         return;
     }

@@ -1,6 +1,7 @@
 //! The http core's settings of a location, and their directives.
 
 mod setters;
+mod transfer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,18 +12,23 @@ use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directiv
 use daemun_http::StatusCode;
 
 use super::{Build, GzipClients, HTTP_SERVER_LOCATION, gzip_clients, inherit};
+use crate::body::BodyFolder;
 use crate::log::{ErrorLog, Level, Syslog};
 use crate::module::Module;
 use crate::variable::Template;
 use setters::{
-    set_alias, set_error_log, set_error_page, set_if_modified_since, set_keepalive_disable, set_keepalive_timeout,
-    set_large_client_header_buffers, set_open_file_cache, set_root, set_server_tokens, set_types,
+    set_alias, set_client_body_temp_path, set_error_log, set_error_page, set_if_modified_since, set_keepalive_disable,
+    set_keepalive_timeout, set_large_client_header_buffers, set_open_file_cache, set_root, set_server_tokens,
+    set_types,
 };
+
+pub(crate) use transfer::size_of;
+pub use transfer::{LingeringClose, Transfer};
 
 /// The http core as a module: it has settings and directives, and no handler of its own.
 pub static CORE: Module<Core> = Module {
     name: "core",
-    directives: DIRECTIVES,
+    directives: &ALL_DIRECTIVES,
     merge: Core::merge,
     finish: Core::finish,
     is_active: |_| false,
@@ -44,7 +50,7 @@ pub struct Core {
     default_type: Option<Vec<u8>>,
     client_max_body_size: Option<u64>,
     client_body_buffer_size: Option<u64>,
-    client_body_temp_path: Option<PathBuf>,
+    client_body_temp_path: Option<BodyFolder>,
     client_body_timeout: Option<Duration>,
     client_header_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
@@ -83,6 +89,8 @@ pub struct Core {
     open_file_cache_min_uses: Option<u64>,
     open_file_cache_errors: Option<bool>,
     large_client_header_buffers: Option<(u64, u64)>,
+    /// How bodies and answers cross the connection.
+    pub transfer: Transfer,
     /// Which clients take gzip.
     pub gzip_clients: GzipClients,
     error_log: Option<Arc<Vec<ErrorLogSetting>>>,
@@ -199,6 +207,7 @@ impl Core {
             recursive_error_pages, log_subrequest, subrequest_output_buffer_size, satisfy, auth_delay, absolute_redirect,
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
+        Transfer::merge(&parent.transfer, &mut child.transfer);
         GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
     }
 
@@ -213,8 +222,9 @@ impl Core {
         self.root.get_or_insert_with(|| {
             Template::constant(build.absolute(Path::new("html")).as_os_str().as_encoded_bytes())
         });
-        let folder = self.client_body_temp_path.as_deref().unwrap_or(build.body_folder());
-        self.client_body_temp_path = Some(build.absolute(folder));
+        let written = self.client_body_temp_path.take();
+        let folder = written.unwrap_or_else(|| BodyFolder { path: build.body_folder().to_owned(), levels: Vec::new() });
+        self.client_body_temp_path = Some(BodyFolder { path: build.absolute(&folder.path), ..folder });
         let log = build.error_log(self.error_log.as_deref().map(Vec::as_slice));
         self.opened_error_log.get_or_init(|| log);
         Ok(())
@@ -267,8 +277,11 @@ impl Core {
 
     /// Folder of request bodies on disk.
     #[must_use]
-    pub fn client_body_temp_path(&self) -> &std::path::Path {
-        self.client_body_temp_path.as_deref().unwrap_or_else(|| std::path::Path::new("/tmp"))
+    ///
+    /// # Panics
+    /// Never: `finish` sets it.
+    pub fn client_body_temp_path(&self) -> &BodyFolder {
+        self.client_body_temp_path.as_ref().expect("set when the block was closed")
     }
 
     /// Time between two reads of a request body.
@@ -529,6 +542,20 @@ macro_rules! entry {
     };
 }
 
+static ALL_DIRECTIVES: [Directive<Core>; DIRECTIVES.len() + transfer::DIRECTIVES.len()] =
+    join(DIRECTIVES, transfer::DIRECTIVES);
+
+/// Two tables as one, whose length `N` is theirs together.
+const fn join<const N: usize>(first: &[Directive<Core>], second: &[Directive<Core>]) -> [Directive<Core>; N] {
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
 const DIRECTIVES: &[Directive<Core>] = &[
     entry!(
         "log_subrequest",
@@ -608,15 +635,14 @@ const DIRECTIVES: &[Directive<Core>] = &[
         client_body_buffer_size,
         |arguments: &Arguments<'_>| arguments.size(0)
     ),
-    entry!(
-        "client_body_temp_path",
-        HTTP_SERVER_LOCATION,
-        Arity::Between(1, 4),
-        "client_body_temp",
-        "path [level1 [level2 [level3]]]: folder of request bodies on disk",
-        client_body_temp_path,
-        |arguments: &Arguments<'_>| arguments.path(0).map(Path::to_path_buf)
-    ),
+    Directive {
+        name: "client_body_temp_path",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Between(1, 4),
+        default: "client_body_temp",
+        help: "path [level1 [level2 [level3]]]: folder of request bodies on disk, and digits in the names of the folders below it",
+        set: set_client_body_temp_path,
+    },
     entry!(
         "client_body_timeout",
         HTTP_SERVER_LOCATION,

@@ -24,7 +24,7 @@ pub fn assignable(arguments: &Arguments<'_>, index: usize) -> Result<Assignable,
     let name = name.ok_or_else(|| ArgumentError::new(Some(index), format!("invalid variable name \"{text}\"")))?;
     match name.to_ascii_lowercase().as_str() {
         "args" => Ok(Assignable::Arguments),
-        "limit_rate" => Err(ArgumentError::new(Some(index), "variable \"limit_rate\" is not supported by daemun yet")),
+        "limit_rate" => Ok(Assignable::LimitRate),
         _ => {
             let declared = declare_assigned(name);
             declared.map(Assignable::Variable).map_err(|error| ArgumentError::new(Some(index), error.to_string()))

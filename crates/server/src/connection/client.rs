@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::gateway::{self, Records};
 use super::input::Input;
+use super::pace::{Pace, Rate};
 use super::timer::Deadline;
 use crate::clock;
 use crate::listener::Protocol;
@@ -29,6 +30,8 @@ pub struct Client {
     stream: RefCell<Option<Stream>>,
     pub(crate) input: RefCell<Input>,
     deadline: RefCell<Deadline>,
+    /// How fast the present answer may go out, where that is limited.
+    pace: RefCell<Option<Box<Pace>>>,
     /// Its place in the statistics, until it is closed.
     counted: RefCell<Option<Counted>>,
     /// The listener it came in by, and the runtime of which it is one; `None` once the connection is closed.
@@ -114,6 +117,7 @@ impl Client {
             stream: RefCell::new(Some(stream)),
             input: RefCell::default(),
             deadline: RefCell::default(),
+            pace: RefCell::default(),
             counted: RefCell::new(Some(Counted::new())),
             listener: Cell::new(listener),
             runtime: RefCell::new(Some(Rc::clone(runtime))),
@@ -258,37 +262,85 @@ impl Client {
         }
     }
 
-    /// Writes what fits now.
+    /// Writes what fits now, and what the answer's rate allows.
     ///
     /// # Errors
     /// `WouldBlock` when nothing fits, else what the system says.
     pub fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
-        self.stream.borrow().as_ref().ok_or_else(closed)?.try_write(octets)
+        self.paced(octets.len(), |stream, allowed| stream.try_write(octets.get(..allowed).unwrap_or(octets)))
     }
 
-    /// Runs a call that writes to the socket, such as sendfile.
+    /// Runs a call that writes to the socket, such as sendfile, with the number of octets it may write, `wanted` at most.
     ///
     /// # Errors
     /// `WouldBlock` when the socket is full, else what the call says.
     pub fn try_write_with(
         &self,
-        call: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> io::Result<usize>,
+        wanted: usize,
+        call: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let stream = self.stream.borrow();
-        let stream = stream.as_ref().ok_or_else(closed)?;
-        stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
+        self.paced(wanted, |stream, allowed| stream.try_io(Interest::WRITABLE, || call(stream.as_fd(), allowed)))
     }
 
-    /// Ready when the socket takes octets again; an error of kind `TimedOut` when the deadline passes first.
+    fn paced(&self, wanted: usize, write: impl FnOnce(&Stream, usize) -> io::Result<usize>) -> io::Result<usize> {
+        let stream = self.stream.borrow();
+        let stream = stream.as_ref().ok_or_else(closed)?;
+        let mut pace = self.pace.borrow_mut();
+        let allowed = match pace.as_mut() {
+            Some(pace) => usize::try_from(pace.allowance(wanted as u64)).unwrap_or(wanted),
+            None => wanted,
+        };
+        if allowed == 0 && wanted > 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let written = write(stream, allowed)?;
+        if let Some(pace) = pace.as_mut() {
+            pace.note(written as u64);
+        }
+        self.deadline.borrow_mut().renew();
+        Ok(written)
+    }
+
+    /// Sets how fast the next answer may go out; `started_ms` is the monotonic time of its request.
+    pub(crate) fn set_rate(&self, rate: Option<Rate>, started_ms: u64) {
+        let mut pace = self.pace.borrow_mut();
+        if pace.is_some() || rate.is_some() {
+            *pace = rate.map(|rate| Box::new(Pace::new(rate, started_ms)));
+        }
+    }
+
+    /// Ready when the socket takes octets again and the rate allows some; an error of kind `TimedOut` when the deadline passes
+    /// while the socket takes none.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Err(closed())) };
+        if let Some(pace) = self.pace.borrow_mut().as_mut()
+            && ready!(pace.poll_ready(context))
+        {
+            self.deadline.borrow_mut().renew();
+        }
         let result = stream.poll_write_ready(context);
         if result.is_pending() {
             ready!(self.deadline.borrow_mut().poll(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         result
+    }
+
+    /// Whether something of the client's can be read now, if only its end.
+    pub(crate) fn is_readable(&self) -> bool {
+        let stream = self.stream.borrow();
+        let mut octet = [0_u8; 1];
+        let peeked =
+            stream.as_ref().map(|stream| rustix::net::recv(stream, &mut octet, RecvFlags::PEEK | RecvFlags::DONTWAIT));
+        matches!(peeked, Some(Ok((1.., _))))
+    }
+
+    /// Has the socket be reset when it is closed: what is still to be sent is dropped.
+    pub(crate) fn reset_on_close(&self) {
+        if let Some(stream) = self.stream.borrow().as_ref() {
+            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+        }
     }
 
     /// Ready when the client has closed the connection. Octets that arrive meanwhile stay in the socket.

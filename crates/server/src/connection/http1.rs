@@ -13,11 +13,12 @@ use super::client::Client;
 use super::{keep_alive, writer};
 use crate::body::RequestBody;
 use crate::clock;
-use crate::config::Core;
+use crate::config::{Core, LingeringClose};
 use crate::edge::EdgeThread;
 use crate::engine::{self, End};
-use crate::limits::{HEAD_BYTES_MAX, LINGERING_TIME, LINGERING_TIMEOUT};
+use crate::limits::HEAD_BYTES_MAX;
 use crate::log::Level;
+use crate::phase::Outcome;
 use crate::request::Request;
 use crate::runtime::ThreadRuntime;
 use crate::statistics::Activity;
@@ -61,7 +62,10 @@ async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
     loop {
         let Some((mut request, head)) = next_request(client, edge).await else { return false };
         let end = match head {
-            Ok(()) => engine::handle(&mut request).await,
+            Ok(()) => match read_body_early(&mut request).await {
+                None => engine::handle(&mut request).await,
+                Some(end) => end,
+            },
             Err(status) => engine::refuse(&mut request, status),
         };
         let goes_on = finish_request(client, &mut request, end).await && !edge.is_draining();
@@ -69,6 +73,20 @@ async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
         if !goes_on || !client.has_pending_input() {
             return goes_on;
         }
+    }
+}
+
+/// Reads the body where the server wants it before anything else; what the request ends with where it cannot be had.
+async fn read_body_early(request: &mut Request) -> Option<End> {
+    if !request.body.is_unread() || !request.core().transfer.reads_body_early(request) {
+        return None;
+    }
+    match request.read_body(None).await {
+        Ok(()) => None,
+        Err(Outcome::Finish(status)) if status != StatusCode::CLIENT_CLOSED_REQUEST => {
+            Some(engine::refuse(request, status))
+        }
+        Err(_) => Some(End::Close),
     }
 }
 
@@ -86,18 +104,23 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
     engine::log(request);
     request.release();
     if let Err(error) = sent {
-        if error.kind() != io::ErrorKind::ConnectionAborted {
+        let is_aborted = error.kind() == io::ErrorKind::ConnectionAborted;
+        if !is_aborted {
             request.log(Level::Info, format_args!("sending to client failed: {error}"));
+        }
+        let is_timed_out = error.kind() == io::ErrorKind::TimedOut;
+        if (is_timed_out || is_aborted) && request.core().transfer.reset_timedout_connection() {
+            client.reset_on_close();
         }
         return false;
     }
-    let timeout = request.core().client_body_timeout().min(LINGERING_TIMEOUT);
+    let timeout = request.core().client_body_timeout().min(request.core().transfer.lingering_timeout());
     if request.keep_alive && request.body.discard(client, timeout).await {
         client.enter(Activity::Waiting);
         client.keepalive_timeout.set(request.core().keepalive_timeout());
         return true;
     }
-    linger(client).await;
+    linger(client, request).await;
     false
 }
 
@@ -285,16 +308,25 @@ pub(super) fn choose_server(request: &mut Request) {
 }
 
 /// Reads what the client still sends, so that it sees the answer before the connection goes.
-async fn linger(client: &Client) {
+async fn linger(client: &Client, request: &Request) {
+    let transfer = &request.core().transfer;
+    let is_due = match transfer.lingering_close() {
+        LingeringClose::Off => false,
+        LingeringClose::On => client.is_body_due.get() || client.has_pending_input() || client.is_readable(),
+        LingeringClose::Always => true,
+    };
+    if !is_due {
+        return;
+    }
     client.shutdown_write();
     let read_all = async {
         loop {
-            client.set_deadline(LINGERING_TIMEOUT);
+            client.set_deadline(transfer.lingering_timeout());
             let read = poll_fn(|context| thread::with_read_buffer(|buffer| client.poll_read(context, buffer))).await;
             if !matches!(read, Ok(count) if count > 0) {
                 return;
             }
         }
     };
-    let _ = tokio::time::timeout(LINGERING_TIME, read_all).await;
+    let _ = tokio::time::timeout(transfer.lingering_time(), read_all).await;
 }

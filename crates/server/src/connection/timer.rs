@@ -16,6 +16,7 @@ use crate::clock;
 pub struct Deadline {
     /// In milliseconds of the coarse monotonic clock.
     at_ms: Option<u64>,
+    after_ms: u64,
     sleep: Option<(Pin<Box<Sleep>>, u64)>,
 }
 
@@ -23,7 +24,15 @@ impl Deadline {
     /// Sets the deadline `after` from now.
     pub fn set(&mut self, after: Duration) {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.after_ms = after_ms;
         self.at_ms = Some(clock::monotonic_ms().saturating_add(after_ms));
+    }
+
+    /// Sets the deadline anew, as far from now as it was, where there is one.
+    pub fn renew(&mut self) {
+        if self.at_ms.is_some() {
+            self.at_ms = Some(clock::monotonic_ms().saturating_add(self.after_ms));
+        }
     }
 
     /// Takes the deadline away.

@@ -45,6 +45,7 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
     request.sent.headers = head.headers;
     let client = Rc::clone(&request.client);
     client.set_deadline(request.core().send_timeout());
+    client.set_rate(request.core().transfer.rate(request), request.started_ms);
     let result = match framing {
         Framing::NoBody => write_all(&client, &out).await,
         _ => send_body(request, &client, &mut out, body, framing, envelope).await,
@@ -291,8 +292,10 @@ async fn send_file_part(client: &Client, out: &mut Vec<u8>, part: &FilePart, bud
     let end = part.offset + length;
     while offset < end {
         let count = (end - offset).min(SENDFILE_CHUNK_BYTES);
-        let sent =
-            client.try_write_with(|socket| daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count));
+        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+        let sent = client.try_write_with(wanted, |socket, count| {
+            daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count as u64)
+        });
         match sent {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
@@ -317,7 +320,7 @@ async fn send_stream(
     budget: &mut Budget,
 ) -> io::Result<()> {
     let send_timeout = request.core().send_timeout();
-    let spill = Spill { folder: request.core().client_body_temp_path().to_owned(), file: None, length: 0 };
+    let spill = Spill { folder: request.core().client_body_temp_path().path.clone(), file: None, length: 0 };
     let mut outgoing =
         Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, spill, envelope, failure: None };
     outgoing.push(std::mem::take(out).into());
@@ -560,8 +563,9 @@ impl Outgoing {
                 Waiting::File(part) => {
                     let mut offset = part.offset;
                     let count = part.length.min(SENDFILE_CHUNK_BYTES);
-                    client.try_write_with(|socket| {
-                        daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count)
+                    let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+                    client.try_write_with(wanted, |socket, count| {
+                        daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count as u64)
                     })
                 }
             };
@@ -621,7 +625,9 @@ async fn write_all(client: &Client, octets: &[u8]) -> io::Result<()> {
 async fn write_all_with_flags(client: &Client, octets: &[u8], flags: SendFlags) -> io::Result<()> {
     let mut rest = octets;
     while !rest.is_empty() {
-        let written = client.try_write_with(|socket| Ok(rustix::net::send(socket, rest, flags | SendFlags::NOSIGNAL)?));
+        let written = client.try_write_with(rest.len(), |socket, count| {
+            Ok(rustix::net::send(socket, rest.get(..count).unwrap_or(rest), flags | SendFlags::NOSIGNAL)?)
+        });
         match written {
             Ok(count) => rest = &rest[count..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use daemun_conf::Span;
 
+use crate::config::size_of;
+use crate::log::Level;
 use crate::module::AnyModule;
 use crate::request::Request;
 
@@ -66,6 +68,8 @@ impl Part {
 pub enum Assignable {
     /// `$args`: the request's own.
     Arguments,
+    /// `$limit_rate`: octets of the answer in a second.
+    LimitRate,
     /// A variable of the configuration.
     Variable(VariableId),
 }
@@ -75,6 +79,13 @@ impl Assignable {
     pub fn assign(&self, request: &mut Request, value: Vec<u8>) {
         match self {
             Self::Arguments => request.args = value,
+            Self::LimitRate => match size_of(&value) {
+                Some(rate) => request.limit_rate = Some(rate),
+                None => {
+                    let shown = String::from_utf8_lossy(&value);
+                    request.log(Level::Error, format_args!("invalid $limit_rate \"{shown}\""));
+                }
+            },
             Self::Variable(id) => request.values.assign(*id, value),
         }
     }

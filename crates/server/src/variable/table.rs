@@ -51,6 +51,12 @@ pub static CORE_VARIABLES: &[Variable] = &[
         name: "is_request_port",
         evaluate: |request, _, out| put(out, if request.head.port().is_some() { b":" } else { b"" }),
     },
+    Variable {
+        name: "limit_rate",
+        evaluate: |request, _, out| {
+            number(out, request.limit_rate.unwrap_or_else(|| request.core().transfer.limit_rate(request)))
+        },
+    },
     Variable { name: "msec", evaluate: |_, _, out| seconds(out, clock::unix_ms().unsigned_abs()) },
     Variable { name: "nginx_version", evaluate: |_, _, out| put(out, env!("CARGO_PKG_VERSION").as_bytes()) },
     Variable { name: "pid", evaluate: |_, _, out| number(out, u64::from(std::process::id())) },
@@ -83,7 +89,13 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable { name: "request", evaluate: |request, _, out| put(out, request.head.request_line()) },
     Variable {
         name: "request_body",
-        evaluate: |request, _, out| request.body.in_memory().is_some_and(|body| put(out, body)),
+        evaluate: |request, _, out| request.body.in_memory().is_some_and(|body| !body.is_empty() && put(out, body)),
+    },
+    Variable {
+        name: "request_body_file",
+        evaluate: |request, _, out| {
+            request.body.file_path().is_some_and(|path| put(out, path.as_os_str().as_encoded_bytes()))
+        },
     },
     Variable {
         name: "request_completion",

@@ -10,6 +10,7 @@ use daemun_http::StatusCode;
 use super::{
     Core, ErrorLogPlace, ErrorLogSetting, ErrorPage, IfModifiedSince, KeepAliveDisable, OpenFileCache, ServerTokens,
 };
+use crate::body::BodyFolder;
 use crate::config::setter;
 use crate::log::{Level, Syslog};
 
@@ -184,4 +185,14 @@ fn read_debug_levels(arguments: &Arguments<'_>) -> Result<Level, ArgumentError> 
         }
     }
     Ok(Level::Debug)
+}
+
+pub(super) fn set_client_body_temp_path(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let path = arguments.path(0)?.to_path_buf();
+    let mut levels = Vec::new();
+    for index in 1..arguments.len() {
+        let level = arguments.text(index)?.parse().ok().filter(|level| (1..=3).contains(level));
+        levels.push(level.ok_or_else(|| arguments.invalid_value(index))?);
+    }
+    arguments.set_once(&mut core.client_body_temp_path, BodyFolder { path, levels })
 }
