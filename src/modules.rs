@@ -44,21 +44,23 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::content::gzip_static::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and
-    // what it makes of it, 304 or 412, gets the fields of that status; a range that cannot be is refused before charset, which
-    // names the charset of the refusal too and finds no type on a 304; range, last, repeats the whole type in each part.
-    // gzip stands after whatever changes a body and after `add_header`, whose Cache-Control `gzip_proxied` reads, and before
-    // ranges, which are not for compressed answers: a client that asks for a part gets the whole, neither 206 nor 416. Charset
-    // recodes nothing, so that gzip may stand before it, where nginx has it behind.
-    // addition stands behind what changes a body: what it puts around it went through its own location's filters.
+    // what it makes of it, 304 or 412, gets the fields of that status, and no charset without a type. charset stands behind
+    // whatever changes a text and before whatever compresses it. gzip stands after `add_header`, whose Cache-Control
+    // `gzip_proxied` reads, and before ranges, which are not for compressed answers: a client that asks for a part gets the whole,
+    // neither 206 nor 416. A range that cannot be is refused by a page that has its charset too; range, last, repeats the
+    // whole type in each part.
+    // ssi and addition stand behind what changes a body: the parts that they put in went through their own location's filters,
+    // and are recoded there.
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
     &modules::filter::gunzip::MODULE,
     &modules::filter::sub::MODULE,
+    &modules::filter::charset::MODULE,
     &modules::filter::ssi::MODULE,
     &modules::filter::addition::MODULE,
     &modules::filter::gzip::MODULE,
     &modules::filter::range::REFUSAL,
-    &modules::filter::charset::MODULE,
+    &modules::filter::charset::OF_REFUSAL,
     &modules::filter::range::MODULE,
     // Log, the last phase.
     &modules::log::access_log::MODULE,

@@ -313,8 +313,10 @@ fn told(response: &Response) -> Vec<String> {
         "Connection",
         "Content-Length",
     ];
-    let has_own_page = response.status >= 300;
-    let fields = FIELDS.iter().filter(|name| !(has_own_page && **name == "Content-Length"));
+    // The text of a page is each server's own; what is kept in its coded form has a length, where nginx has chunks.
+    let is_framing_own = response.status >= 300 || response.header("Content-Encoding").is_some();
+    let is_framing = |name: &str| matches!(name, "Content-Length" | "Transfer-Encoding");
+    let fields = FIELDS.iter().filter(|name| !(is_framing_own && is_framing(name)));
     let values =
         fields.flat_map(|name| response.headers_named(name).into_iter().map(move |value| format!("{name}: {value}")));
     std::iter::once(response.status.to_string()).chain(values).collect()

@@ -6,6 +6,7 @@ mod auth_basic; // auth_basic, its user file, auth_delay
 mod autoindex; // directories listed
 mod browser; // modern_browser, ancient_browser, $msie
 mod cgi; // cgi_pass: programs started for a request; git and gitweb
+mod charset; // character sets named, and texts recoded
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
 mod crash; // a worker that dies costs its own requests

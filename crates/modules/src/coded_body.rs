@@ -10,6 +10,9 @@ pub trait Coder {
     /// Octets taken at once at most: what comes of them is held in memory whole.
     const TAKEN_BYTES: usize = STRETCH_BYTES;
 
+    /// Whether each octet becomes one, so that the length of what comes out is known.
+    const KEEPS_LENGTH: bool = false;
+
     /// Takes all of `octets` and appends what comes of them to `out`, as far as it is ready.
     ///
     /// # Errors
@@ -29,10 +32,12 @@ pub trait Coder {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError>;
 }
 
-/// A body behind a coder. Its length is not known before its end.
+/// A body behind a coder. Its length is not known before its end, unless the coder keeps it.
 pub struct CodedBody<C> {
     coder: C,
     body: BodyPieces,
+    /// Octets of the body, where the coder keeps their number.
+    length: Option<u64>,
     /// Octets that are still in the coder.
     is_held_back: bool,
     is_done: bool,
@@ -43,7 +48,15 @@ pub struct CodedBody<C> {
 impl<C: Coder + 'static> CodedBody<C> {
     /// Puts `coder` before `body`.
     pub fn wrap(body: Body, coder: C) -> Body {
-        Body::Stream(Box::new(Self { coder, body: body.into(), is_held_back: false, is_done: false, owes_turn: false }))
+        let length = body.length().filter(|_| C::KEEPS_LENGTH);
+        Body::Stream(Box::new(Self {
+            coder,
+            body: body.into(),
+            length,
+            is_held_back: false,
+            is_done: false,
+            owes_turn: false,
+        }))
     }
 
     /// Codes the next stretch of a piece, [`Coder::TAKEN_BYTES`] at most.
@@ -113,6 +126,10 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
         // Much has gone in and nothing has come out: others have their turn.
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.length
     }
 
     fn can_wait(&self) -> bool {

@@ -1,17 +1,26 @@
-//! `charset`: names the character set of texts that do not name it themselves. Nothing is recoded.
+//! `charset`: names the character set of texts that do not name it themselves, and recodes those of another.
 
+mod map;
+mod recoder;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_http::{HeaderId, StatusCode};
-use daemun_server::config::{HTTP_SERVER_LOCATION, setter};
+use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
 use daemun_server::module::nothing_to_finish;
-use daemun_server::{Module, Request, Response, Template};
+use daemun_server::{Body, Module, Request, Response, Template};
+
+use self::map::CharsetMap;
+use self::recoder::Recoder;
 
 const WITH_IF: Context = HTTP_SERVER_LOCATION.or(Context::IF_IN_LOCATION);
 
-/// Named once, in the program's list of modules; behind `headers`, before `range`.
+/// Named once, in the program's list of modules; behind whatever changes a text, before whatever compresses it.
 pub static MODULE: Module<Charset> = Module {
     name: "charset",
     directives: &[
@@ -28,10 +37,34 @@ pub static MODULE: Module<Charset> = Module {
             contexts: WITH_IF,
             arity: Arity::Flag,
             default: "off",
-            help: "on|off: whether the character set an application names is looked at; nothing is recoded",
+            help: "on|off: texts that name their character set themselves are recoded too",
             set: |conf, arguments| {
                 let flag = arguments.flag(0)?;
                 arguments.set_once(&mut conf.overrides, flag)
+            },
+        },
+        Directive {
+            name: "source_charset",
+            contexts: WITH_IF,
+            arity: Arity::Exactly(1),
+            default: "none",
+            help: "name: character set of what does not name its own; recoded where `charset` is another",
+            set: |conf, arguments| {
+                conf.span = Some(arguments.span());
+                let source = setter::template(arguments, 0)?;
+                arguments.set_once(&mut conf.source, source)
+            },
+        },
+        Directive {
+            name: "charset_map",
+            contexts: Context::HTTP,
+            arity: Arity::Block { min: 2, max: 2 },
+            default: "none",
+            help: "set set block of `octet octets`, in hexadecimal: how texts are recoded, both ways; utf-8 stands second",
+            set: |conf, arguments| {
+                let map = map::read(arguments, &conf.read)?;
+                conf.read.push(map);
+                Ok(())
             },
         },
         Directive {
@@ -44,10 +77,11 @@ pub static MODULE: Module<Charset> = Module {
         },
     ],
     merge: |parent, child| {
-        daemun_server::inherit!(parent, child; name, overrides, types);
+        daemun_server::inherit!(parent, child; name, source, overrides, types, span);
+        child.maps = Arc::clone(&parent.maps);
     },
-    finish: nothing_to_finish,
-    is_active: |conf| matches!(conf.name, Some(Some(_))),
+    finish,
+    is_active: |conf| matches!(conf.name, Some(Some(_))) || conf.source.is_some(),
     phases: &[],
     filters: &[charset],
     variables: &[],
@@ -58,8 +92,15 @@ pub static MODULE: Module<Charset> = Module {
 pub struct Charset {
     /// `Some(None)` is `off`.
     name: Option<Option<Template>>,
+    /// `source_charset`.
+    source: Option<Template>,
     overrides: Option<bool>,
     types: Option<Arc<Types>>,
+    /// `charset_map`s of this block while it is read.
+    read: Vec<CharsetMap>,
+    /// All of them.
+    maps: Arc<[CharsetMap]>,
+    span: Option<Span>,
 }
 
 /// `charset_types`, in lower case.
@@ -69,6 +110,7 @@ enum Types {
 }
 
 fn set_charset(conf: &mut Charset, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    conf.span = Some(arguments.span());
     let name = match arguments.text(0)? {
         "off" => None,
         _ => Some(setter::template(arguments, 0)?),
@@ -87,38 +129,129 @@ fn set_types(conf: &mut Charset, arguments: &mut Arguments<'_>) -> Result<(), Ar
     arguments.set_once(&mut conf.types, Arc::new(types))
 }
 
-fn charset(conf: &Charset, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    let Some(Some(name)) = &conf.name else { return response };
-    if request.is_subrequest() {
-        return response;
+/// The blocks below `http` share its maps; where both sets are known, a map must lead from the one to the other.
+fn finish(conf: &mut Charset, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+    if !conf.read.is_empty() {
+        conf.maps = std::mem::take(&mut conf.read).into();
     }
+    let (Some(Some(name)), Some(source), Some(span)) = (&conf.name, &conf.source, conf.span) else { return Ok(()) };
+    let (Some(name), Some(source)) = (name.as_constant(), source.as_constant()) else { return Ok(()) };
+    let is_known = name.eq_ignore_ascii_case(source) || Recoder::between(&conf.maps, source, name).is_some();
+    if is_known || build.context() == Context::HTTP {
+        return Ok(());
+    }
+    Err(Diagnostic::error(span, no_map(source, name)))
+}
+
+fn no_map(from: &[u8], to: &[u8]) -> String {
+    let (from, to) = (String::from_utf8_lossy(from), String::from_utf8_lossy(to));
+    format!("no \"charset_map\" between the charsets \"{from}\" and \"{to}\"")
+}
+
+/// What one answer tells those that come after it: its own character set, which subrequests take on, and that of a page in its place.
+#[derive(Default)]
+struct Told {
+    of_answer: RefCell<Vec<u8>>,
+    of_page: RefCell<Vec<u8>>,
+}
+
+impl Told {
+    fn of(request: &Request) -> Rc<Self> {
+        if request.kept::<Self>().is_none() {
+            request.keep(Self::default());
+        }
+        request.kept().unwrap_or_default()
+    }
+}
+
+fn charset(conf: &Charset, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
     // As nginx: some old browsers took the redirect's charset for that of the page it leads to.
     if matches!(response.status(), StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND) {
         return response;
     }
+    conf.tell_of_page(request, &response);
     let Some(content_type) = response.head.headers.first(HeaderId::ContentType) else { return response };
     let (essence, parameters) = split(content_type);
-    if let Some(theirs) = named_charset(parameters) {
-        if conf.overrides == Some(true) {
-            report_difference(request, theirs, &name.value(request));
+    // What the configuration itself names is no application's word.
+    let theirs = named_charset(parameters).filter(|name| !name.is_empty() && !response.is_own);
+    let Some(wanted) = conf.wanted(request, essence, parameters, theirs) else { return response };
+    let source = match (theirs, &conf.source) {
+        (Some(theirs), _) => Some(theirs.to_vec()),
+        (None, Some(source)) => Some(source.value(request)),
+        (None, None) => None,
+    };
+    let mut named = Vec::with_capacity(essence.len() + wanted.len() + 16);
+    for part in [essence, b"; charset=", &wanted] {
+        named.extend_from_slice(part);
+    }
+    if let Some(source) = source.filter(|source| !source.eq_ignore_ascii_case(&wanted)) {
+        if response.head.headers.first(HeaderId::ContentEncoding).is_some_and(|coding| !coding.is_empty()) {
+            return response;
         }
+        let Some(recoder) = Recoder::between(&conf.maps, &source, &wanted) else {
+            request.log(Level::Error, format_args!("{}", no_map(&source, &wanted)));
+            return response;
+        };
+        recode(&mut response, recoder);
+    }
+    if request.is_subrequest() {
         return response;
     }
-    if !parameters.is_empty() || !conf.wants(essence) {
-        return response;
+    if !conf.maps.is_empty() {
+        Told::of(request).of_answer.replace(wanted.into_owned());
     }
-    let mut value = Vec::with_capacity(essence.len() + 32);
-    value.extend_from_slice(essence);
-    value.extend_from_slice(b"; charset=");
-    let bare = value.len();
-    name.render(request, &mut value);
-    if value.len() > bare {
-        response.head.headers.set_known(HeaderId::ContentType, &value);
-    }
+    response.head.headers.set_known(HeaderId::ContentType, &named);
     response
 }
 
+fn recode(response: &mut Response, recoder: Recoder) {
+    if !recoder.keeps_length() {
+        response.head.headers.remove_known(HeaderId::ContentLength);
+        response.allows_ranges = false;
+    }
+    let body = std::mem::replace(&mut response.body, Body::Empty);
+    response.body = recoder.apply(body);
+    // Parts can be cut out of what is in memory alone.
+    response.allows_ranges &= matches!(response.body, Body::Bytes(_));
+}
+
 impl Charset {
+    /// The character set that the answer is to have; `None` where it is nobody's business.
+    fn wanted(
+        &self,
+        request: &Request,
+        essence: &[u8],
+        parameters: &[u8],
+        theirs: Option<&[u8]>,
+    ) -> Option<Cow<'_, [u8]>> {
+        let wanted = if request.is_subrequest() {
+            // A part of a page has the page's.
+            Cow::Owned(request.kept::<Told>()?.of_answer.borrow().clone())
+        } else {
+            let name = self.name.as_ref()?.as_ref()?;
+            let is_meant = match theirs {
+                Some(_) => self.overrides == Some(true),
+                None => parameters.is_empty() && self.wants(essence),
+            };
+            if !is_meant {
+                return None;
+            }
+            name.as_constant().map_or_else(|| Cow::Owned(name.value(request)), Cow::Borrowed)
+        };
+        (!wanted.is_empty()).then_some(wanted)
+    }
+
+    /// A range that cannot be is refused behind this filter, by a page of ours.
+    fn tell_of_page(&self, request: &Request, response: &Response) {
+        if let Some(Some(name)) = &self.name
+            && response.allows_ranges
+            && request.headers().has(HeaderId::Range)
+            && self.wants(b"text/html")
+        {
+            Told::of(request).of_page.replace(name.value(request));
+        }
+    }
+
     fn wants(&self, essence: &[u8]) -> bool {
         let is_listed = |listed: &[u8]| listed.eq_ignore_ascii_case(essence);
         match self.types.as_deref() {
@@ -149,11 +282,34 @@ fn named_charset(parameters: &[u8]) -> Option<&[u8]> {
     })
 }
 
-fn report_difference(request: &Request, theirs: &[u8], ours: &[u8]) {
-    if !theirs.eq_ignore_ascii_case(ours) {
-        let (theirs, ours) = (String::from_utf8_lossy(theirs), String::from_utf8_lossy(ours));
-        request.log(Level::Error, format_args!("no \"charset_map\" between the charsets \"{theirs}\" and \"{ours}\""));
+/// Named once, in the program's list of modules; behind the refusal of ranges.
+pub static OF_REFUSAL: Module<CharsetOfRefusal> = Module {
+    name: "charset_of_refusal",
+    directives: &[],
+    merge: |_, _| {},
+    finish: nothing_to_finish,
+    is_active: |_| true,
+    phases: &[],
+    filters: &[name_refusal],
+    variables: &[],
+};
+
+/// No settings of its own.
+#[derive(Debug, Default)]
+pub struct CharsetOfRefusal;
+
+/// The page that stands in the place of a part that is not there has the character set of the location's pages.
+fn name_refusal(_: &CharsetOfRefusal, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
+        return response;
     }
+    let Some(told) = request.kept::<Told>() else { return response };
+    let name = told.of_page.borrow();
+    if response.head.headers.first(HeaderId::ContentType) == Some(b"text/html") && !name.is_empty() {
+        let value = [b"text/html; charset=", name.as_slice()].concat();
+        response.head.headers.set_known(HeaderId::ContentType, &value);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use daemun_server::module::nothing_to_finish;
 use daemun_server::response::{FilePart, Piece};
 use daemun_server::{Body, Module, Request, Response, error_page, thread};
 
-/// Named once, in the program's list of modules; between `headers` and `charset`, which names the refusal's charset.
+/// Named once, in the program's list of modules; between `gzip` and what names the charset of its page.
 pub static REFUSAL: Module<RangeRefusal> = Module {
     name: "range_refusal",
     directives: &[],
