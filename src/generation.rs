@@ -194,7 +194,7 @@ impl Generation {
         let built = assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime));
         let (runtime, diagnostics) = built.map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
         let held = now.listeners.as_ref().ok_or_else(|| "the end has begun".to_owned())?;
-        let listeners = serve::bind(&runtime, held)?;
+        let listeners = serve::bind(self.settings.mode, &runtime, held)?;
         let identity = serve::owner(&self.settings, &runtime, pools.as_deref().unwrap_or(&now.pools));
         let identity = identity.inspect_err(|_| remove_new(&listeners, held))?;
         estate::make_body_folders(&runtime.body_folders(), identity.as_ref(), &runtime.error_log);

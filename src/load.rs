@@ -21,6 +21,8 @@ pub struct Loaded {
     pub pool_messages: Vec<String>,
     /// Whether any of it is an error.
     pub has_errors: bool,
+    /// How the program was called.
+    pub mode: Mode,
 }
 
 /// One pool as configured.
@@ -57,7 +59,7 @@ pub fn load(settings: &Settings, loader: &dyn Loader) -> Loaded {
     }
     let (typed, sources) = read_web(settings, loader);
     has_errors |= typed.diagnostics.iter().any(Diagnostic::is_error);
-    Loaded { typed, sources, pools, pool_messages, has_errors }
+    Loaded { typed, sources, pools, pool_messages, has_errors, mode: settings.mode }
 }
 
 fn readings(settings: &Settings, loader: &dyn Loader) -> Vec<(String, options::Reading)> {
@@ -93,7 +95,11 @@ pub fn read_web(settings: &Settings, loader: &dyn Loader) -> (Typed, Sources) {
     let overrides = settings.directives.as_deref().map(|text| parser.parse_command_line(text)).unwrap_or_default();
     let file = parser.parse_file(path);
     let parsed = parser.finish(merge(settings.mode, overrides, file));
+    let is_unread = parsed.tree.is_empty() && parsed.diagnostics.iter().any(|one| one.span.is_none());
     let mut typed = walk(&parsed.tree, &table, MODULES);
+    if is_unread {
+        typed.diagnostics.clear(); // Of a file that cannot be read there is nothing else to say.
+    }
     // What the text says of itself stands before what the words mean.
     let meanings = std::mem::replace(&mut typed.diagnostics, parsed.diagnostics);
     typed.diagnostics.extend(meanings);
@@ -113,5 +119,10 @@ fn merge(mode: Mode, overrides: Vec<Node>, file: Vec<Node>) -> Vec<Node> {
 pub fn render(loaded: &Loaded, diagnostics: &[Diagnostic]) -> String {
     let mut text: String = loaded.pool_messages.concat();
     text.push_str(&render_all(diagnostics, &loaded.sources));
-    text
+    if loaded.mode != Mode::Web {
+        return text;
+    }
+    // Tools know the lines of `nginx -t` by the program's name.
+    let named = |line: &str| if line.starts_with('[') { format!("nginx: {line}") } else { line.to_owned() };
+    text.split_inclusive('\n').map(named).collect()
 }

@@ -32,6 +32,10 @@ fn main() -> ExitCode {
             println!("{text}");
             ExitCode::SUCCESS
         }
+        cli::Request::Tell(text) => {
+            eprintln!("{text}");
+            ExitCode::SUCCESS
+        }
         cli::Request::Refuse(text) => {
             eprintln!("{text}");
             ExitCode::FAILURE

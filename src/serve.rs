@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use daemun_app::definition::Definition;
 use daemun_app::pool::Pool;
-use daemun_conf::{Diagnostic, FileSystem, Severity};
-use daemun_master::{Identity, MasterPlan, Predecessor, StopKind, signal_by_pid_file};
-use daemun_net::{Inheritance, ListenerSet};
+use daemun_conf::{Diagnostic, FileSystem, Severity, SourceKind};
+use daemun_master::{Identity, IdentityError, MasterPlan, Predecessor, StopKind, signal_by_pid_file};
+use daemun_net::{Inheritance, ListenerSet, SystemCause};
 use daemun_server::backend::BackendId;
 use daemun_server::config::{LogAccess, Main};
-use daemun_server::log::{ErrorLog, Level};
+use daemun_server::log::{ErrorLog, Level, LogFile, format_line};
 use daemun_server::runtime::Runtime;
 
 use crate::assembly::{Assembly, Heritage};
@@ -50,6 +50,7 @@ pub fn check(settings: &Settings) -> ExitCode {
     let shown: Vec<_> = diagnostics.into_iter().filter(|one| is_shown(one, settings)).collect();
     eprint!("{}", load::render(&loaded, &shown));
     if !is_valid {
+        note_errors(settings, &loaded, &shown);
         eprintln!("{program}: configuration file {path} test failed");
         return ExitCode::FAILURE;
     }
@@ -58,7 +59,7 @@ pub fn check(settings: &Settings) -> ExitCode {
         eprintln!("{program}: configuration file {path} test is successful");
     }
     if settings.dumps {
-        for source in loaded.sources.iter() {
+        for source in loaded.sources.iter().filter(|source| source.kind() == SourceKind::File) {
             println!("# configuration file {}:", source.name());
             println!("{}", String::from_utf8_lossy(source.bytes()));
         }
@@ -77,9 +78,12 @@ fn judge(settings: &Settings, loaded: &mut Loaded) -> Result<Vec<Diagnostic>, Ve
     })?;
     let typed = std::mem::take(&mut loaded.typed);
     let assembly = Assembly::new(settings, &definitions)?;
-    let (_, mut diagnostics) = assembly.build(typed, LogAccess::Forbidden, Heritage::default())?;
+    let (runtime, mut diagnostics) = assembly.build(typed, LogAccess::Forbidden, Heritage::default())?;
     diagnostics.extend(warnings_of(&definitions));
-    Ok(diagnostics)
+    match edge_user(&runtime) {
+        Ok(_) => Ok(diagnostics),
+        Err(error) => Err(vec![Diagnostic::error_without_place(error.to_string())]),
+    }
 }
 
 /// `nginx -t` says errors and warnings; `daemun check` says everything.
@@ -94,7 +98,10 @@ fn is_shown(diagnostic: &Diagnostic, settings: &Settings) -> bool {
 pub fn signal(settings: &Settings, signal: Signal) -> ExitCode {
     let loaded = load::load(settings, &FileSystem);
     if loaded.has_errors {
-        eprint!("{}", load::render(&loaded, &loaded.typed.diagnostics));
+        let diagnostics = &loaded.typed.diagnostics;
+        let said: Vec<_> = diagnostics.iter().filter(|one| is_shown(one, settings)).cloned().collect();
+        note_errors(settings, &loaded, &said);
+        eprint!("{}", load::render(&loaded, &said));
         return ExitCode::FAILURE;
     }
     let path = pid_path(settings, &loaded.typed.main).unwrap_or_else(|| settings.prefix.join(paths::DEFAULT_PID));
@@ -104,10 +111,13 @@ pub fn signal(settings: &Settings, signal: Signal) -> ExitCode {
         Signal::Reopen => daemun_master::Signal::USR1,
         Signal::Reload => daemun_master::Signal::HUP,
     };
+    note(settings, Level::Notice, &["signal process started".to_owned()]);
     match signal_by_pid_file(&path, number) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("nginx: [error] {error}");
+            let level = Level::parse(error.level().as_str()).unwrap_or(Level::Error);
+            note(settings, level, &[error.to_string()]);
+            eprintln!("nginx: [{}] {error}", level.as_str());
             ExitCode::FAILURE
         }
     }
@@ -124,20 +134,27 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
     let inheritance = daemun_net::inherit();
     if loaded.has_errors {
         loaded.typed.diagnostics.retain(|one| one.severity != Severity::Notice);
+        note_errors(settings, &loaded, &loaded.typed.diagnostics);
         return Err(load::render(&loaded, &loaded.typed.diagnostics));
     }
     let definitions = define_pools(&mut loaded).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
     let typed = std::mem::take(&mut loaded.typed);
     let assembly = Assembly::new(settings, &definitions).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
     let built = assembly.build(typed, LogAccess::Open, Heritage::default());
-    let (runtime, mut diagnostics) = built.map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
+    let (runtime, mut diagnostics) = built.map_err(|diagnostics| {
+        note_errors(settings, &loaded, &diagnostics);
+        load::render(&loaded, &diagnostics)
+    })?;
     diagnostics.extend(warnings_of(&definitions));
     diagnostics.retain(|one| one.severity == Severity::Warning);
     eprint!("{}", load::render(&loaded, &diagnostics));
+    for warning in &diagnostics {
+        runtime.error_log.write(Level::Warn, format_args!("{}", warning.sentence(&loaded.sources)));
+    }
     let pools = make_pools(definitions, runtime.main.edge_threads())?;
     let predecessor = inheritance.as_ref().and_then(|inheritance| predecessor(inheritance, &runtime.error_log));
     daemun_master::hold_signals();
-    let listeners = bind(&runtime, &inheritance.unwrap_or_default().listeners)?;
+    let listeners = bind(settings.mode, &runtime, &inheritance.unwrap_or_default().listeners)?;
     let detached = if predecessor.is_none() && leaves_terminal(settings, &runtime, &pools) {
         Some(daemun_master::daemonize().map_err(|error| format!("daemun: leaving the terminal failed: {error}"))?)
     } else {
@@ -159,6 +176,25 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
         }
     }
     result
+}
+
+fn note_errors(settings: &Settings, loaded: &Loaded, diagnostics: &[Diagnostic]) {
+    let errors = diagnostics.iter().filter(|one| one.is_error());
+    let lines: Vec<_> = errors.map(|one| one.sentence(&loaded.sources)).collect();
+    note(settings, Level::Emerg, &lines);
+}
+
+/// What is said before there is a configuration goes to the log of `-e`, too: nobody need be looking at the terminal.
+fn note(settings: &Settings, level: Level, lines: &[String]) {
+    let Some(path) = settings.error_log.as_ref().filter(|path| *path != Path::new("stderr")) else { return };
+    let path = settings.prefix.join(path);
+    match LogFile::open(&path) {
+        Ok(log) => lines.iter().for_each(|line| log.write(format_line(level, format_args!("{line}")).as_bytes())),
+        Err(error) => {
+            let (program, shown, error) = (program_name(settings.mode), path.display(), SystemCause(&error));
+            eprintln!("{program}: [alert] could not open error log file: open() \"{shown}\" failed ({error})");
+        }
+    }
 }
 
 /// Who has started us in an upgrade, and what is his as long as he lives.
@@ -223,9 +259,11 @@ pub fn make_pools(definitions: Vec<Definition>, threads: usize) -> Result<Vec<Po
 ///
 /// # Errors
 /// A line for each that cannot be bound.
-pub fn bind(runtime: &Runtime, held: &ListenerSet) -> Result<ListenerSet, Refusal> {
+pub fn bind(mode: Mode, runtime: &Runtime, held: &ListenerSet) -> Result<ListenerSet, Refusal> {
+    let program = program_name(mode);
     let wanted = runtime.listeners.iter().map(|listener| (&listener.setting.address, &listener.setting.options));
-    held.successor(wanted).map_err(|errors| errors.iter().map(|error| format!("daemun: [emerg] {error}\n")).collect())
+    held.successor(wanted)
+        .map_err(|errors| errors.iter().map(|error| format!("{program}: [emerg] {error}\n")).collect())
 }
 
 /// Where the master's pid is written.
@@ -244,7 +282,7 @@ pub fn owner(settings: &Settings, runtime: &Runtime, pools: &[Pool]) -> Result<O
         Some(pool) if settings.mode == Mode::App => {
             pool.definition.identity().map_err(|error| format!("daemun: [emerg] {error}"))
         }
-        _ => edge_identity(runtime),
+        _ => edge_identity(settings.mode, runtime),
     }
 }
 
@@ -286,16 +324,20 @@ fn shown_addresses(runtime: &Runtime, mode: Mode) -> String {
     text
 }
 
-fn edge_identity(runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
-    let Some((user, group)) = &runtime.main.user else { return Ok(None) };
-    if !Identity::can_switch() {
+fn edge_identity(mode: Mode, runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
+    if runtime.main.user.is_some() && !Identity::can_switch() {
         let message =
             "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";
         runtime.error_log.write(Level::Warn, format_args!("{message}"));
         return Ok(None);
     }
-    let identity = Identity::look_up(user, Some(group.as_deref().unwrap_or(user)));
-    identity.map(Some).map_err(|error| format!("daemun: [emerg] {error}"))
+    edge_user(runtime).map_err(|error| format!("{}: [emerg] {error}", program_name(mode)))
+}
+
+/// Who the `user` directive says; nobody else where we cannot become anybody else.
+fn edge_user(runtime: &Runtime) -> Result<Option<Identity>, IdentityError> {
+    let Some((user, group)) = runtime.main.user.as_ref().filter(|_| Identity::can_switch()) else { return Ok(None) };
+    Identity::look_up(user, Some(group.as_deref().unwrap_or(user))).map(Some)
 }
 
 /// How long a graceful stop by SIGTERM may take where the configuration does not say less: not as long as container engines give.

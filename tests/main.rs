@@ -7,6 +7,7 @@ mod autoindex; // directories listed
 mod browser; // modern_browser, ancient_browser, $msie
 mod cgi; // cgi_pass: programs started for a request; git and gitweb
 mod charset; // character sets named, and texts recoded
+mod command_line; // nginx's command line beside nginx itself
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
 mod crash; // a worker that dies costs its own requests
@@ -34,8 +35,10 @@ mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors
 mod transfer; // limit_rate, lingering_close, bodies in files
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
+mod upgrade; // USR2 and WINCH: another program on the same sockets
 mod upstream; // groups of servers: who is asked, and who is not
 mod uwsgi_options; // options of a uwsgi.ini, obeyed or told
 mod uwsgi_pass; // answers of applications, and those that do not come
 mod uwsgi_socket; // the uwsgi protocol, spoken by anybody
+mod worker_conditions; // worker_connections and what else makes the edge's process
 mod worker_pep3333; // environ, start_response, bodies, input, failures

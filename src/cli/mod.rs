@@ -22,6 +22,8 @@ pub enum Request {
     Manual(Manual),
     /// Print something and succeed.
     Print(String),
+    /// Print something where messages go, as nginx does even when it was asked for, and succeed.
+    Tell(String),
     /// Print something and fail.
     Refuse(String),
 }

@@ -36,7 +36,7 @@ fn read(arguments: &[String]) -> Result<Request, String> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let Some(letters) = argument.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+        let Some(letters) = argument.strip_prefix('-') else {
             return Err(format!("invalid option: \"{argument}\""));
         };
         for (at, letter) in letters.char_indices() {
@@ -86,12 +86,12 @@ impl Options {
 
     fn request(self) -> Request {
         match self.version {
-            Some(Version::Short) => return Request::Print(VERSION.to_owned()),
+            Some(Version::Short) => return Request::Tell(NGINX_VERSION.to_owned()),
             Some(Version::Long) => {
                 let facts = build_facts::configure_arguments();
-                return Request::Print(format!("nginx version: nginx/1.31.4\n{VERSION}\n{facts}"));
+                return Request::Tell(format!("{NGINX_VERSION}\n{VERSION}\n{facts}"));
             }
-            Some(Version::Help) => return Request::Print(HELP.to_owned()),
+            Some(Version::Help) => return Request::Tell(format!("{NGINX_VERSION}\n{HELP}")),
             None => {}
         }
         let prefix = paths::absolute(&self.prefix.clone().unwrap_or_else(|| PathBuf::from(paths::DEFAULT_PREFIX)));
@@ -131,6 +131,9 @@ fn needs(letter: char) -> String {
 
 const SIGNALS: [(&str, Signal); 4] =
     [("stop", Signal::Stop), ("quit", Signal::Quit), ("reopen", Signal::Reopen), ("reload", Signal::Reload)];
+
+/// The version whose behaviour this is, in the form that scripts look for.
+const NGINX_VERSION: &str = "nginx version: nginx/1.31.4";
 
 const HELP: &str = "\
 Usage: daemun web [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use daemun_net::SystemCause;
 
-use crate::Death;
+use crate::{Death, Level};
 
 /// Why [`crate::run`] ended otherwise than by a stop. Everything it had started is gone by then.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,50 @@ pub enum MasterError {
 impl MasterError {
     pub(crate) fn system(call: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::System { call, source }
+    }
+}
+
+/// Why a master could not be sent a signal. The texts are nginx's.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalError {
+    /// There is no pid file, or it cannot be read.
+    #[error("open() \"{}\" failed ({})", path.display(), SystemCause(.source))]
+    Open {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// It holds something else.
+    #[error("invalid PID number \"{text}\" in \"{}\"", path.display())]
+    NoPid {
+        /// Its path.
+        path: PathBuf,
+        /// What it holds.
+        text: String,
+    },
+
+    /// There is no such process, or it is not ours.
+    #[error("kill({pid}, {signal}) failed ({})", SystemCause(.source))]
+    Kill {
+        /// The process.
+        pid: i32,
+        /// The signal's number.
+        signal: i32,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl SignalError {
+    /// How bad it is, as nginx has it.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Open { .. } | Self::NoPid { .. } => Level::Error,
+            Self::Kill { .. } => Level::Alert,
+        }
     }
 }
 

@@ -49,7 +49,7 @@ mod upgrade;
 
 pub use back_off::BackOff;
 pub use detach::{Detached, daemonize};
-pub use error::{IdentityError, MasterError};
+pub use error::{IdentityError, MasterError, SignalError};
 pub use identity::Identity;
 pub use log::{Level, Log};
 pub use pid_file::{PidFile, signal_by_pid_file};

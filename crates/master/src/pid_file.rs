@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use daemun_net::SystemCause;
 use rustix::process::{Pid, Signal};
+
+use crate::SignalError;
 
 /// A pid file this process has written.
 #[derive(Debug)]
@@ -105,16 +106,19 @@ fn create(path: &Path, content: &str) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// When the file cannot be read or holds no process id, or the system refuses; the text names the file or the process.
-pub fn signal_by_pid_file(path: &Path, signal: Signal) -> Result<(), String> {
-    let shown = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("open() \"{shown}\" failed ({})", SystemCause(&error)))?;
+/// See [`SignalError`].
+pub fn signal_by_pid_file(path: &Path, signal: Signal) -> Result<(), SignalError> {
+    let open = |source| SignalError::Open { path: path.to_owned(), source };
+    let text = fs::read_to_string(path).map_err(open)?;
     // Not `i32`: kill() takes negative numbers for groups.
     let pid = text.trim().parse::<u32>().ok().and_then(|number| Pid::from_raw(i32::try_from(number).ok()?));
-    let pid = pid.ok_or_else(|| format!("invalid PID number \"{}\" in \"{shown}\"", text.trim()))?;
-    rustix::process::kill_process(pid, signal)
-        .map_err(|error| format!("kill({}) failed ({error})", pid.as_raw_nonzero()))
+    let pid = pid.ok_or_else(|| SignalError::NoPid { path: path.to_owned(), text: text.trim().to_owned() })?;
+    let kill = |error: rustix::io::Errno| SignalError::Kill {
+        pid: pid.as_raw_nonzero().get(),
+        signal: signal.as_raw(),
+        source: error.into(),
+    };
+    rustix::process::kill_process(pid, signal).map_err(kill)
 }
 
 fn overwrite(path: &Path, content: &str) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
 
 /// Settings of the main context and of `events`.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +146,14 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         arity: Arity::Flag,
         default: "on",
         help: "on|off: has no effect, the master is always a process of its own",
-        set: |main, arguments| set_flag(&mut main.master_process, arguments),
+        set: |main, arguments| {
+            set_flag(&mut main.master_process, arguments)?;
+            if !arguments.flag(0)? {
+                let message = "\"master_process off\" has no effect: the master is always a process of its own";
+                arguments.report(Diagnostic::notice(arguments.span(), message));
+            }
+            Ok(())
+        },
     },
     Directive {
         name: "worker_processes",

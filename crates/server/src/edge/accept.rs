@@ -56,7 +56,9 @@ impl EdgeThread {
     fn close_longest_idle(&self) -> bool {
         let connections = self.connections.borrow();
         let idle = connections.values().filter(|(client, _)| client.is_idle.get() && !client.is_doomed.get());
-        let Some((client, task)) = idle.min_by_key(|(client, _)| client.idle_since_ms.get()) else { return false };
+        let Some((client, task)) = idle.min_by_key(|(client, _)| (client.idle_since_ms.get(), client.serial)) else {
+            return false;
+        };
         // Its place on the list is free when its task is next looked at.
         client.is_doomed.set(true);
         if let Some(task) = task {
