@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
 
-use harness::{Address, Connection, Request, Response, Scratch, Web, wait_until};
+use harness::{Address, Connection, Request, Response, Scratch, Site, Web, wait_until};
 
 /// What of an answer is compared.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,10 +189,9 @@ fn nginx_agrees_on_what_is_added() {
 #[test]
 fn who_may_have_a_subrequest_is_not_asked() {
     let scratch = Scratch::new();
-    let server = "root SCRATCH; location /a { default_type text/html; auth_request /b; return 200 x; }
-        location /b { error_page 404 = /c; } location /c { auth_request /b; return 204; }";
-    let web = Web::start(&scratch, server);
-    assert_eq!(Request::get("/a").send(&web.address).status, 200);
+    prepare(&scratch);
+    let web = Web::start(&scratch, "root SCRATCH/root; location = /page.html { auth_request /page.html; }");
+    assert_eq!(Request::get("/page.html").send(&web.address).text(), "the page\n");
 }
 
 #[test]
@@ -237,6 +236,29 @@ fn a_slow_mirror_keeps_nobody_waiting_for_the_answer() {
     release.send(()).expect("the copy waits");
     assert!(copy.join().expect("a copy came").windows(3).any(|octets| octets == b"GET"));
     assert_eq!(connection.exchange(Request::get("/quick").octets()).status, 204);
+}
+
+/// Parts of a page that workers make at the same time, in one piece and in many, sent and kept.
+#[test]
+fn an_application_answers_subrequests() {
+    let scratch = Scratch::new();
+    scratch.write("go", "");
+    let page = "<!--#include virtual='/steps'-->|<!--#include virtual='/big/300000/1000'-->|<!--#include virtual='/hello'-->|\
+        <!--#include virtual='/hello' set='kept'--><!--#echo var='kept'-->";
+    scratch.write("root/page.html", page);
+    let server = "location = /page.html {
+            ssi on; root SCRATCH/root; auth_request /hello; auth_request_set $type $sent_http_content_type;
+            add_header X-Type $type;
+        }";
+    let options = "processes = 2\nenv = GO=SCRATCH/go\nenv = EVENTS=SCRATCH/events";
+    let site = Site::start(&scratch, server, "pep3333", options);
+    let response = Request::get("/page.html").send(&site.address);
+    assert_eq!((response.status, response.header("x-type")), (200, Some("text/plain")));
+    let parts: Vec<&[u8]> = response.body.split(|octet| *octet == b'|').collect();
+    assert_eq!(parts.first(), Some(&&b"first piece\nsecond piece\n"[..]));
+    assert!(response.body.len() > 300_000, "{}", response.body.len());
+    let last: Vec<_> = parts.iter().rev().take(2).map(|part| String::from_utf8_lossy(part)).collect();
+    assert!(last.iter().all(|text| text.starts_with("hello from ")), "{last:?}");
 }
 
 #[test]
