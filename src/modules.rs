@@ -33,6 +33,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::precontent::mirror::MODULE,
     // Content: a location that passes requests on has no files of its own, so passing stands first; `index` turns
     // a folder into a file before the file is looked for.
+    &proxy::proxy_pass::MODULE,
     &proxy::uwsgi_pass::MODULE,
     &cgi::cgi_pass::MODULE,
     &modules::content::empty_gif::MODULE,

@@ -22,6 +22,7 @@ mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod limits; // limit_req, limit_conn
 mod logs; // where lines of both logs go
 mod maps; // variables that depend on others: map, split_clients
+mod proxy_pass; // another server's answers, and those that do not come
 mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's header
 mod pythons; // every CPython on the machine
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive

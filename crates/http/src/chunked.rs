@@ -18,6 +18,10 @@ pub struct Decoder {
     line_length: usize,
     /// Octets beside the data, less what that much data may cost.
     overhead: usize,
+    /// Whether lines may end in LF alone.
+    is_lenient: bool,
+    /// The trailer section so far, where somebody wants it.
+    trailers: Option<Vec<u8>>,
 }
 
 /// What [`Decoder::decode`] found at the front of its input.
@@ -90,6 +94,18 @@ impl Decoder {
         Self::default()
     }
 
+    /// A decoder of an answer's body: as nginx has it, lines may end in LF alone, and the trailer section is kept.
+    #[must_use]
+    pub fn of_answer() -> Self {
+        Self { is_lenient: true, trailers: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// The trailer section as it came, without its empty line, of a decoder made by [`Decoder::of_answer`].
+    #[must_use]
+    pub fn trailers(&self) -> &[u8] {
+        self.trailers.as_deref().unwrap_or_default()
+    }
+
     /// Whether the body is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -145,6 +161,7 @@ impl Decoder {
                 Ok(State::Size)
             }
             State::Size | State::Extension | State::LineEnd => self.in_chunk_line(octet),
+            State::DataEnd if self.is_lenient && octet == b'\n' => Ok(State::Start),
             State::DataEnd => expect(octet, b'\r', State::DataLineEnd),
             State::DataLineEnd => expect(octet, b'\n', State::Start),
             State::Trailer | State::TrailerLine | State::TrailerLineEnd | State::LastLineEnd => self.in_trailers(octet),
@@ -156,6 +173,7 @@ impl Decoder {
         self.count(CHUNK_LINE_MAX)?;
         match (self.state, octet) {
             (State::LineEnd, b'\n') => self.end_chunk_line(),
+            (_, b'\n') if self.is_lenient => self.end_chunk_line(),
             (State::LineEnd, _) | (_, b'\n') => Err(ChunkError::LineEnd),
             (_, b'\r') => Ok(State::LineEnd),
             (State::Size, b';' | b' ' | b'\t') => Ok(State::Extension),
@@ -182,7 +200,12 @@ impl Decoder {
 
     fn in_trailers(&mut self, octet: u8) -> Result<State, ChunkError> {
         self.count(TRAILERS_MAX)?;
+        if let Some(trailers) = &mut self.trailers {
+            trailers.push(octet);
+        }
         match (self.state, octet) {
+            (State::Trailer, b'\n') if self.is_lenient => Ok(State::Over),
+            (State::TrailerLine, b'\n') if self.is_lenient => Ok(State::Trailer),
             (State::LastLineEnd, b'\n') => Ok(State::Over),
             (State::TrailerLineEnd, b'\n') => Ok(State::Trailer),
             (State::LastLineEnd | State::TrailerLineEnd, _) | (_, b'\n') => Err(ChunkError::LineEnd),

@@ -147,6 +147,23 @@ fn decode(high: Option<u8>, low: Option<u8>) -> Result<u8, TargetError> {
     Ok((digit(high)? << 4 | digit(low)?) as u8)
 }
 
+/// Appends `octets` with each `%XX` decoded; a `%` before anything else stays.
+pub fn decode_percent(octets: &[u8], out: &mut Vec<u8>) {
+    let mut rest = octets;
+    while let Some((&first, after)) = rest.split_first() {
+        match decode(after.first().copied(), after.get(1).copied()) {
+            Ok(octet) if first == b'%' => {
+                out.push(octet);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+}
+
 /// Appends `octets` to `out`, with everything escaped that may not stand in a path: nginx's
 /// `NGX_ESCAPE_URI`, for `Location` and for requests to other servers.
 pub fn escape_uri(octets: &[u8], out: &mut Vec<u8>) {

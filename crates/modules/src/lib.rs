@@ -19,7 +19,7 @@
 //! | log | `access_log` | |
 //!
 //! Modules in reading order: [`variable`], [`post_read`], [`rewrite`], [`preaccess`], [`access`], [`precontent`], [`content`], [`filter`], [`log`];
-//! [`open_file`] and [`redirect`] are what several of them stand on.
+//! [`open_file`] is what several of them stand on.
 
 pub mod variable;
 
@@ -48,8 +48,6 @@ mod forwarded;
 mod escape;
 
 mod open_file_cache;
-
-pub mod redirect;
 
 pub mod mime_types;
 

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod address;
+mod connect;
 mod courier;
 mod datagrams;
 mod error;
@@ -29,6 +30,7 @@ mod watched;
 
 pub use acceptor::Acceptor;
 pub use address::{ListenAddress, PeerAddress};
+pub use connect::ConnectOptions;
 pub use courier::{Courier, Parcel};
 pub use datagrams::{DatagramAddressError, Datagrams};
 pub use error::{BindError, SystemCause};

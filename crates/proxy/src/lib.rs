@@ -1,17 +1,20 @@
-//! Requests answered by another server: what `uwsgi_pass` names and this process tree does not run itself.
+//! Requests answered by another server: what a `..._pass` names and this process tree does not run itself.
 //!
 //! ```text
-//!   uwsgi_pass -> upstream (which server) -> exchange (connect, read the head) -> answer_body (what follows)
-//!                                 conversation (the request goes out by `sending` while the answer comes in)
+//!   proxy_pass, uwsgi_pass    what one protocol alone has: its directives, its handler
+//!     pass                    the settings that all of them share
+//!     exchange                the one engine: choose, connect, send, read, retry, hand over
+//!       upstream              which server, and its kept connections
+//!       transport             one protocol's octets
 //! ```
 //!
-//! It leaves to others: the octets of the uwsgi packet (`gateway`), of the answer's head (`http`), and applications of our own
+//! It leaves to others: the octets of the uwsgi packet (`gateway`), of an answer's head (`http`), and applications of our own
 //! ([`daemun_server::Backend`]). This crate starts no process.
 
-mod answer_body;
-mod conversation;
-mod exchange;
+pub mod exchange;
 pub mod limits;
-mod sending;
+pub mod pass;
+pub mod proxy_pass;
+pub mod transport;
 pub mod upstream;
 pub mod uwsgi_pass;

@@ -12,7 +12,9 @@ use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
-use crate::exchange;
+use crate::exchange::Pass;
+use crate::pass::{PassSettings, Protocol, pass_directives};
+use crate::transport::uwsgi::Uwsgi;
 use crate::upstream::{Upstream, UpstreamAddress, UpstreamTable};
 
 /// Named once, in the program's list of modules.
@@ -35,13 +37,8 @@ pub struct UwsgiPass {
     /// `uwsgi_pass` of the enclosing block, for `limit_except`: it changes who may, not who answers.
     enclosing: Option<(String, Span)>,
     parameters: Option<Arc<Vec<Parameter>>>,
-    pass_request_headers: Option<bool>,
-    pass_request_body: Option<bool>,
-    request_buffering: Option<bool>,
-    connect_timeout: Option<Duration>,
-    send_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
-    buffer_size: Option<u64>,
+    /// What every `..._pass` has.
+    pass: PassSettings,
     modifier1: Option<u64>,
     modifier2: Option<u64>,
 }
@@ -63,15 +60,22 @@ struct Parameter {
     if_not_empty: bool,
 }
 
+static PROTOCOL: Protocol = Protocol {
+    prefix: "uwsgi",
+    hidden: &["X-Accel-Expires", "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset"],
+};
+
 impl UwsgiPass {
     fn merge(parent: &Self, child: &mut Self) {
         child.enclosing.clone_from(&parent.written);
-        daemun_server::inherit!(parent, child;
-            parameters, pass_request_headers, pass_request_body, request_buffering, connect_timeout, send_timeout, read_timeout, buffer_size, modifier1, modifier2);
+        PassSettings::merge(&parent.pass, &mut child.pass);
+        daemun_server::inherit!(parent, child; parameters, modifier1, modifier2);
     }
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-        let enclosing = self.enclosing.take().filter(|_| build.context() == Context::LIMIT_EXCEPT);
+        self.pass.finish(&PROTOCOL, self.written.as_ref().map(|(_, span)| *span), build)?;
+        let is_nameless = build.context() == Context::LIMIT_EXCEPT || build.context() == Context::IF_IN_LOCATION;
+        let enclosing = self.enclosing.take().filter(|_| is_nameless);
         let Some((written, span)) = self.written.as_ref().or(enclosing.as_ref()) else { return Ok(()) };
         let name = written.strip_prefix("uwsgi://").unwrap_or(written);
         let error = |message: String| Diagnostic::error(*span, message);
@@ -95,54 +99,23 @@ impl UwsgiPass {
     /// The application is a pool of ours: what is about the way to somebody else's says nothing.
     fn use_pool(&mut self, backend: BackendId, span: Span, build: &mut Build<'_>) {
         self.target = Some(Target::Local(backend));
-        let idle = [
-            ("uwsgi_connect_timeout", self.connect_timeout.is_some()),
-            ("uwsgi_send_timeout", self.send_timeout.is_some()),
-            ("uwsgi_buffer_size", self.buffer_size.is_some()),
-            ("uwsgi_modifier1", self.modifier1.is_some()),
-            ("uwsgi_modifier2", self.modifier2.is_some()),
-            ("uwsgi_pass_request_body", self.pass_request_body == Some(false)),
-        ];
-        for (name, _) in idle.iter().filter(|(_, is_set)| *is_set) {
-            let message = format!("directive \"{name}\" has no effect here: daemun runs the application itself");
+        let modifiers = [("modifier1", self.modifier1.is_some()), ("modifier2", self.modifier2.is_some())];
+        let modifiers = modifiers.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name);
+        for name in self.pass.remote_directives().into_iter().chain(modifiers) {
+            let message = format!("directive \"uwsgi_{name}\" has no effect here: daemun runs the application itself");
             build.warn(Diagnostic::notice(span, message));
         }
     }
 
-    /// Time for a connection to be made.
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.connect_timeout.unwrap_or(TIMEOUT)
-    }
-
-    /// Time between two writes.
-    pub(crate) fn send_timeout(&self) -> Duration {
-        self.send_timeout.unwrap_or(TIMEOUT)
-    }
-
-    /// Time between two reads.
-    pub(crate) fn read_timeout(&self) -> Duration {
-        self.read_timeout.unwrap_or(TIMEOUT)
-    }
-
-    /// Octets of an answer's head.
-    pub(crate) fn buffer_size(&self) -> usize {
-        self.buffer_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(crate::limits::ANSWER_HEAD_BYTES)
-    }
-
     /// `uwsgi_modifier1` and `uwsgi_modifier2`.
-    pub(crate) fn modifiers(&self) -> (u8, u8) {
+    fn modifiers(&self) -> (u8, u8) {
         let octet = |modifier: Option<u64>| u8::try_from(modifier.unwrap_or(0)).unwrap_or(0);
         (octet(self.modifier1), octet(self.modifier2))
     }
 
-    /// Whether the request's body is passed on.
-    pub(crate) fn pass_request_body(&self) -> bool {
-        self.pass_request_body.unwrap_or(true)
-    }
-
-    /// When the application gets a request whose body the client still sends.
-    pub(crate) fn body_transfer(&self) -> BodyTransfer {
-        if self.request_buffering.unwrap_or(true) { BodyTransfer::Buffered } else { BodyTransfer::Streamed }
+    /// When a pool of ours gets a request whose body the client still sends.
+    fn body_transfer(&self) -> BodyTransfer {
+        if self.pass.request_buffering() { BodyTransfer::Buffered } else { BodyTransfer::Streamed }
     }
 
     fn overrides(&self, name: VariableName<'_>) -> bool {
@@ -171,7 +144,7 @@ impl Environment for UwsgiPass {
             let name = parameter.id.map_or(VariableName::Literal(&parameter.name), VariableName::Known);
             sink.variable(name, &[&value])?;
         }
-        if !self.pass_request_headers.unwrap_or(true) {
+        if !self.pass.pass_request_headers() {
             return Ok(());
         }
         let mut fields = PassedFields { pass: self, sink };
@@ -201,18 +174,27 @@ fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<
     match &pass.target {
         Some(Target::Local(backend)) => {
             let pool = Rc::clone(&request.runtime.backends[backend.0]);
-            match pass.read_timeout {
+            match pass.pass.written_read_timeout() {
                 Some(time) => Box::pin(call_within(time, pool, pass, request)),
                 None => pool.call(request, pass, pass.body_transfer()),
             }
         }
-        Some(Target::Remote(upstream)) => Box::pin(exchange::run(pass, upstream, request)),
+        Some(Target::Remote(upstream)) => Box::pin(ask(pass, upstream, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),
     }
 }
 
-/// Takes off what an application says to the web server in front of it and not to the client.
-fn hide_orders(_: &UwsgiPass, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+async fn ask(pass: &UwsgiPass, upstream: &Arc<Upstream>, request: &mut Request) -> Outcome {
+    let transport =
+        Uwsgi { environment: pass, passes_body: pass.pass.pass_request_body(), modifiers: pass.modifiers() };
+    Pass { settings: &pass.pass, upstream, transport: &transport }.run(request).await
+}
+
+/// Takes off what an application to the web server in front of it and not to the client.
+fn hide_orders(pass: &UwsgiPass, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    if !matches!(pass.target, Some(Target::Local(_))) {
+        return response;
+    }
     let headers = &mut response.head.headers;
     if headers.iter().any(|header| is_order(header.id)) {
         if headers.has(HeaderId::XAccelRedirect) {
@@ -250,112 +232,47 @@ async fn call_within(time: Duration, pool: Rc<dyn Backend>, pass: &UwsgiPass, re
     })
 }
 
-/// nginx's default for connect, send and read.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-const LOCATION_AND_IF: Context = Context::LOCATION.or(Context::IF_IN_LOCATION);
-
-static DIRECTIVES: &[Directive<UwsgiPass>] = &[
-    Directive {
-        name: "uwsgi_pass",
-        contexts: LOCATION_AND_IF,
-        arity: Arity::Exactly(1),
-        default: "none",
-        help: "[uwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally",
-        set: set_pass,
-    },
-    Directive {
-        name: "uwsgi_param",
-        contexts: HTTP_SERVER_LOCATION.or(Context::IF_IN_LOCATION),
-        arity: Arity::Between(2, 3),
-        default: "none",
-        help: "name value [if_not_empty]: a variable of the application's environment",
-        set: set_param,
-    },
-    Directive {
-        name: "uwsgi_pass_request_headers",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Flag,
-        default: "on",
-        help: "on|off: whether the request's fields become HTTP_ variables",
-        set: |pass, arguments| {
-            let flag = arguments.flag(0)?;
-            arguments.set_once(&mut pass.pass_request_headers, flag)
+pass_directives! {
+    static DIRECTIVES: UwsgiPass = "uwsgi", full; [
+        Directive {
+            name: "uwsgi_pass",
+            contexts: Context::LOCATION.or(Context::IF_IN_LOCATION),
+            arity: Arity::Exactly(1),
+            default: "none",
+            help: "[uwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally",
+            set: set_pass,
         },
-    },
-    Directive {
-        name: "uwsgi_pass_request_body",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Flag,
-        default: "on",
-        help: "on|off: whether the request's body is passed on",
-        set: |pass, arguments| {
-            let flag = arguments.flag(0)?;
-            arguments.set_once(&mut pass.pass_request_body, flag)
+        Directive {
+            name: "uwsgi_param",
+            contexts: HTTP_SERVER_LOCATION.or(Context::IF_IN_LOCATION),
+            arity: Arity::Between(2, 3),
+            default: "none",
+            help: "name value [if_not_empty]: a variable of the application's environment",
+            set: set_param,
         },
-    },
-    Directive {
-        name: "uwsgi_request_buffering",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Flag,
-        default: "on",
-        help: "on|off: whether the application gets a request only when all of its body is here; off needs a Content-Length with an application that is not ours",
-        set: |pass, arguments| {
-            let flag = arguments.flag(0)?;
-            arguments.set_once(&mut pass.request_buffering, flag)
+        Directive {
+            name: "uwsgi_modifier1",
+            contexts: HTTP_SERVER_LOCATION,
+            arity: Arity::Exactly(1),
+            default: "0",
+            help: "number: first modifier of the packet",
+            set: |pass, arguments| {
+                let number = arguments.number(0, 0..=255)?;
+                arguments.set_once(&mut pass.modifier1, number)
+            },
         },
-    },
-    timeout("uwsgi_connect_timeout", "time: for a connection to be made", |pass, arguments| {
-        let time = arguments.time(0)?;
-        arguments.set_once(&mut pass.connect_timeout, time)
-    }),
-    timeout("uwsgi_send_timeout", "time: between two writes to the application", |pass, arguments| {
-        let time = arguments.time(0)?;
-        arguments.set_once(&mut pass.send_timeout, time)
-    }),
-    timeout("uwsgi_read_timeout", "time: between two reads from the application", |pass, arguments| {
-        let time = arguments.time(0)?;
-        arguments.set_once(&mut pass.read_timeout, time)
-    }),
-    Directive {
-        name: "uwsgi_buffer_size",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Exactly(1),
-        default: "8k",
-        help: "size: longest head of an answer",
-        set: |pass, arguments| {
-            let size = arguments.size(0)?;
-            arguments.set_once(&mut pass.buffer_size, size)
+        Directive {
+            name: "uwsgi_modifier2",
+            contexts: HTTP_SERVER_LOCATION,
+            arity: Arity::Exactly(1),
+            default: "0",
+            help: "number: second modifier of the packet",
+            set: |pass, arguments| {
+                let number = arguments.number(0, 0..=255)?;
+                arguments.set_once(&mut pass.modifier2, number)
+            },
         },
-    },
-    Directive {
-        name: "uwsgi_modifier1",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Exactly(1),
-        default: "0",
-        help: "number: first modifier of the packet",
-        set: |pass, arguments| {
-            let number = arguments.number(0, 0..=255)?;
-            arguments.set_once(&mut pass.modifier1, number)
-        },
-    },
-    Directive {
-        name: "uwsgi_modifier2",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Exactly(1),
-        default: "0",
-        help: "number: second modifier of the packet",
-        set: |pass, arguments| {
-            let number = arguments.number(0, 0..=255)?;
-            arguments.set_once(&mut pass.modifier2, number)
-        },
-    },
-];
-
-type Setter = fn(&mut UwsgiPass, &mut Arguments<'_>) -> Result<(), ArgumentError>;
-
-const fn timeout(name: &'static str, help: &'static str, set: Setter) -> Directive<UwsgiPass> {
-    Directive { name, contexts: HTTP_SERVER_LOCATION, arity: Arity::Exactly(1), default: "60s", help, set }
+    ]
 }
 
 fn set_pass(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {

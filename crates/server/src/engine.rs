@@ -217,7 +217,8 @@ async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
 /// What `future` comes to; `None` once the client has gone away.
 async fn unless_client_gone<T>(client: &Client, future: impl Future<Output = T>) -> Option<T> {
     // A client that has sent more than this request is read only once the answer is out, and a body is read by the step.
-    let is_watched = || !client.has_pending_input() && !client.is_body_due.get();
+    client.ignores_abort.set(false);
+    let is_watched = || !client.has_pending_input() && !client.is_body_due.get() && !client.ignores_abort.get();
     let mut running = pin!(future);
     std::future::poll_fn(|context| {
         if let Poll::Ready(outcome) = running.as_mut().poll(context) {
@@ -229,6 +230,7 @@ async fn unless_client_gone<T>(client: &Client, future: impl Future<Output = T>)
 }
 
 fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
+    request.is_location_intact = true;
     let server = runtime.server(request.server);
     let Some(location) = server.tree.find_for(request) else {
         request.location = server.settings;
@@ -275,6 +277,7 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     }
     if let Some(status) = request.error_status.take() {
         response.head.status = status;
+        response.head.reason.clear();
     }
     if response.is_own && matches!(response.body, crate::response::Body::Empty) && response.status().as_u16() >= 300 {
         error_page::fill(request.core(), &mut response);
@@ -387,6 +390,7 @@ fn redirect(request: &mut Request, uri: Vec<u8>, args: Option<Vec<u8>>) -> Next 
         request.args = args;
     }
     request.is_internal = true;
+    request.is_target_intact = false;
     request.location = request.server().settings;
     Next::Stage(Stage::ServerRewrite)
 }
@@ -430,6 +434,14 @@ fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {
     for challenge in request.challenges.drain(..) {
         response.head.headers.append_known(HeaderId::WwwAuthenticate, &challenge);
     }
+    for field in request.carried.iter() {
+        if field.id == HeaderId::ContentType {
+            response.head.headers.set_known(field.id, field.value);
+        } else {
+            response.head.headers.append(field.name, field.value);
+        }
+    }
+    request.carried.clear();
     let runtime = Rc::clone(&request.runtime);
     for filter in &runtime.location(request.location).filters {
         response = filter.apply(request, response);

@@ -24,6 +24,10 @@ pub mod subrequest;
 
 pub mod error_page;
 
+pub mod extensions;
+
+pub mod redirect;
+
 pub mod route;
 
 mod pattern;

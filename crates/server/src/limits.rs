@@ -51,6 +51,9 @@ pub const SLOW_CLIENT_BYTES: usize = 1024 * 1024;
 /// Octets of a streamed answer that a slow client's file may hold before whoever makes them must wait, as nginx has it.
 pub const SLOW_CLIENT_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// Pieces of a streamed answer that one call writes.
+pub const WRITTEN_PIECES_MAX: usize = 16;
+
 /// Octets of a streamed answer that are taken before other connections get their turn.
 pub const PULLED_BYTES_PER_POLL: u64 = 1024 * 1024;
 

@@ -11,6 +11,7 @@ use crate::body::{BodyLimits, BodyPassage, ReadLimits, RequestBody, RequestBodyE
 use crate::clock;
 use crate::config::{Core, WHOLE_PATH};
 use crate::connection::{Client, Remote};
+use crate::extensions::Extensions;
 use crate::log::{ErrorLog, Level};
 use crate::phase::Outcome;
 use crate::response::Response;
@@ -83,6 +84,14 @@ pub struct Request {
     pub(crate) beside: Beside,
     /// What it has in common with the client's own and the others made from it.
     family: Rc<Family>,
+    /// Whether the request line's target still stands for [`Request::uri`]: no rewrite and no redirect came between.
+    pub is_target_intact: bool,
+    /// Whether the location's name still stands at the front of [`Request::uri`]: no `rewrite ... break` came between.
+    pub is_location_intact: bool,
+    /// Fields that whoever redirected the request internally wants in the answer.
+    pub carried: Headers,
+    /// What modules keep with the request.
+    pub extensions: Extensions,
 }
 
 /// What a compressing filter has taken in and given out so far, in octets.
@@ -145,6 +154,10 @@ impl Request {
             stand_in: None,
             beside: Beside::default(),
             family: Rc::default(),
+            is_target_intact: true,
+            is_location_intact: true,
+            carried: Headers::default(),
+            extensions: Extensions::default(),
         })
     }
 
@@ -185,6 +198,10 @@ impl Request {
             Some(family) => family.clear(),
             None => self.family = Rc::default(),
         }
+        self.is_target_intact = true;
+        self.is_location_intact = true;
+        self.carried.clear();
+        self.extensions.clear();
     }
 
     /// The method.
@@ -447,20 +464,33 @@ impl Request {
 
     /// Writes a line about this request to the location's error log.
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.write_log(level, message, format_args!(""));
+    }
+
+    /// As [`Request::log`], with the server that the request was passed to: `upstream`, as `http://127.0.0.1:8080/path`.
+    pub fn log_upstream(&self, level: Level, message: fmt::Arguments<'_>, upstream: &dyn fmt::Display) {
+        self.write_log(level, message, format_args!(", upstream: \"{upstream}\""));
+    }
+
+    fn write_log(&self, level: Level, message: fmt::Arguments<'_>, upstream: fmt::Arguments<'_>) {
         let log = self.core().error_log();
         if log.wants(level) {
-            log.write(level, format_args!("*{} {message}{}", self.client.serial, self.log_tail()));
+            log.write(level, format_args!("*{} {message}{}", self.client.serial, self.log_tail(upstream)));
         }
     }
 
     /// The request's log for whoever works on without the request.
     #[must_use]
     pub fn log_handle(&self) -> LogHandle {
-        LogHandle { log: self.core().error_log().clone(), serial: self.client.serial, tail: self.log_tail() }
+        LogHandle {
+            log: self.core().error_log().clone(),
+            serial: self.client.serial,
+            tail: self.log_tail(format_args!("")),
+        }
     }
 
-    /// What stands behind every line about this request.
-    fn log_tail(&self) -> String {
+    /// What stands behind every line about this request; `upstream` among it.
+    fn log_tail(&self, upstream: fmt::Arguments<'_>) -> String {
         let server = String::from_utf8_lossy(self.server().first_name());
         let line = String::from_utf8_lossy(self.head.request_line());
         let host = String::from_utf8_lossy(self.headers().first(HeaderId::Host).unwrap_or_default());
@@ -472,7 +502,7 @@ impl Request {
         };
         let client = &self.remote.address;
         format!(
-            ", client: {client}, server: {server}, request: \"{line}\"{subrequest}, host: \"{host}\", request id: {request}"
+            ", client: {client}, server: {server}, request: \"{line}\"{subrequest}{upstream}, host: \"{host}\", request id: {request}"
         )
     }
 }

@@ -1,12 +1,20 @@
 //! An answer: its head, its body, and what filters may still do with it.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use daemun_http::{HeaderId, ResponseHead, StatusCode};
+use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode};
+
+use crate::connection::Client;
+use crate::limits::{SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES};
+use crate::log::Level;
 
 use crate::limits::READ_BYTES;
 
@@ -72,6 +80,8 @@ pub enum Body {
     Pieces(Vec<Piece>),
     /// Octets that are still to come.
     Stream(Box<dyn BodyStream>),
+    /// After the head the connection is a way to somebody else.
+    Tunnel(Box<dyn Tunnel>),
 }
 
 impl Body {
@@ -84,6 +94,7 @@ impl Body {
             Self::File(part) => Some(part.length),
             Self::Pieces(pieces) => Some(pieces.iter().map(Piece::length).sum()),
             Self::Stream(stream) => stream.length(),
+            Self::Tunnel(_) => None,
         }
     }
 }
@@ -199,7 +210,7 @@ pub struct BodyPieces {
 impl From<Body> for BodyPieces {
     fn from(body: Body) -> Self {
         let (here, stream) = match body {
-            Body::Empty => (VecDeque::new(), None),
+            Body::Empty | Body::Tunnel(_) => (VecDeque::new(), None),
             Body::Bytes(bytes) => (VecDeque::from([Piece::Bytes(bytes)]), None),
             Body::File(part) => (VecDeque::from([Piece::File(part)]), None),
             Body::Pieces(pieces) => (pieces.into(), None),
@@ -267,6 +278,50 @@ pub trait BodyStream {
     fn is_held_together(&self) -> bool {
         false
     }
+
+    /// How far it is read ahead of a client that reads slowly; `None` is the server's own measure.
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        None
+    }
+
+    /// Fields that stand behind the body, once it has ended.
+    fn take_trailers(&mut self) -> Option<Headers> {
+        None
+    }
+
+    /// What is to be said of the server that it comes from; asked after each piece.
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        None
+    }
+}
+
+/// How much of a stream is taken before the client takes it.
+#[derive(Clone, Debug)]
+pub struct ReadAhead {
+    /// Octets on the heap.
+    pub memory_bytes: usize,
+    /// Octets in a file, once the heap's share is full; with none the stream waits.
+    pub file_bytes: u64,
+    /// Folder of the file; `None` is that of request bodies.
+    pub folder: Option<Arc<Path>>,
+}
+
+impl Default for ReadAhead {
+    fn default() -> Self {
+        Self { memory_bytes: SLOW_CLIENT_BYTES, file_bytes: SLOW_CLIENT_FILE_BYTES, folder: None }
+    }
+}
+
+/// Both directions of a connection that has changed its protocol.
+pub trait Tunnel {
+    /// Moves what can be moved. Ready at the end of either side.
+    ///
+    /// # Errors
+    /// What the client's side says, or `TimedOut`.
+    fn poll(&mut self, context: &mut Context<'_>, client: &Client) -> Poll<io::Result<()>>;
+
+    /// Octets that went to the client so far.
+    fn sent(&self) -> u64;
 }
 
 /// Why a body ended early. The connection is closed, since the client cannot be told otherwise.
@@ -290,4 +345,24 @@ pub enum BodyError {
     /// A request that the body is made of ended without an answer.
     #[error("subrequest \"{0}\" ended without an answer")]
     Subrequest(String),
+    /// The server that the request was passed to failed.
+    #[error("{0}")]
+    Upstream(Box<UpstreamMessage>),
+}
+
+/// A line for the log about a server that a request was passed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamMessage {
+    /// How grave it is.
+    pub level: Level,
+    /// What happened, and at what.
+    pub message: String,
+    /// Which server.
+    pub upstream: String,
+}
+
+impl fmt::Display for UpstreamMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }

@@ -1,7 +1,7 @@
 //! The configuration in force: immutable, shared by the edge's threads, swapped whole on reload.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,6 +44,8 @@ pub struct Runtime {
     pub variables: Vec<Declared>,
     /// All log files, so that they can be reopened.
     pub logs: Vec<LogFile>,
+    /// Folders of temporary files that modules name.
+    pub folders: BTreeSet<PathBuf>,
     /// Where errors outside any request go.
     pub error_log: ErrorLog,
     /// State with a name that outlives this runtime.
@@ -97,10 +99,11 @@ pub struct Location {
 }
 
 impl Runtime {
-    /// The folders of bodies on disk, each once.
+    /// The folders of bodies on disk, those of answers too, each once.
     #[must_use]
     pub fn body_folders(&self) -> BTreeSet<&Path> {
-        self.locations.iter().map(|location| location.core.client_body_temp_path().path.as_path()).collect()
+        let of_bodies = self.locations.iter().map(|location| location.core.client_body_temp_path().path.as_path());
+        of_bodies.chain(self.folders.iter().map(PathBuf::as_path)).collect()
     }
 }
 

@@ -126,6 +126,7 @@ impl Subrequest {
         request.uri.extend_from_slice(uri);
         request.args.extend_from_slice(args);
         request.is_internal = true;
+        request.is_target_intact = false;
         request.location = request.server().settings;
         Ok(Self { child: Child(Some(request)) })
     }

@@ -28,7 +28,7 @@ use daemun_server::{Handler, Module, Outcome, Phase, Request, Response};
 use self::access::{DAV_ACCESS, folder_mode};
 use self::draft::Draft;
 use self::refusal::refuse;
-use crate::{open_file, redirect};
+use crate::open_file;
 
 /// Named once, in the program's list of modules; between `autoindex` and `gzip_static`.
 pub static MODULE: Module<Dav> = Module {
@@ -179,7 +179,7 @@ fn created(request: &Request) -> Outcome {
     let mut response = Response::new(StatusCode::CREATED);
     let mut location = Vec::with_capacity(request.uri.len());
     target::escape_uri(&request.uri, &mut location);
-    redirect::set_location(request, &mut response, &location);
+    daemun_server::redirect::set_location(request, &mut response, &location);
     Outcome::Respond(response)
 }
 

@@ -9,7 +9,6 @@ use daemun_server::response::FilePart;
 use daemun_server::{Body, Handler, Module, Outcome, Phase, Request, Response};
 
 use crate::open_file::{self, Opened, Validators};
-use crate::redirect;
 
 /// Named once, in the program's list of modules. Its settings are the http core's.
 pub static MODULE: Module<StaticFile> = Module {
@@ -120,6 +119,6 @@ fn add_slash(request: &Request) -> Outcome {
         location.extend_from_slice(&request.args);
     }
     let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
-    redirect::set_location(request, &mut response, &location);
+    daemun_server::redirect::set_location(request, &mut response, &location);
     Outcome::Respond(response)
 }

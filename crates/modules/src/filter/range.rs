@@ -146,7 +146,7 @@ fn cut(body: &Body, part: &std::ops::Range<u64>) -> Option<Cut> {
             offset: whole.offset + part.start,
             length: part.end - part.start,
         })),
-        Body::Empty | Body::Pieces(_) | Body::Stream(_) => None,
+        Body::Empty | Body::Pieces(_) | Body::Stream(_) | Body::Tunnel(_) => None,
     }
 }
 

@@ -106,6 +106,7 @@ impl Run {
             }
             Code::Break => {
                 self.is_changed = false;
+                request.is_location_intact = false;
                 Flow::Stop
             }
             Code::Return(ending) => Flow::End(ending.end(request)),

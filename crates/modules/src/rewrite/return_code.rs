@@ -5,8 +5,6 @@ use daemun_http::{HeaderId, StatusCode};
 use daemun_server::config::setter;
 use daemun_server::{Body, Outcome, Request, Response, Template};
 
-use crate::redirect;
-
 /// How a request ends.
 pub(super) enum Ending {
     /// Without an answer.
@@ -75,7 +73,7 @@ impl Ending {
             }
             Self::Redirect(status, target) => {
                 let mut response = Response::new(*status);
-                redirect::set_location(request, &mut response, &target.value(request));
+                daemun_server::redirect::set_location(request, &mut response, &target.value(request));
                 Outcome::Respond(response)
             }
         }

@@ -6,8 +6,6 @@ use daemun_server::config::setter;
 use daemun_server::log::Level;
 use daemun_server::{Outcome, Pattern, Request, Response, Template};
 
-use crate::redirect;
-
 /// One `rewrite`.
 pub(super) struct Rule {
     pattern: Pattern,
@@ -119,6 +117,10 @@ impl Rule {
             return Then::End(Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR));
         }
         request.uri = uri;
+        request.is_target_intact = false;
+        if self.is_break {
+            request.is_location_intact = false;
+        }
         if is_logged {
             let (uri, args) = (String::from_utf8_lossy(&request.uri), String::from_utf8_lossy(&request.args));
             request.log(Level::Notice, format_args!("rewritten data: \"{uri}\", args: \"{args}\""));
@@ -142,7 +144,7 @@ impl Rule {
             request.log(Level::Notice, format_args!("rewritten redirect: \"{shown}\""));
         }
         let mut response = Response::new(status);
-        redirect::set_location(request, &mut response, &target);
+        daemun_server::redirect::set_location(request, &mut response, &target);
         Outcome::Respond(response)
     }
 }

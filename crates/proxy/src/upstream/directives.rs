@@ -29,7 +29,7 @@ pub static MODULE: Module<Upstreams> = Module {
     is_active: |_| false,
     phases: &[],
     filters: &[],
-    variables: &[],
+    variables: crate::exchange::states::VARIABLES,
 };
 
 /// The groups of a configuration.

@@ -74,6 +74,12 @@ impl BodyPassage {
         Poll::Pending
     }
 
+    /// Whether everything that was read is written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.written >= self.octets.len()
+    }
+
     /// The answer's head goes out: a client that still waits for `100 Continue` gets none any more.
     pub fn begin_answer(&mut self) {
         self.incoming.borrow_mut().forgo_interim();

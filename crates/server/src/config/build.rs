@@ -1,7 +1,7 @@
 //! Typed settings to runtime: inheritance, names resolved, logs opened. Nothing is bound here.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -88,6 +88,10 @@ pub struct Build<'a> {
     prefix_length: usize,
     /// `server_name`s of the server that is being closed.
     server_names: Vec<String>,
+    /// The name of the location that is being closed; `None` for a named one and one by a regular expression.
+    location_name: Option<String>,
+    /// Folders of temporary files that modules name.
+    folders: BTreeSet<PathBuf>,
     logs: Vec<LogFile>,
     diagnostics: Vec<Diagnostic>,
     earlier_zones: Zones,
@@ -113,6 +117,12 @@ impl Build<'_> {
     #[must_use]
     pub fn server_names(&self) -> &[String] {
         &self.server_names
+    }
+
+    /// The prefix that the location being finished stands for; `None` for one by a regular expression and a named one.
+    #[must_use]
+    pub fn location_name(&self) -> Option<&str> {
+        self.location_name.as_deref()
     }
 
     /// Where large bodies wait unless `client_body_temp_path` says otherwise.
@@ -149,6 +159,14 @@ impl Build<'_> {
     #[must_use]
     pub fn backend_by_name(&self, name: &str) -> Option<BackendId> {
         self.backends.get(&SocketName::Pool(name.to_owned())).copied()
+    }
+
+    /// Has the folder of temporary files made when the program starts, for the user that requests are served as; gives its
+    /// absolute path.
+    pub fn temporary_folder(&mut self, path: &Path) -> PathBuf {
+        let path = self.absolute(path);
+        self.folders.insert(path.clone());
+        path
     }
 
     /// `path` below the prefix, unless it is absolute.
@@ -274,6 +292,8 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         context: Context::MAIN,
         prefix_length: 0,
         server_names: Vec::new(),
+        location_name: None,
+        folders: BTreeSet::new(),
         logs: Vec::new(),
         diagnostics,
         earlier_zones: zones,
@@ -295,8 +315,9 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         return Err(build.diagnostics);
     }
     let error_log = main.first().map(core_of).map(|core| core.error_log().clone()).unwrap_or_default();
-    let Build { logs, zones, diagnostics, .. } = build;
-    let runtime = Runtime { main: typed.main, listeners, servers, locations, variables, logs, error_log, zones };
+    let Build { logs, zones, folders, diagnostics, .. } = build;
+    let runtime =
+        Runtime { main: typed.main, listeners, servers, locations, variables, logs, folders, error_log, zones };
     Ok((runtime, diagnostics))
 }
 
@@ -372,6 +393,7 @@ impl Builder<'_> {
     ) {
         let is_regex = matches!(block.matcher, Some(Matcher::Regex(_)));
         self.build.prefix_length = if is_regex { super::WHOLE_PATH } else { block.name.len() };
+        self.build.location_name = (!is_regex && block.matcher.is_some()).then(|| block.name.clone());
         let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
         let mut conditionals = Vec::new();

@@ -15,6 +15,7 @@ use super::{Build, GzipClients, HTTP_SERVER_LOCATION, gzip_clients, inherit};
 use crate::body::BodyFolder;
 use crate::log::{ErrorLog, Level, Syslog};
 use crate::module::Module;
+use crate::request::Request;
 use crate::variable::Template;
 use setters::{
     set_alias, set_client_body_temp_path, set_error_log, set_error_page, set_if_modified_since, set_keepalive_disable,
@@ -81,6 +82,7 @@ pub struct Core {
     port_in_redirect: Option<bool>,
     server_name_in_redirect: Option<bool>,
     chunked_transfer_encoding: Option<bool>,
+    pub(super) early_hints: Option<Arc<Vec<Template>>>,
     underscores_in_headers: Option<bool>,
     ignore_invalid_headers: Option<bool>,
     max_ranges: Option<u64>,
@@ -205,7 +207,7 @@ impl Core {
             keepalive_disable, max_headers, sendfile, tcp_nopush, tcp_nodelay,
             server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn,
             recursive_error_pages, log_subrequest, subrequest_output_buffer_size, satisfy, auth_delay, absolute_redirect,
-            port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, underscores_in_headers, ignore_invalid_headers, max_ranges,
+            port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, early_hints, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
         Transfer::merge(&parent.transfer, &mut child.transfer);
         GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
@@ -450,6 +452,13 @@ impl Core {
     #[must_use]
     pub fn chunked_transfer_encoding(&self) -> bool {
         self.chunked_transfer_encoding.unwrap_or(true)
+    }
+
+    /// Whether `early_hints` lets a server's 103 through to the client.
+    #[must_use]
+    pub fn sends_early_hints(&self, request: &Request) -> bool {
+        let is_set = |template: &Template| !matches!(template.value(request).as_slice(), b"" | b"0");
+        self.early_hints.as_ref().is_some_and(|templates| templates.iter().any(is_set))
     }
 
     /// Whether fields with underscores are known.
@@ -859,6 +868,14 @@ const DIRECTIVES: &[Directive<Core>] = &[
         chunked_transfer_encoding,
         |arguments: &Arguments<'_>| arguments.flag(0)
     ),
+    Directive {
+        name: "early_hints",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::AtLeast(1),
+        default: "none",
+        help: "text ...: a server's 103 goes to the client if one of the texts is neither empty nor 0",
+        set: setters::set_early_hints,
+    },
     entry!(
         "underscores_in_headers",
         HTTP_SERVER,

@@ -206,7 +206,7 @@ mod tests {
         let find = |name: &str| all.iter().find(|(entry, _)| entry.name == name).expect("listed");
         assert_eq!(find("ssl_protocols").1, Effect::Later);
         assert_eq!(find("types_hash_max_size").1, Effect::None);
-        assert_eq!(find("proxy_pass").1, Effect::Refused);
+        assert_eq!(find("proxy_cache").1, Effect::Refused);
         assert_eq!(find("gzip_types").0.arity, Arity::AtLeast(1));
     }
 }

@@ -70,6 +70,8 @@ pub struct Client {
     pub(crate) has_begun: Cell<bool>,
     /// Whether the present request's body is not all here: what can be read is the body's.
     pub(crate) is_body_due: Cell<bool>,
+    /// Whether the present request goes on when the client has gone.
+    pub ignores_abort: Cell<bool>,
 }
 
 /// A client's address: the connection's, or what a proxy in front says of it.
@@ -138,6 +140,7 @@ impl Client {
             is_last_request: Cell::new(false),
             has_begun: Cell::new(false),
             is_body_due: Cell::new(false),
+            ignores_abort: Cell::new(false),
         }
     }
 
@@ -268,6 +271,28 @@ impl Client {
     /// `WouldBlock` when nothing fits, else what the system says.
     pub fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
         self.paced(octets.len(), |stream, allowed| stream.try_write(octets.get(..allowed).unwrap_or(octets)))
+    }
+
+    /// [`Client::try_write`] of several pieces in one call.
+    ///
+    /// # Errors
+    /// As [`Client::try_write`].
+    pub fn try_write_vectored(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let total = pieces.iter().map(|piece| piece.len()).sum();
+        self.paced(total, |stream, allowed| match pieces.first() {
+            // A limited rate is not for whom the number of calls matters.
+            Some(first) if allowed < total => stream.try_write(first.get(..allowed).unwrap_or(first)),
+            _ => stream.try_write_vectored(pieces),
+        })
+    }
+
+    /// Takes what was read ahead of the client's octets, for whoever speaks another protocol from here on.
+    #[must_use]
+    pub fn take_pending_input(&self) -> Vec<u8> {
+        let mut input = self.input.borrow_mut();
+        let octets = input.as_slice().to_vec();
+        input.consume(octets.len());
+        octets
     }
 
     /// Runs a call that writes to the socket, such as sendfile, with the number of octets it may write, `wanted` at most.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use daemun_gateway::fastcgi::{self, CONTENT_MAX, Kind};
-use daemun_http::chunked;
+use daemun_http::{HEAD_END, Headers, chunked, write_header};
 
 use super::client::Client;
 use crate::response::{Body, BodyError, BodyStream, Piece};
@@ -41,7 +41,7 @@ impl Envelope {
         let head = std::mem::replace(out, records.borrow_mut().take_replies());
         fastcgi::write_stream(Kind::STDOUT, id, &head, out);
         if is_all {
-            self.end(out);
+            self.end(None, out);
         }
     }
 
@@ -70,12 +70,19 @@ impl Envelope {
         }
     }
 
-    /// Appends what stands behind the last part.
-    pub(super) fn end(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Plain => {}
-            Self::Chunks => out.extend_from_slice(chunked::LAST_CHUNK),
-            Self::Records(id) => fastcgi::write_end(id, out),
+    /// Appends what stands behind the last part; HTTP alone has fields there.
+    pub(super) fn end(self, trailers: Option<&Headers>, out: &mut Vec<u8>) {
+        match (self, trailers) {
+            (Self::Plain, _) => {}
+            (Self::Chunks, None) => out.extend_from_slice(chunked::LAST_CHUNK),
+            (Self::Chunks, Some(trailers)) => {
+                out.extend_from_slice(b"0\r\n");
+                for field in trailers.iter() {
+                    write_header(out, field.name, field.value);
+                }
+                out.extend_from_slice(HEAD_END);
+            }
+            (Self::Records(id), _) => fastcgi::write_end(id, out),
         }
     }
 }
@@ -88,7 +95,7 @@ impl Given {
     pub(super) fn stream_of(body: Body) -> Body {
         let pieces = match body {
             Body::Stream(stream) => return Body::Stream(stream),
-            Body::Empty => VecDeque::new(),
+            Body::Empty | Body::Tunnel(_) => VecDeque::new(),
             Body::Bytes(bytes) => VecDeque::from([Piece::Bytes(bytes)]),
             Body::File(part) => VecDeque::from([Piece::File(part)]),
             Body::Pieces(pieces) => pieces.into(),

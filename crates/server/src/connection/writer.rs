@@ -6,11 +6,12 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, write_header};
 use rustix::net::SendFlags;
 
@@ -20,13 +21,14 @@ use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
 use crate::limits::{
-    MADE_AHEAD_BYTES, PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES,
-    SMALL_FILE_BYTES,
+    MADE_AHEAD_BYTES, PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SMALL_FILE_BYTES, WRITTEN_PIECES_MAX,
 };
 use crate::listener::Protocol;
 use crate::log::Level;
 use crate::request::Request;
-use crate::response::{Body, BodyStream, FilePart, OpenFile, Piece, Response};
+use crate::response::{
+    Body, BodyError, BodyStream, FilePart, OpenFile, Piece, ReadAhead, Response, Tunnel, UpstreamMessage,
+};
 use crate::thread;
 
 /// Sends `response`. Sets `keep_alive` to false where the end of the body is the end of the connection.
@@ -46,9 +48,10 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
     let client = Rc::clone(&request.client);
     client.set_deadline(request.core().send_timeout());
     client.set_rate(request.core().transfer.rate(request), request.started_ms);
-    let result = match framing {
-        Framing::NoBody => write_all(&client, &out).await,
-        _ => send_body(request, &client, &mut out, body, framing, envelope).await,
+    let result = match (framing, body) {
+        (Framing::NoBody, Body::Tunnel(tunnel)) => run_tunnel(request, &client, &out, tunnel).await,
+        (Framing::NoBody, _) => write_all(&client, &out).await,
+        (framing, body) => send_body(request, &client, &mut out, body, framing, envelope).await,
     };
     client.clear_deadline();
     request.sent.bytes = head_length + request.sent.body_bytes;
@@ -73,8 +76,26 @@ fn has_body(request: &Request, head: &ResponseHead) -> bool {
     !request.is_head() && !head.status.is_bodiless()
 }
 
+/// The head, then whatever the two sides say to one another.
+async fn run_tunnel(
+    request: &mut Request,
+    client: &Client,
+    head: &[u8],
+    mut tunnel: Box<dyn Tunnel>,
+) -> io::Result<()> {
+    request.keep_alive = false;
+    write_all(client, head).await?;
+    client.clear_deadline();
+    let result = poll_fn(|context| tunnel.poll(context, client)).await;
+    request.sent.body_bytes = tunnel.sent();
+    result
+}
+
 /// A body that is not sent still tells its length in the answer to HEAD.
 fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
+    if matches!(body, Body::Tunnel(_)) {
+        return body;
+    }
     if request.is_head() && !head.status.is_bodiless() && body.length().is_some() { body } else { Body::Empty }
 }
 
@@ -207,6 +228,7 @@ async fn send_body(
         Body::Bytes(bytes) => send_bytes(client, out, &bytes, &mut budget).await,
         Body::File(part) => send_file_part(client, out, &part, &mut budget).await,
         Body::Pieces(pieces) => send_pieces(client, out, pieces, &mut budget).await,
+        Body::Tunnel(_) => write_all(client, out).await,
         Body::Stream(stream) => send_stream(request, client, out, stream, envelope, &mut budget).await,
     };
     request.sent.body_bytes = budget.sent;
@@ -320,12 +342,26 @@ async fn send_stream(
     budget: &mut Budget,
 ) -> io::Result<()> {
     let send_timeout = request.core().send_timeout();
-    let spill = Spill { folder: request.core().client_body_temp_path().path.clone(), file: None, length: 0 };
-    let mut outgoing =
-        Outgoing { stream: Some(stream), backlog: VecDeque::new(), backlog_bytes: 0, spill, envelope, failure: None };
+    let limits = stream.read_ahead().unwrap_or_default();
+    let folder = limits.folder.clone().unwrap_or_else(|| request.core().client_body_temp_path().path.as_path().into());
+    let spill = Spill { folder, file: None, length: 0 };
+    let mut outgoing = Outgoing {
+        stream: Some(stream),
+        backlog: VecDeque::new(),
+        backlog_bytes: 0,
+        spill,
+        limits,
+        envelope,
+        failure: None,
+        messages: Vec::new(),
+    };
     outgoing.push(std::mem::take(out).into());
     let result = loop {
-        match poll_fn(|context| outgoing.poll(context, client, budget)).await {
+        let progress = poll_fn(|context| outgoing.poll(context, client, budget)).await;
+        for message in outgoing.messages.drain(..) {
+            request.log_upstream(message.level, format_args!("{message}"), &message.upstream);
+        }
+        match progress {
             Ok(Progress::Sent) => client.set_deadline(send_timeout),
             Ok(Progress::Waiting) => client.clear_deadline(),
             Ok(Progress::Done) => break Ok(()),
@@ -333,8 +369,13 @@ async fn send_stream(
         }
     };
     if let Some(failure) = outgoing.failure {
-        let is_clients = matches!(failure, crate::response::BodyError::Request(_));
-        request.log(if is_clients { Level::Info } else { Level::Error }, format_args!("{failure}"));
+        match &failure {
+            BodyError::Upstream(failure) => {
+                request.log_upstream(failure.level, format_args!("{failure}"), &failure.upstream);
+            }
+            BodyError::Request(_) => request.log(Level::Info, format_args!("{failure}")),
+            _ => request.log(Level::Error, format_args!("{failure}")),
+        }
     }
     result
 }
@@ -347,13 +388,15 @@ struct Outgoing {
     /// Octets of the backlog on the heap.
     backlog_bytes: usize,
     spill: Spill,
+    limits: ReadAhead,
     envelope: Envelope,
-    failure: Option<crate::response::BodyError>,
+    failure: Option<BodyError>,
+    messages: Vec<UpstreamMessage>,
 }
 
 /// What a slow client has not taken and the heap is not to hold.
 struct Spill {
-    folder: PathBuf,
+    folder: Arc<Path>,
     file: Option<Rc<OpenFile>>,
     length: u64,
 }
@@ -450,16 +493,20 @@ impl Outgoing {
     /// Takes what the stream has, up to the limit.
     fn pull(&mut self, context: &mut Context<'_>, budget: &mut Budget) -> io::Result<()> {
         let mut pulled = 0;
-        while let Some(stream) = &mut self.stream {
+        loop {
+            let is_full = self.is_full();
+            let Some(stream) = &mut self.stream else { return Ok(()) };
             let is_idle = stream.can_wait() && self.backlog_bytes >= MADE_AHEAD_BYTES;
-            if is_idle || self.spill.length >= SLOW_CLIENT_FILE_BYTES {
+            if is_idle || is_full {
                 return Ok(());
             }
             if pulled >= PULLED_BYTES_PER_POLL {
                 context.waker().wake_by_ref(); // There may be more, once others have had their turn.
                 return Ok(());
             }
-            match stream.poll_next(context) {
+            let next = stream.poll_next(context);
+            self.messages.extend(stream.take_message());
+            match next {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(piece))) => {
                     pulled += piece.length();
@@ -470,16 +517,22 @@ impl Outgoing {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
                 Poll::Ready(None) => {
+                    let trailers = stream.take_trailers();
                     self.stream = None;
                     if !budget.is_short() {
                         let mut end = Vec::new();
-                        self.envelope.end(&mut end);
+                        self.envelope.end(trailers.as_ref(), &mut end);
                         self.append(&end)?;
                     }
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Whether no more is to be taken before the client takes what is here.
+    fn is_full(&self) -> bool {
+        let may_spill = self.spill.length < self.limits.file_bytes;
+        !may_spill && (self.limits.file_bytes > 0 || self.backlog_bytes >= self.limits.memory_bytes)
     }
 
     fn accept(&mut self, piece: Piece, budget: &mut Budget) -> io::Result<()> {
@@ -504,9 +557,7 @@ impl Outgoing {
         self.envelope.begin(end - start, &mut envelope);
         self.append(&envelope)?;
         match piece {
-            Piece::Bytes(bytes) if self.backlog_bytes < SLOW_CLIENT_BYTES => {
-                self.push(Waiting::Octets(bytes.slice(start..end)))
-            }
+            Piece::Bytes(bytes) if !self.is_spilling() => self.push(Waiting::Octets(bytes.slice(start..end))),
             Piece::Bytes(bytes) => self.append(&bytes[start..end])?,
             Piece::Lease(lease) => self.append(&lease.octets()[start..end])?,
             Piece::File(part) => {
@@ -522,7 +573,7 @@ impl Outgoing {
         if octets.is_empty() {
             return Ok(());
         }
-        if self.backlog_bytes >= SLOW_CLIENT_BYTES {
+        if self.is_spilling() {
             let part = self.spill.write(octets)?;
             self.push_file(part);
             return Ok(());
@@ -542,6 +593,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether the heap's share is full and there is a file to go on in.
+    fn is_spilling(&self) -> bool {
+        self.limits.file_bytes > 0 && self.backlog_bytes >= self.limits.memory_bytes
+    }
+
     /// Adds a part of a file, to the last one where it goes on there.
     fn push_file(&mut self, part: FilePart) {
         match self.backlog.back_mut() {
@@ -557,9 +613,9 @@ impl Outgoing {
     /// Writes from the front until the socket is full or nothing is left.
     fn poll_write(&mut self, context: &mut Context<'_>, client: &Client) -> Poll<io::Result<()>> {
         let mut progress = false;
-        while let Some(front) = self.backlog.front_mut() {
+        while let Some(front) = self.backlog.front() {
             let result = match front {
-                Waiting::Octets(octets) => client.try_write(octets),
+                Waiting::Octets(_) => self.try_write_octets(client),
                 Waiting::File(part) => {
                     let mut offset = part.offset;
                     let count = part.length.min(SENDFILE_CHUNK_BYTES);
@@ -590,22 +646,47 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
+    /// One call for the octets at the front, however many pieces they are in.
+    fn try_write_octets(&self, client: &Client) -> io::Result<usize> {
+        let mut pieces = [io::IoSlice::new(&[]); WRITTEN_PIECES_MAX];
+        let mut count = 0;
+        for (place, waiting) in pieces.iter_mut().zip(&self.backlog) {
+            let Waiting::Octets(octets) = waiting else { break };
+            *place = io::IoSlice::new(octets);
+            count += 1;
+        }
+        match count {
+            1 => client.try_write(&pieces[0]),
+            _ => client.try_write_vectored(&pieces[..count]),
+        }
+    }
+
     fn advance(&mut self, written: usize) {
-        let is_done = match self.backlog.front_mut() {
-            Some(Waiting::Octets(octets)) => {
-                self.backlog_bytes -= written;
-                let _ = octets.split_to(written);
-                octets.is_empty()
+        let mut rest = written;
+        loop {
+            let is_done = match self.backlog.front_mut() {
+                Some(Waiting::Octets(octets)) => {
+                    let taken = rest.min(octets.len());
+                    rest -= taken;
+                    self.backlog_bytes -= taken;
+                    octets.advance(taken);
+                    octets.is_empty()
+                }
+                Some(Waiting::File(part)) => {
+                    part.offset += rest as u64;
+                    part.length = part.length.saturating_sub(rest as u64);
+                    rest = 0;
+                    part.length == 0
+                }
+                None => return,
+            };
+            if !is_done {
+                return;
             }
-            Some(Waiting::File(part)) => {
-                part.offset += written as u64;
-                part.length = part.length.saturating_sub(written as u64);
-                part.length == 0
-            }
-            None => false,
-        };
-        if is_done {
             self.backlog.pop_front();
+            if rest == 0 {
+                return;
+            }
         }
     }
 }

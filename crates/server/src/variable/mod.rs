@@ -17,7 +17,7 @@ pub use registry::{
     Compute, Declared, Definition, Registry, VariableId, declare_assigned, declare_captured, declare_computed,
 };
 pub(crate) use registry::{close as close_registry, open as open_registry};
-pub use table::CORE_VARIABLES;
+pub use table::{CORE_VARIABLES, header_by_name};
 pub use values::{Captures, Values};
 
 /// A variable of the configuration language.
@@ -78,7 +78,10 @@ impl Assignable {
     /// Gives the variable a value for `request`.
     pub fn assign(&self, request: &mut Request, value: Vec<u8>) {
         match self {
-            Self::Arguments => request.args = value,
+            Self::Arguments => {
+                request.args = value;
+                request.is_target_intact = false;
+            }
             Self::LimitRate => match size_of(&value) {
                 Some(rate) => request.limit_rate = Some(rate),
                 None => {

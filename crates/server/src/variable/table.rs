@@ -218,8 +218,10 @@ fn header(headers: &Headers, id: HeaderId, out: &mut Vec<u8>) -> bool {
     headers.first(id).is_some_and(|value| put(out, value))
 }
 
+/// Appends the value of the field that a variable names; false where there is none.
+///
 /// `name` is the variable's part: lower case, `_` for `-`. Repeated fields are joined by a comma.
-fn header_by_name(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool {
+pub fn header_by_name(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool {
     let is_named = |field: &[u8]| {
         field.len() == name.len()
             && field

@@ -196,3 +196,8 @@ pub(super) fn set_client_body_temp_path(core: &mut Core, arguments: &mut Argumen
     }
     arguments.set_once(&mut core.client_body_temp_path, BodyFolder { path, levels })
 }
+
+pub(super) fn set_early_hints(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let templates = (0..arguments.len()).map(|at| setter::template(arguments, at)).collect::<Result<Vec<_>, _>>()?;
+    arguments.set_once(&mut core.early_hints, Arc::new(templates))
+}

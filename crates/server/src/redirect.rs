@@ -1,22 +1,29 @@
-//! The `Location` field of this program's own redirects.
+//! The `Location` field of redirects that are this program's own, or that it has rewritten.
 
 use daemun_http::HeaderId;
-use daemun_server::listener::Protocol;
-use daemun_server::{Request, Response};
+
+use crate::listener::Protocol;
+use crate::request::Request;
+use crate::response::Response;
 
 /// Gives `response` the field; a path gets scheme, host and port before it, as `absolute_redirect`,
 /// `server_name_in_redirect` and `port_in_redirect` of the location say.
 pub fn set_location(request: &Request, response: &mut Response, target: &[u8]) {
-    if target.is_empty() {
-        return;
+    if !target.is_empty() {
+        response.head.headers.set_known(HeaderId::Location, &location(request, target));
     }
+}
+
+/// The value of a `Location` that leads to `target`.
+#[must_use]
+pub fn location(request: &Request, target: &[u8]) -> Vec<u8> {
     let is_path = target.first() == Some(&b'/');
     let mut value = Vec::with_capacity(target.len() + 64);
     if is_path && request.core().absolute_redirect() {
         write_origin(request, &mut value);
     }
     value.extend_from_slice(target);
-    response.head.headers.set_known(HeaderId::Location, &value);
+    value
 }
 
 /// The port that clients connect to: behind another web server not the one this program listens on.

@@ -1,0 +1,286 @@
+//! The body of a server's answer, as it comes.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use daemun_http::{HeaderId, Headers, StatusCode};
+use daemun_server::body::RequestBodyError;
+use daemun_server::listener::Protocol;
+use daemun_server::log::Level;
+use daemun_server::response::{Body, BodyError, BodyStream, Piece, ReadAhead, UpstreamMessage};
+use daemun_server::{Outcome, Request, Response};
+
+use super::conversation::Conversation;
+use super::failure::{Failure, Stage};
+use super::failure_of;
+use super::link::Link;
+use super::states::UpstreamStates;
+use super::store::StoredFile;
+use super::tunnel::UpgradedConnection;
+use crate::pass::PassSettings;
+use crate::transport::{AnswerCodec, BodyExtent, BodyStep};
+
+/// What a server still sends.
+pub struct AnswerBody {
+    /// `None` once the answer is over.
+    conversation: Option<Conversation>,
+    codec: Box<dyn AnswerCodec>,
+    link: Link,
+    states: Rc<UpstreamStates>,
+    /// Octets still to come, where that is known.
+    rest: Option<u64>,
+    length: u64,
+    read_ahead: ReadAhead,
+    passes_trailers: bool,
+    trailers: Option<Headers>,
+    message: Option<UpstreamMessage>,
+    stored: Option<StoredFile>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(
+        conversation: Conversation,
+        codec: Box<dyn AnswerCodec>,
+        extent: BodyExtent,
+        link: Link,
+        states: Rc<UpstreamStates>,
+        settings: &PassSettings,
+    ) -> Self {
+        Self {
+            conversation: Some(conversation),
+            codec,
+            link,
+            states,
+            rest: match extent {
+                BodyExtent::None => Some(0),
+                BodyExtent::Length(length) => Some(length),
+                BodyExtent::Unknown => None,
+            },
+            length: 0,
+            read_ahead: ReadAhead::default(),
+            passes_trailers: settings.pass_trailers(),
+            trailers: None,
+            message: None,
+            stored: None,
+        }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(super) fn limit_rate(&mut self, rate: u64) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.limit_rate(rate);
+        }
+    }
+
+    /// Gives `response` this body.
+    pub(super) fn answer(
+        mut self,
+        mut response: Box<Response>,
+        is_buffered: bool,
+        settings: &PassSettings,
+        request: &mut Request,
+    ) -> Outcome {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.sending.begin_answer();
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.upgrade(response, request);
+        }
+        if self.rest.is_none() {
+            response.head.headers.remove_known(HeaderId::ContentLength);
+        }
+        if is_buffered && !request.is_head() && response.status() == StatusCode::OK {
+            self.stored = StoredFile::begin(settings, &response, request);
+        }
+        self.read_ahead = settings.read_ahead(is_buffered);
+        let is_whole = self.stored.is_none() && self.rest.is_some_and(|rest| rest <= self.waiting());
+        response.body = if is_whole { self.whole(request) } else { Body::Stream(Box::new(self)) };
+        Outcome::Respond(response)
+    }
+
+    /// Octets that are here.
+    fn waiting(&self) -> u64 {
+        self.conversation.as_ref().map_or(0, |conversation| conversation.input.len() as u64)
+    }
+
+    /// All of the body, which came with the head.
+    fn whole(&mut self, request: &Request) -> Body {
+        let mut body = Body::Empty;
+        loop {
+            match self.step() {
+                Ok(Some(Piece::Bytes(octets))) => body = Body::Bytes(octets),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if let Some(message) = self.message.take() {
+            request.log_upstream(message.level, format_args!("{message}"), &message.upstream);
+        }
+        body
+    }
+
+    /// The next piece of what is here; `None` where nothing is, or the body is over.
+    fn step(&mut self) -> Result<Option<Piece>, &'static str> {
+        let Some(conversation) = &mut self.conversation else { return Ok(None) };
+        match self.codec.read_body(&mut conversation.input)? {
+            BodyStep::NeedMore => Ok(None),
+            BodyStep::Data(octets) => {
+                self.length += octets.len() as u64;
+                if let Some(rest) = &mut self.rest {
+                    *rest = rest.saturating_sub(octets.len() as u64);
+                }
+                if let Some(stored) = &mut self.stored {
+                    stored.write(&octets);
+                }
+                Ok(Some(Piece::Bytes(octets)))
+            }
+            BodyStep::End { is_kept, surplus } => {
+                if let Some(surplus) = surplus {
+                    self.message = Some(self.message(Level::Warn, surplus));
+                }
+                self.end(is_kept, true);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The answer is over, `is_whole` or cut off.
+    fn end(&mut self, is_kept: bool, is_whole: bool) {
+        let Some(mut conversation) = self.conversation.take() else { return };
+        self.states.change(|state, elapsed| {
+            state.response_ms = Some(elapsed);
+            state.response_length = self.length;
+            state.received = conversation.received;
+            state.sent = conversation.sending.sent();
+        });
+        if is_whole {
+            if let Some(trailers) = self.codec.take_trailers() {
+                self.states.set_trailers(&trailers);
+                self.trailers = Some(trailers).filter(|_| self.passes_trailers);
+            }
+            if let Some(stored) = self.stored.take() {
+                stored.finish();
+            }
+        }
+        conversation.input.clear();
+        conversation.release_input();
+        if is_kept && conversation.sending.is_complete() {
+            self.link.keep(conversation.connection);
+        }
+    }
+
+    /// The answer is not wanted. A connection on which nothing more can come is kept.
+    pub(super) fn abandon(mut self) {
+        if self.rest == Some(0) {
+            let _ = self.step();
+        }
+    }
+
+    fn upgrade(mut self, mut response: Box<Response>, request: &Request) -> Outcome {
+        // A web server in front of us has kept the client's connection to itself.
+        let wants = request.headers().has(HeaderId::Upgrade) && request.client.protocol == Protocol::Http;
+        if let Some(conversation) = self.conversation.take()
+            && wants
+        {
+            let write_after = request.core().send_timeout();
+            response.body = Body::Tunnel(Box::new(UpgradedConnection::new(conversation, self, write_after)));
+        }
+        Outcome::Respond(response)
+    }
+
+    /// What is known of the request's way.
+    pub(super) fn states(&self) -> &UpstreamStates {
+        &self.states
+    }
+
+    fn message(&self, level: Level, message: &str) -> UpstreamMessage {
+        UpstreamMessage {
+            level,
+            message: format!("{message} while {}", Stage::ReadingBody),
+            upstream: self.link.to_string(),
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) -> BodyError {
+        self.end(false, false);
+        match failure {
+            Failure::RequestBody(RequestBodyError::Closed) => {
+                BodyError::Request("client prematurely closed connection".to_owned())
+            }
+            Failure::RequestBody(error) => BodyError::Request(error.to_string()),
+            failure => BodyError::Upstream(Box::new(UpstreamMessage {
+                level: Level::Error,
+                message: failure.to_string(),
+                upstream: self.link.to_string(),
+            })),
+        }
+    }
+
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Option<BodyError>> {
+        let Some(conversation) = &mut self.conversation else { return Poll::Ready(None) };
+        match ready!(conversation.poll_fill(context)) {
+            Ok(0) if self.codec.may_end_here() => {
+                self.end(false, true);
+                Poll::Ready(None)
+            }
+            Ok(0) => {
+                self.end(false, false);
+                let message = self.message(Level::Error, "upstream prematurely closed connection");
+                Poll::Ready(Some(BodyError::Upstream(Box::new(message))))
+            }
+            Ok(_) => Poll::Ready(None),
+            Err(error) => {
+                let failure = failure_of(error, Stage::ReadingBody);
+                Poll::Ready(Some(self.fail(&failure)))
+            }
+        }
+    }
+}
+
+impl BodyStream for AnswerBody {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        loop {
+            match self.step() {
+                Ok(Some(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(None) if self.conversation.is_none() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(wrong) => {
+                    let message = self.message(Level::Error, wrong);
+                    self.end(false, false);
+                    return Poll::Ready(Some(Err(BodyError::Upstream(Box::new(message)))));
+                }
+            }
+            if let Some((level, message)) = self.codec.take_message() {
+                self.message = Some(UpstreamMessage { level, message, upstream: self.link.to_string() });
+            }
+            if let Some(error) = ready!(self.poll_more(context)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.rest
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        Some(self.read_ahead.clone())
+    }
+
+    fn take_trailers(&mut self) -> Option<Headers> {
+        self.trailers.take()
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.message.take()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.end(false, false);
+    }
+}

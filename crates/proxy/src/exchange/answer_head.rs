@@ -1,0 +1,187 @@
+//! What the fields of a server's answer order, and which of them the client gets.
+
+use daemun_http::{HeaderId, Headers, ResponseHead, date, target};
+use daemun_server::log::Level;
+use daemun_server::{Outcome, Request, Response};
+
+use super::Pass;
+use super::link::Link;
+
+/// What becomes of an answer's head.
+pub enum Answer {
+    /// The request goes elsewhere: `X-Accel-Redirect`, or a page of ours stands for an error.
+    Elsewhere(Outcome),
+    /// It goes to the client.
+    Own {
+        /// The answer, without a body so far.
+        response: Box<Response>,
+        /// Whether it is read ahead of a slow client.
+        is_buffered: bool,
+    },
+}
+
+/// Obeys and cleans the fields of `head`.
+pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mut Request) -> Answer {
+    let settings = pass.settings;
+    if settings.intercept_errors() && head.status.as_u16() >= 300 && request.core().error_page(head.status).is_some() {
+        carry(&head.headers, |id| id == HeaderId::WwwAuthenticate, request);
+        return Answer::Elsewhere(Outcome::Finish(head.status));
+    }
+    drop_repeated(&mut head.headers, link, request);
+    let ignored = settings.ignored_headers();
+    if !ignored.redirect
+        && let Some(place) = head.headers.first(HeaderId::XAccelRedirect)
+    {
+        let outcome = redirect(place, request);
+        if !matches!(outcome, Outcome::Finish(_)) {
+            carry(&head.headers, is_carried, request);
+        }
+        return Answer::Elsewhere(outcome);
+    }
+    let mut is_buffered = settings.buffering();
+    if !ignored.buffering {
+        match head.headers.first(HeaderId::XAccelBuffering) {
+            Some(value) if value.eq_ignore_ascii_case(b"no") => is_buffered = false,
+            Some(value) if value.eq_ignore_ascii_case(b"yes") => is_buffered = true,
+            _ => {}
+        }
+    }
+    if !ignored.charset {
+        set_charset(&mut head.headers);
+    }
+    if let Some(rate) = limit_rate(&head.headers).filter(|_| !ignored.limit_rate) {
+        request.limit_rate = Some(rate);
+    }
+    if !is_buffered {
+        request.limit_rate = Some(0); // As nginx: a server whose answer waits for nothing waits for no rate.
+    }
+    pass.transport.rewrite_head(request, &mut head);
+    let hidden = settings.hidden();
+    head.headers.retain(|field| !is_of_the_connection(field.id) && !hidden.contains(&field));
+    let mut response = Response::new(head.status);
+    response.is_own = false;
+    if settings.force_ranges() {
+        response.allows_ranges = true;
+        response.last_modified = head.headers.first(HeaderId::LastModified).and_then(date::parse_http_date);
+        head.headers.remove_known(HeaderId::AcceptRanges);
+    }
+    response.head = head;
+    Answer::Own { response, is_buffered }
+}
+
+/// How the server frames its connection is not how we frame ours.
+fn is_of_the_connection(id: HeaderId) -> bool {
+    matches!(id, HeaderId::Connection | HeaderId::KeepAlive | HeaderId::TransferEncoding)
+}
+
+/// Of fields that may come once the first one counts.
+fn drop_repeated(headers: &mut Headers, link: &Link, request: &Request) {
+    let once = |id: HeaderId| {
+        matches!(
+            id,
+            HeaderId::Status
+                | HeaderId::ContentType
+                | HeaderId::Date
+                | HeaderId::LastModified
+                | HeaderId::ETag
+                | HeaderId::Server
+                | HeaderId::Location
+                | HeaderId::Refresh
+                | HeaderId::Expires
+                | HeaderId::XAccelRedirect
+                | HeaderId::XAccelLimitRate
+        )
+    };
+    let mut seen = 0_u128;
+    let mut first = |id: HeaderId| {
+        let bit = 1_u128 << id as u8;
+        let is_first = !once(id) || seen & bit == 0;
+        seen |= bit;
+        is_first
+    };
+    let mut is_repeated = false;
+    for field in headers.iter() {
+        if !first(field.id) {
+            is_repeated = true;
+            let (name, value) = (String::from_utf8_lossy(field.name), String::from_utf8_lossy(field.value));
+            let before = String::from_utf8_lossy(headers.first(field.id).unwrap_or_default());
+            let message = format_args!(
+                "upstream sent duplicate header line: \"{name}: {value}\", previous value: \"{name}: {before}\", ignored while reading response header from upstream"
+            );
+            request.log_upstream(Level::Warn, message, link);
+        }
+    }
+    if is_repeated {
+        let mut seen = 0_u128;
+        headers.retain(|field| {
+            let bit = 1_u128 << field.id as u8;
+            let is_kept = !once(field.id) || seen & bit == 0;
+            seen |= bit;
+            is_kept
+        });
+    }
+}
+
+/// Fields that an answer gives to the one that `X-Accel-Redirect` leads to.
+fn is_carried(id: HeaderId) -> bool {
+    matches!(
+        id,
+        HeaderId::ContentType
+            | HeaderId::SetCookie
+            | HeaderId::ContentDisposition
+            | HeaderId::CacheControl
+            | HeaderId::Expires
+            | HeaderId::AcceptRanges
+    )
+}
+
+fn carry(headers: &Headers, is_wanted: impl Fn(HeaderId) -> bool, request: &mut Request) {
+    for field in headers.iter().filter(|field| is_wanted(field.id)) {
+        request.carried.append(field.name, field.value);
+    }
+}
+
+/// Where `X-Accel-Redirect` leads.
+fn redirect(place: &[u8], request: &mut Request) -> Outcome {
+    if place.first() == Some(&b'@') {
+        return Outcome::Named(String::from_utf8_lossy(place).into_owned());
+    }
+    let parts = target::split(place);
+    let mut uri = Vec::with_capacity(place.len());
+    let mut decoded = Vec::with_capacity(parts.path.len());
+    target::decode_percent(parts.path, &mut decoded);
+    let climbs = decoded.split(|octet| *octet == b'/').any(|part| part == b"..");
+    if place.is_empty() || climbs || target::normalize(parts.path, false, &mut uri).is_err() {
+        let place = String::from_utf8_lossy(place).into_owned();
+        request.log(Level::Error, format_args!("unsafe URI \"{place}\" was detected"));
+        return Outcome::Finish(daemun_http::StatusCode::NOT_FOUND);
+    }
+    request.make_get();
+    Outcome::Redirect { uri, args: Some(parts.args.unwrap_or_default().to_vec()) }
+}
+
+/// `X-Accel-Charset`: takes the place of the charset in `Content-Type`; `off` is none.
+fn set_charset(headers: &mut Headers) {
+    let Some(charset) = headers.first(HeaderId::XAccelCharset) else { return };
+    let Some(written) = headers.first(HeaderId::ContentType) else { return };
+    let is_charset =
+        |part: &&[u8]| part.trim_ascii().get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"charset="));
+    let mut value = Vec::with_capacity(written.len() + charset.len() + 10);
+    for part in written.split(|octet| *octet == b';').filter(|part| !is_charset(part)) {
+        if !value.is_empty() {
+            value.push(b';');
+        }
+        value.extend_from_slice(part);
+    }
+    if charset != b"off" {
+        value.extend_from_slice(b"; charset=");
+        value.extend_from_slice(charset);
+    }
+    headers.set_known(HeaderId::ContentType, &value);
+}
+
+/// `X-Accel-Limit-Rate`: octets that the client gets in a second.
+fn limit_rate(headers: &Headers) -> Option<u64> {
+    let text = headers.first(HeaderId::XAccelLimitRate).and_then(|text| std::str::from_utf8(text).ok());
+    text?.parse().ok()
+}

@@ -1,0 +1,49 @@
+//! Which server a request is at, by what protocol, with what path: what log lines show, and how its connection is kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Sent;
+use crate::upstream::{IdleKey, Peer, Upstream, UpstreamAddress, UpstreamConnection, idle};
+
+/// The way to a server.
+pub struct Link {
+    upstream: Arc<Upstream>,
+    peer: Peer,
+    key: IdleKey,
+    sent: Sent,
+}
+
+impl Link {
+    pub(super) fn new(upstream: Arc<Upstream>, peer: Peer, key: IdleKey, sent: Sent) -> Self {
+        Self { upstream, peer, key, sent }
+    }
+
+    /// The server.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// What its connections may be used for.
+    pub fn key(&self) -> IdleKey {
+        self.key
+    }
+
+    /// Keeps the connection for the next request.
+    pub fn keep(&self, connection: UpstreamConnection) {
+        idle::put(&self.upstream, &self.peer, self.key, connection);
+    }
+}
+
+/// As nginx shows it: `http://127.0.0.1:8080/path`, `http://unix:/run/a.sock:/path`.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if matches!(self.peer.address(), UpstreamAddress::Unix(_)) { ":" } else { "" };
+        write!(f, "{}://{}{colon}{}", self.key.scheme, self.peer.name(), path_of(&self.sent))
+    }
+}
+
+/// The path that was asked for.
+pub(super) fn path_of(sent: &Sent) -> String {
+    String::from_utf8_lossy(sent.0.get(sent.1.path.clone()).unwrap_or_default()).into_owned()
+}

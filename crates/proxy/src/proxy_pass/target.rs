@@ -1,0 +1,215 @@
+//! Where `proxy_pass` leads: servers, the name they are called by, and the path that takes the place of the location's.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use daemun_conf::Context;
+use daemun_http::StatusCode;
+use daemun_server::config::Build;
+use daemun_server::log::Level;
+use daemun_server::{Outcome, Request, Template};
+
+use super::redirect::Rewrite;
+use crate::upstream::{Place, Upstream, UpstreamAddress, UpstreamTable};
+
+/// What `proxy_pass` says.
+pub struct Target {
+    kind: Kind,
+    /// The prefix that the path of `proxy_pass` takes the place of.
+    pub location: Vec<u8>,
+}
+
+enum Kind {
+    /// A text without variables.
+    Fixed {
+        destination: Destination,
+        /// As written.
+        url: String,
+    },
+    /// A text that each request gives its values to, and the groups that it may name.
+    Variable { template: Template, groups: UpstreamTable },
+}
+
+/// Where one request goes.
+#[derive(Clone)]
+pub struct Destination {
+    /// The servers.
+    pub upstream: Arc<Upstream>,
+    /// `$proxy_host`: name and port, the port left out where it is the protocol's own.
+    pub host: Arc<str>,
+    /// `$proxy_port`; empty for a unix socket.
+    pub port: Arc<str>,
+    /// Path and arguments; empty where the request's own go.
+    pub path: Arc<str>,
+    /// Whether the path came of variables, and is all there is.
+    pub is_whole_path: bool,
+}
+
+/// A URL taken apart.
+struct Url<'a> {
+    place: Place,
+    /// Host and port as written, or the socket with its `unix:`.
+    authority: &'a str,
+    path: &'a str,
+}
+
+impl Target {
+    /// Reads `text`, or `template` where it has variables.
+    ///
+    /// # Errors
+    /// In nginx's words.
+    pub fn of_configuration(
+        text: &str,
+        template: Option<Template>,
+        is_nameless: bool,
+        build: &Build<'_>,
+    ) -> Result<Self, String> {
+        let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
+        let location = build.location_name().filter(|_| !is_nameless).unwrap_or_default().as_bytes().to_vec();
+        if let Some(template) = template {
+            return Ok(Self { kind: Kind::Variable { template, groups }, location });
+        }
+        let rest = strip_scheme(text).ok_or_else(|| match text.get(..8) {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https://") => {
+                "\"https://\" in \"proxy_pass\" is not supported by daemun yet".to_owned()
+            }
+            _ => "invalid URL prefix".to_owned(),
+        })?;
+        let url = Url::parse(rest).map_err(|message| format!("{message} in upstream \"{rest}\""))?;
+        let has_name = build.location_name().is_some() && !is_nameless && build.context() == Context::LOCATION;
+        if !url.path.is_empty() && !has_name {
+            return Err("\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named location, or inside \"if\" statement, or inside \"limit_except\" block".to_owned());
+        }
+        let upstream = match groups.find(url.authority) {
+            Some(group) => group,
+            None => {
+                let addresses = UpstreamAddress::parse(url.authority, Some(DEFAULT_PORT))?;
+                Arc::new(Upstream::of_addresses(url.authority, addresses))
+            }
+        };
+        let destination = url.destination(upstream, false);
+        Ok(Self { kind: Kind::Fixed { destination, url: text.to_owned() }, location })
+    }
+
+    /// Where this request goes.
+    ///
+    /// # Errors
+    /// What the request ends with; the reason is in the log.
+    pub async fn destination(&self, request: &Request) -> Result<Destination, Outcome> {
+        let (template, groups) = match &self.kind {
+            Kind::Fixed { destination, .. } => return Ok(destination.clone()),
+            Kind::Variable { template, groups } => (template, groups),
+        };
+        let text = String::from_utf8_lossy(&template.value(request)).into_owned();
+        let failed = || Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR);
+        let Some(rest) = strip_scheme(&text) else {
+            request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
+            return Err(failed());
+        };
+        let url = Url::parse(rest).map_err(|message| {
+            request.log(Level::Error, format_args!("{message} in upstream \"{rest}\""));
+            failed()
+        })?;
+        let upstream = match groups.find(url.authority) {
+            Some(group) => group,
+            None => resolve(&url, request).await?,
+        };
+        Ok(url.destination(upstream, true))
+    }
+
+    /// The text of the configuration, where it has no variables, and where it leads.
+    pub fn fixed(&self) -> Option<(&str, &Destination)> {
+        match &self.kind {
+            Kind::Fixed { destination, url } => Some((url, destination)),
+            Kind::Variable { .. } => None,
+        }
+    }
+
+    /// `proxy_redirect default`
+    pub fn default_redirect(&self) -> Option<Rewrite> {
+        let (url, destination) = self.fixed()?;
+        Some(if destination.path.is_empty() {
+            Rewrite::prefix(Template::constant(format!("{url}/")), Template::constant("/"))
+        } else {
+            Rewrite::prefix(Template::constant(url), Template::constant(&self.location))
+        })
+    }
+}
+
+/// The group of a name that the configuration does not know: an address, or what the resolver says.
+async fn resolve(url: &Url<'_>, request: &Request) -> Result<Arc<Upstream>, Outcome> {
+    let addresses = match &url.place {
+        Place::Unix(path) => vec![UpstreamAddress::Unix(path.clone())],
+        Place::Host { host, port } => match host.parse::<IpAddr>() {
+            Ok(ip) => vec![UpstreamAddress::Inet((ip, port.unwrap_or(DEFAULT_PORT)).into())],
+            Err(_) => {
+                request.log(Level::Error, format_args!("no resolver defined to resolve {host}"));
+                return Err(Outcome::Finish(StatusCode::BAD_GATEWAY));
+            }
+        },
+    };
+    Ok(Arc::new(Upstream::of_addresses(url.authority, addresses)))
+}
+
+fn strip_scheme(text: &str) -> Option<&str> {
+    text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
+    text.get(7..)
+}
+
+impl<'a> Url<'a> {
+    /// Reads what stands behind `http://`.
+    fn parse(rest: &'a str) -> Result<Self, &'static str> {
+        let (authority, path) = match rest.strip_prefix("unix:") {
+            // A path of its own follows the socket's behind a colon.
+            Some(socket) => match socket.split_once(':') {
+                Some((socket, path)) => (&rest[..5 + socket.len()], path),
+                None => (rest, ""),
+            },
+            None => rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at)),
+        };
+        Ok(Self { place: Place::parse(authority)?, authority, path })
+    }
+
+    fn destination(&self, upstream: Arc<Upstream>, is_variable: bool) -> Destination {
+        let (host, port) = match &self.place {
+            Place::Unix(_) => ("localhost", String::new()),
+            Place::Host { port, .. } => {
+                let port = port.unwrap_or(DEFAULT_PORT).to_string();
+                let host = if port == "80" {
+                    self.authority.strip_suffix(":80").unwrap_or(self.authority)
+                } else {
+                    self.authority
+                };
+                (host, port)
+            }
+        };
+        let path = if self.path.starts_with('?') { format!("/{}", self.path).into() } else { self.path.into() };
+        Destination {
+            upstream,
+            host: host.into(),
+            port: port.into(),
+            path,
+            is_whole_path: is_variable && !self.path.is_empty(),
+        }
+    }
+}
+
+const DEFAULT_PORT: u16 = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let parts = |text| Url::parse(text).map(|url| (url.authority.to_owned(), url.path.to_owned()));
+        let expect = |authority: &str, path: &str| Ok((authority.to_owned(), path.to_owned()));
+        assert_eq!(parts("127.0.0.1:8080/a?b"), expect("127.0.0.1:8080", "/a?b"));
+        assert_eq!(parts("backend"), expect("backend", ""));
+        assert_eq!(parts("backend?x"), expect("backend", "?x"));
+        assert_eq!(parts("unix:/tmp/a.sock:/x"), expect("unix:/tmp/a.sock", "/x"));
+        assert_eq!(parts("unix:/tmp/a.sock"), expect("unix:/tmp/a.sock", ""));
+        assert_eq!(parts("[::1]:8080/"), expect("[::1]:8080", "/"));
+        assert_eq!(parts("/x"), Err("no host"));
+    }
+}
