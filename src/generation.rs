@@ -172,11 +172,11 @@ impl Generation {
 
     /// # Errors
     /// What is wrong, line by line; nothing has changed then.
-    fn reload_or_refuse(&self, is_paused: bool) -> Result<Reload, Refusal> {
+    fn reload_or_refuse(&self, has_no_edge: bool) -> Result<Reload, Refusal> {
         let (mut loaded, texts) = self.read_anew()?;
         let mut state = self.state.borrow_mut();
         let now = &mut state.now;
-        let replaces = is_paused || self.settings.mode == Mode::App || !suits(now, &loaded);
+        let replaces = has_no_edge || self.settings.mode == Mode::App || !suits(now, &loaded);
         let definitions = if replaces {
             Some(serve::define_pools(&mut loaded).map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?)
         } else {
@@ -285,7 +285,11 @@ impl Successors for Generation {
     fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String> {
         match death.role {
             // The edge shares memory with every pool: all begin anew.
-            Role::Edge => self.anew(),
+            Role::Edge => {
+                let renewed = self.state.borrow_mut().now.pools.iter_mut().try_for_each(Pool::renew);
+                renewed.map_err(|error: PoolError| error.to_string())?;
+                self.children(false)
+            }
             Role::Application => {
                 let state = self.state.borrow();
                 let pool = state.now.pools.iter().find(|pool| pool.definition.process_name() == death.name);
@@ -306,9 +310,9 @@ impl Successors for Generation {
         }
     }
 
-    fn reload(&mut self, is_paused: bool) -> Reload {
+    fn reload(&mut self, has_no_edge: bool) -> Reload {
         let log = self.state.borrow().now.runtime.error_log.clone();
-        self.reload_or_refuse(is_paused).unwrap_or_else(|refusal| {
+        self.reload_or_refuse(has_no_edge).unwrap_or_else(|refusal| {
             refusal.log(&log);
             Reload::Refused
         })
@@ -323,12 +327,6 @@ impl Successors for Generation {
             let former = std::mem::replace(&mut state.now, next).socket_files();
             remove_dropped(former, &state.now);
         }
-    }
-
-    fn anew(&mut self) -> Result<Vec<ChildPlan>, String> {
-        let renewed = self.state.borrow_mut().now.pools.iter_mut().try_for_each(Pool::renew);
-        renewed.map_err(|error: PoolError| error.to_string())?;
-        self.children(false)
     }
 
     fn upgrade(&mut self) -> Result<Upgrade, String> {

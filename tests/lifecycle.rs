@@ -40,6 +40,19 @@ fn the_application_alone_ends_as_well() {
     }
 }
 
+#[test]
+fn the_web_server_alone_ends_as_well() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let scratch = Scratch::new();
+        let mut web = Web::start(&scratch, "listen unix:SCRATCH/web.sock; location / { return 200 \"up\"; }");
+        assert_eq!(Request::get("/").send(&web.address).text(), "up");
+        web.process.signal(signal);
+        assert_eq!(web.process.wait().code(), Some(0), "{signal:?}");
+        assert_eq!(scratch.traces_left(), Vec::<std::path::PathBuf>::new(), "{signal:?}");
+        assert_nothing_runs(&scratch);
+    }
+}
+
 /// QUIT: requests that run are finished, idle connections closed at once, new ones refused.
 #[test]
 fn quit_drains() {

@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use harness::process::ProcessEntry;
 use harness::{
-    Address, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web, servers, wait_until,
+    Address, Application, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web, servers,
+    wait_until,
 };
 use rustix::process::Signal;
 
@@ -46,8 +47,9 @@ fn requests_that_have_begun_keep_their_configuration() {
     assert_eq!(silent.exchange(Request::get("/").octets()).text(), "new");
     begun.send(b"\r\n");
     assert_eq!(begun.response().text(), "old");
-    assert_eq!(begun.exchange(Request::get("/").octets()).text(), "new");
+    // Without any further request: nothing that is kept for later may hold it.
     wait_until("the old configuration has drained", || scratch.read("error.log").contains("exited with code 0"));
+    assert_eq!(begun.exchange(Request::get("/").octets()).text(), "new");
     assert_eq!(scratch.read("error.log").matches("start edge process").count(), 1, "another edge was started");
 }
 
@@ -188,9 +190,12 @@ fn applications_live_on_until_their_file_changes() {
     change(&scratch, "site.conf", "\"new\"", "\"newer\"");
     site.process.signal(Signal::HUP);
     wait_until("the new configuration is in force", || which() == "newer");
-    let page = Request::get("/settings").send(&site.address);
-    let settings: serde_json::Value = serde_json::from_slice(&page.body).expect("the page is JSON");
-    assert_eq!(settings["environment"]["ADDED"], "1");
+    // For a moment, old and new processes accept side by side.
+    wait_until("the old ones accept no more", || {
+        let page = Request::get("/settings").send(&site.address);
+        let settings: serde_json::Value = serde_json::from_slice(&page.body).expect("the page is JSON");
+        settings["environment"]["ADDED"] == "1" && scratch.read("error.log").matches("start edge process").count() == 2
+    });
     assert!(
         before.iter().all(|pid| python(&site.process).contains(pid)),
         "the old application did not wait for its request"
@@ -345,4 +350,46 @@ fn ask_on(address: &Address, target: &str, keeps: bool, is_over: &AtomicBool, re
         }
     }
     failures
+}
+
+/// Who runs an application alone wants its code loaded anew by HUP, as with uWSGI; nothing that runs is lost.
+#[test]
+fn an_application_alone_is_loaded_anew() {
+    let scratch = Scratch::new();
+    let options = "processes = 1\nthreads = 2\npidfile = SCRATCH/app.pid\nenv = GO=SCRATCH/go";
+    let application = Application::start(&scratch, "pep3333", options);
+    let mut running = Connection::to(&application.address);
+    running.send(Request::get("/steps").octets());
+    assert!(!running.more().is_empty());
+    let code =
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new code']\n";
+    scratch.write("app/pep3333.py", code);
+    let ended = servers::daemun(&scratch).arg("app").arg("--reload").arg(scratch.path("app.pid")).run();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    wait_until("the new code answers", || get(&application.address) == "new code");
+    scratch.write("go", "");
+    assert_eq!(running.response().text(), "first piece\nsecond piece\n");
+
+    scratch.write("app/pep3333.py", "no python\n");
+    application.process.signal(Signal::HUP);
+    wait_until("it is given up", || application.process.output().contains("the new configuration is given up"));
+    assert_eq!(get(&application.address), "new code");
+}
+
+/// Another user is another process; root's rights are not needed by who serves.
+#[test]
+fn another_user_takes_another_edge() {
+    if !servers::is_root() {
+        println!("skipped: only root can give up root");
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    change(&scratch, "web.conf", "user root;", "user www-data;");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&web.process, &web.address, "new");
+    wait_until("the old edge has ended", || web.process.children().len() == 1);
+    let edge = web.process.children().first().expect("the edge").pid;
+    assert_eq!(fs::metadata(format!("/proc/{edge}")).expect("it is there").uid(), 33);
 }

@@ -313,22 +313,13 @@ pub trait Successors {
     /// A reason for the log; the call is repeated after a longer back-off.
     fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String>;
 
-    /// Reads the configuration anew. With `is_paused` there are no children who could take it.
-    fn reload(&mut self, _is_paused: bool) -> Reload {
+    /// Reads the configuration anew. With `has_no_edge` there is nobody who could take it.
+    fn reload(&mut self, _has_no_edge: bool) -> Reload {
         Reload::Refused
     }
 
     /// What became of the children of the last [`Reload::Replaced`]: ready, all of them, or given up. May be called when there are none.
     fn settle(&mut self, _is_up: bool) {}
-
-    /// Plans for all children, of which none is left.
-    ///
-    /// # Errors
-    ///
-    /// A reason for the log.
-    fn anew(&mut self) -> Result<Vec<ChildPlan>, String> {
-        Err("nothing is to be restarted".to_owned())
-    }
 
     /// How another program is started on the same sockets.
     ///

@@ -39,11 +39,12 @@ impl Supervisor {
         if !is_possible || !std::mem::take(&mut self.is_reload_wanted) {
             return;
         }
-        match self.plan.successors.reload(self.is_paused) {
+        let edges = self.children.iter().filter(|child| child.role == Role::Edge && !child.is_retired);
+        let has_none = edges.count() == 0 && self.revivals.is_empty();
+        match self.plan.successors.reload(self.is_paused || has_none) {
             Reload::Refused => {}
             Reload::Taken(facts) => self.take_facts(facts),
             Reload::Replaced(facts, plans) => {
-                self.is_paused = false;
                 self.launch(plans, Purpose::Reload(facts));
                 self.advance_launches(); // Where there are no applications to wait for.
             }
@@ -53,6 +54,7 @@ impl Supervisor {
     /// The children of a reload are all ready: those before them drain and end.
     pub(crate) fn reload_succeeded(&mut self, id: u64, facts: ReloadFacts) {
         self.plan.successors.settle(true);
+        self.is_paused = false;
         self.take_facts(facts);
         self.revivals.clear();
         for child in self.children.iter_mut().filter(|child| child.launch != id) {
@@ -82,15 +84,6 @@ impl Supervisor {
             self.children.iter_mut().filter(|child| child.is_retired && child.state != ChildState::Ending);
         for child in applications {
             child.end(child.signals.graceful, limit);
-        }
-    }
-
-    /// What is in force now.
-    pub(crate) fn facts(&self) -> ReloadFacts {
-        ReloadFacts {
-            pid_files: self.pid_files.iter().map(|file| file.path().to_owned()).collect(),
-            socket_files: self.plan.socket_files.clone(),
-            graceful_stop: self.plan.timings.graceful_stop,
         }
     }
 

@@ -15,8 +15,7 @@ use rustix::process::Pid;
 
 use crate::Level;
 use crate::child::ChildState;
-use crate::launch::Purpose;
-use crate::plan::Role;
+use crate::plan::{Death, Role};
 use crate::reap::Ending;
 use crate::signals::reset_for_child;
 use crate::spawn::keep_over_exec;
@@ -119,14 +118,20 @@ impl Supervisor {
         }
     }
 
-    /// Starts everything anew.
+    /// Starts everything anew, as if the edge had died after a long life.
     fn resume(&mut self) {
         self.is_paused = false;
-        self.log(Level::Notice, "starting worker processes again");
-        match self.plan.successors.anew() {
-            Ok(plans) => self.launch(plans, Purpose::Reload(self.facts())),
-            Err(reason) => self.log(Level::Emerg, &format!("worker processes cannot be started: {reason}")),
-        }
+        let death = Death {
+            name: "edge".to_owned(),
+            role: Role::Edge,
+            pid: 0,
+            ending: None,
+            program: None,
+            was_ready: true,
+            lived: self.plan.timings.back_off.healthy_after,
+            message: None,
+        };
+        self.revive(death.clone(), &death, Vec::new());
     }
 
     fn move_pid_files_aside(&mut self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Walks the tree: each directive is found in the table, checked, and given to whoever reads it.
 
-use daemun_conf::{Arguments, Context, Diagnostic, Node, Span, check_directive, unknown_directive};
+use daemun_conf::{Arguments, Arity, Context, Diagnostic, Node, Span, check_directive, unknown_directive};
 use daemun_http::Method;
 
 use super::core::CORE;
@@ -270,9 +270,11 @@ impl Walk<'_> {
             Reader::Known(Effect::Later) => {
                 Diagnostic::notice(node.name.span, format!("directive \"{name}\" is not yet in effect"))
             }
-            Reader::Known(Effect::None) => {
-                Diagnostic::notice(node.name.span, format!("directive \"{name}\" has no effect in daemun"))
-            }
+            // What has no effect can still be wrong.
+            Reader::Known(Effect::None) => match Arguments::new(node, &mut self.diagnostics).flag(0) {
+                Err(error) if found.entry.arity == Arity::Flag => error.into_diagnostic(node),
+                _ => Diagnostic::notice(node.name.span, format!("directive \"{name}\" has no effect in daemun")),
+            },
             reader => return Some(reader),
         };
         self.diagnostics.push(diagnostic);
