@@ -140,6 +140,44 @@ fn a_full_server_is_passed_over() {
     assert_eq!(ask(&port.address(), &["/"]), ["200 slow"]);
 }
 
+/// The cookie is the MD5 of the server's address, as others that read it expect.
+#[test]
+fn a_cookie_binds_a_session_to_its_server() {
+    let ours = Ours::start(
+        "server S1; server S2; server S3; sticky cookie srv expires=1h domain=$host httponly secure samesite=lax path=/;",
+    );
+    let first = Request::get("/").send(&ours.address);
+    let cookie = first.header("set-cookie").expect("a cookie").to_owned();
+    let (value, rest) = cookie.split_once(';').expect("attributes");
+    assert_eq!(value.len(), "srv=".len() + 32, "{cookie}");
+    assert!(rest.starts_with(" expires=") && rest.contains(" GMT; max-age=3600; domain="), "{cookie}");
+    assert!(rest.ends_with("; httponly; secure; samesite=lax; path=/"), "{cookie}");
+    for _ in 0..4 {
+        let again = Request::get("/").header("Cookie", &format!("a=b; {value}")).send(&ours.address);
+        assert_eq!(again.text(), first.text());
+    }
+    let others: Vec<_> =
+        (0..3).map(|_| Request::get("/").header("Cookie", "srv=none").send(&ours.address).text()).collect();
+    assert!(others.iter().any(|other| *other != first.text()), "{others:?}");
+}
+
+#[test]
+fn a_route_binds_while_its_server_can_be_asked() {
+    let block = "server S1 route=a; server S2 route=b drain; server S3 route=c down; server DEAD route=d; sticky route $arg_r $arg_s;";
+    let ours = Ours::start(block);
+    assert_eq!(ours.ask(&["/?r=a", "/?s=a", "/?r=b", "/?r=b&s=a"]), ["200 s1", "200 s1", "200 s2", "200 s2"]);
+    assert_eq!(ours.ask(&["/?r=c", "/?r=d", "/", "/", "/"]), ["200 s1"; 5], "none of the others but for its own");
+}
+
+#[test]
+fn a_session_that_was_learnt_is_bound() {
+    let ours = Ours::start("server S1; server S2; sticky learn create=$arg_new lookup=$arg_session zone=sessions:1m;");
+    let first = ours.ask(&["/?new=one"]).remove(0);
+    assert_eq!(ours.ask(&["/?session=one"; 4]), [first.as_str(); 4]);
+    let others = ours.ask(&["/?session=other"; 4]);
+    assert_eq!(others.iter().filter(|other| **other == first).count(), 2, "{others:?}");
+}
+
 #[test]
 fn wrong_groups_are_refused() {
     for (block, message) in [
@@ -158,6 +196,18 @@ fn wrong_groups_are_refused() {
         ("zone a; server S1;", "zero size shared memory zone \"a\""),
         ("zone a 1k; server S1;", "zone \"a\" is too small"),
         ("zone a 1q; server S1;", "invalid zone size \"1q\""),
+        ("sticky cookie; server S1;", "invalid number of arguments in \"sticky\" directive"),
+        ("sticky glue x; server S1;", "unknown parameter \"glue\""),
+        ("sticky cookie a expires=b; server S1;", "invalid \"expires\" parameter value"),
+        ("sticky cookie a secure secure; server S1;", "parameter \"secure\" is duplicate"),
+        ("sticky cookie a samesite=any; server S1;", "invalid \"samesite\" parameter value"),
+        ("sticky route a; server S1;", "invalid variable name \"a\""),
+        ("sticky learn create=$args lookup=$args zone=a; server S1;", "zone size is not specified"),
+        ("sticky learn create=$args zone=a:1m; server S1;", "\"lookup\" parameter is not specified"),
+        (
+            "zone a 1m; sticky learn create=$args lookup=$args zone=a:1m; server S1;",
+            "is already declared for a different use",
+        ),
         ("server S1 route=;", "route is empty"),
         ("server S1; root /;", "unknown directive \"root\""),
         ("server S1; listen 80;", "unknown directive \"listen\""),

@@ -56,6 +56,4 @@ mod coded_files;
 
 mod small_files;
 
-mod recency;
-
 mod keyed_zone;

@@ -50,6 +50,8 @@ pub mod runtime;
 
 pub mod zone;
 
+pub mod recency;
+
 pub mod listener;
 
 pub mod log;

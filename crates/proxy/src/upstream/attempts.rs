@@ -1,10 +1,10 @@
 //! One request's way through a group: whom it asks, and what came of it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use daemun_http::ResponseHead;
+use daemun_http::{HeaderId, ResponseHead};
 use daemun_server::log::Level;
 use daemun_server::{Request, clock};
 
@@ -13,6 +13,7 @@ use super::balance::least_time::LeastTime;
 use super::balance::{Choice, Memory, Method, Tried};
 use super::group::{Roster, Upstream};
 use super::server::ServerState;
+use super::sticky::Lesson;
 
 /// One request's turn through a group.
 ///
@@ -37,6 +38,8 @@ pub struct Attempts {
     tries_left: u32,
     /// What the balancing method remembers.
     memory: Memory,
+    /// What the request says of its session: a server's id, or a name.
+    session: Option<Vec<u8>>,
 }
 
 /// A server that a request is at. It counts as one of the server's connections until it is dropped.
@@ -51,6 +54,8 @@ pub struct Peer {
     has_answered: Cell<bool>,
     /// Whether it counts among the requests under way of `least_time ... inflight`.
     is_inflight: Cell<bool>,
+    /// What is to be learnt of the session once the answer has ended.
+    lesson: RefCell<Option<Lesson>>,
 }
 
 /// What came of asking a server.
@@ -83,6 +88,7 @@ impl Upstream {
         Attempts {
             tries_left: roster.tries(),
             memory: self.settings.method.begin(request),
+            session: self.settings.sticky.as_ref().and_then(|sticky| sticky.session_of(request)),
             upstream: Arc::clone(self),
             roster,
             on_backup: false,
@@ -98,6 +104,8 @@ impl Attempts {
     /// [`NoPeer`].
     pub fn next(&mut self, _request: &Request) -> Result<Peer, NoPeer> {
         let now = now_seconds();
+        let bound_to = self.bound_to();
+        let bound_to = bound_to.as_deref();
         let _guard = self.upstream.choosing();
         loop {
             let tier = if self.on_backup { &self.roster.backup } else { &self.roster.active };
@@ -106,7 +114,7 @@ impl Attempts {
                 [only] if self.roster.is_single() => Some(0)
                     .filter(|_| !only.is_down.load(Ordering::Relaxed) && !only.settings.is_draining && !only.is_full()),
                 _ => {
-                    let choice = Choice { tier, tried: &self.tried, bound_to: None, now };
+                    let choice = Choice { tier, tried: &self.tried, bound_to, now };
                     let chosen = choice.by(&self.upstream.settings.method, &mut self.memory);
                     chosen.inspect(|index| self.tried.insert(*index))
                 }
@@ -122,6 +130,11 @@ impl Attempts {
             self.memory.give_up();
             self.tried = Tried::default();
         }
+    }
+
+    /// The id of the server that the request's session is bound to.
+    fn bound_to(&self) -> Option<Vec<u8>> {
+        self.upstream.settings.sticky.as_ref()?.server_of(self.session.as_deref()?)
     }
 
     /// How many servers may still be asked after the one that is being asked has been reported.
@@ -142,13 +155,24 @@ impl Attempts {
         self.tries_left = self.tries_left.saturating_add(1);
     }
 
-    /// The head of the answer that the client gets has come. Adds to it what binds the session to the server.
-    pub fn head_arrived(&mut self, _request: &Request, peer: &Peer, head: &mut ResponseHead) {
+    /// The head of the answer that the client gets has come. Adds to it what binds the session to the server. The request's
+    /// `$upstream_http_*` and `$upstream_cookie_*` must be those of `head`.
+    pub fn head_arrived(&mut self, request: &Request, peer: &Peer, head: &mut ResponseHead) {
         let class = usize::from(head.status.as_u16() / 100).saturating_sub(1);
         if let Some(count) = peer.state.responses.get(class) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         peer.note_head();
+        let Some(sticky) = &self.upstream.settings.sticky else { return };
+        if let Some(cookie) = sticky.set_cookie(request, &peer.state) {
+            head.headers.append_known(HeaderId::SetCookie, &cookie);
+        }
+        if let Some(lesson) = sticky.lesson(request, self.session.as_deref()) {
+            match lesson.is_due {
+                true => lesson.learn(&peer.state),
+                false => drop(peer.lesson.replace(Some(lesson))),
+            }
+        }
     }
 
     /// What came of asking `peer`; said once of each, before it is dropped. Nothing is said of a client that went away.
@@ -195,6 +219,7 @@ impl Peer {
             head_ms: Cell::new(None),
             has_answered: Cell::new(false),
             is_inflight: Cell::new(is_inflight),
+            lesson: RefCell::new(None),
         }
     }
 
@@ -243,6 +268,9 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.state.conns.fetch_sub(1, Ordering::Relaxed);
         let elapsed = self.elapsed_ms();
+        if let (true, Some(lesson)) = (self.has_answered.get(), self.lesson.get_mut()) {
+            lesson.learn(&self.state);
+        }
         let has_noted_head = self.upstream.settings.method.counts_inflight() && !self.is_inflight.get();
         self.end_inflight(elapsed);
         if let (true, Some(head)) = (self.has_answered.get(), self.head_ms.get()) {

@@ -8,6 +8,7 @@ use super::balance::Method;
 use super::balance::hash::Points;
 use super::idle::KeepAlive;
 use super::server::{ServerSettings, ServerState};
+use super::sticky::Sticky;
 
 /// A group of servers, or the addresses of one `..._pass`. Shared by all threads.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct GroupSettings {
     pub method: Method,
     /// Connections kept between requests; `None`: none.
     pub keepalive: Option<KeepAlive>,
+    /// How sessions keep to their server.
+    pub sticky: Option<Sticky>,
 }
 
 /// The servers of a group as they are now. Never changed: names that resolve anew make a new one.

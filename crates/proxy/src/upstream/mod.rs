@@ -15,6 +15,7 @@ mod directives;
 pub mod group;
 pub mod idle;
 pub mod server;
+pub mod sticky;
 
 use std::sync::Arc;
 

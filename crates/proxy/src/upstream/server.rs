@@ -145,7 +145,13 @@ impl ServerState {
     /// As [`ServerState::is_available`], for a session that is bound to it.
     #[must_use]
     pub fn is_available_to_its_own(&self, now: i64) -> bool {
-        !self.is_down.load(Ordering::Relaxed) && !self.is_failed(now) && !self.is_full()
+        self.is_up() && !self.is_failed(now) && !self.is_full()
+    }
+
+    /// Whether it gets requests at all.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !self.is_down.load(Ordering::Relaxed)
     }
 
     /// Whether it serves as many requests as it may.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 /// Values by key that know which of them was not asked for the longest time. Keys are cheap to clone.
-pub(crate) struct Recency<K, V> {
+#[derive(Debug)]
+pub struct Recency<K, V> {
     by_key: HashMap<K, usize>,
     /// Entries in use and unused ones; places do not change.
     entries: Vec<Option<Entry<K, V>>>,
@@ -16,6 +17,7 @@ pub(crate) struct Recency<K, V> {
     oldest: usize,
 }
 
+#[derive(Debug)]
 struct Entry<K, V> {
     key: K,
     value: V,
@@ -34,12 +36,19 @@ impl<K, V> Default for Recency<K, V> {
 
 impl<K: Clone + Eq + Hash, V> Recency<K, V> {
     /// Number of values.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     /// The value of `key`, which becomes the one last asked for.
-    pub(crate) fn ask<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub fn ask<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -50,8 +59,8 @@ impl<K: Clone + Eq + Hash, V> Recency<K, V> {
     }
 
     /// The value of `key`, without asking for it.
-    #[cfg(test)]
-    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    #[must_use]
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -59,7 +68,7 @@ impl<K: Clone + Eq + Hash, V> Recency<K, V> {
     }
 
     /// Adds a value, the one last asked for. A value that `key` had before is gone.
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    pub fn insert(&mut self, key: K, value: V) {
         self.remove(&key);
         let entry = Some(Entry { key: key.clone(), value, newer: NOWHERE, older: NOWHERE });
         let place = match self.unused.pop() {
@@ -77,7 +86,7 @@ impl<K: Clone + Eq + Hash, V> Recency<K, V> {
     }
 
     /// Takes the value of `key` out.
-    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -88,12 +97,13 @@ impl<K: Clone + Eq + Hash, V> Recency<K, V> {
     }
 
     /// Key and value that were not asked for the longest time.
-    pub(crate) fn oldest(&self) -> Option<(&K, &V)> {
+    #[must_use]
+    pub fn oldest(&self) -> Option<(&K, &V)> {
         self.entries.get(self.oldest)?.as_ref().map(|entry| (&entry.key, &entry.value))
     }
 
     /// Takes out what was not asked for the longest time.
-    pub(crate) fn remove_oldest(&mut self) -> Option<(K, V)> {
+    pub fn remove_oldest(&mut self) -> Option<(K, V)> {
         let key = self.oldest()?.0.clone();
         self.remove(&key).map(|value| (key, value))
     }

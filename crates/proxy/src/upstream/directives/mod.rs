@@ -1,24 +1,28 @@
 //! `upstream` and what stands in it.
 
+mod server_line;
+mod sticky_line;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf::{
-    ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node, Span, parse_seconds, parse_size,
-    unknown_directive,
+    ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node, Span, parse_size, unknown_directive,
 };
 use daemun_server::Module;
 use daemun_server::config::{Build, setter};
+use daemun_server::zone::ZoneName;
 
+use self::server_line::set_server;
+use self::sticky_line::StickyLine;
 use super::UpstreamTable;
-use super::address::UpstreamAddress;
 use super::balance::Method;
 use super::balance::hash::Hash;
 use super::balance::least_time::LeastTime;
 use super::group::{GroupSettings, Upstream};
 use super::idle::KeepAlive;
-use super::server::{ServerSettings, ServerState};
-use crate::limits::{ROUTE_BYTES_MAX, SERVERS_MAX, ZONE_BYTES_MIN};
+use super::server::ServerState;
+use crate::limits::ZONE_BYTES_MIN;
 
 /// Named once, in the program's list of modules, before the modules that pass requests on.
 pub static MODULE: Module<Upstreams> = Module {
@@ -45,6 +49,7 @@ struct Draft {
     servers: Vec<Arc<ServerState>>,
     method: Option<Method>,
     zone: Option<ZoneLine>,
+    sticky: Option<StickyLine>,
     keepalive: Option<(usize, bool)>,
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
@@ -52,7 +57,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn into_group(self) -> Upstream {
+    fn into_group(self, build: &mut Build<'_>) -> Result<Upstream, Diagnostic> {
         let default = KeepAlive::default();
         let (connections, is_local) = self.keepalive.unwrap_or((default.connections, default.is_local));
         let keepalive = KeepAlive {
@@ -65,8 +70,9 @@ impl Draft {
         let settings = GroupSettings {
             method: self.method.unwrap_or_default(),
             keepalive: Some(keepalive).filter(|keep| keep.connections > 0),
+            sticky: self.sticky.map(|line| line.finish(&self.name, build)).transpose()?,
         };
-        Upstream::new(self.name, settings, self.servers)
+        Ok(Upstream::new(self.name, settings, self.servers))
     }
 }
 
@@ -84,7 +90,7 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         contexts: Context::UPSTREAM,
         arity: Arity::AtLeast(1),
         default: "none",
-        help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down]: a server of the group",
+        help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down] [drain] [route=text]: a server of the group",
         set: set_server,
     },
     balancing("hash", Arity::Between(1, 2), "key [consistent]: the server is chosen by the text `key`", set_hash),
@@ -116,6 +122,14 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         default: "none",
         help: "name [size]: threads share a group's state in any case; names that are resolved at run time need it all the same",
         set: set_zone,
+    },
+    Directive {
+        name: "sticky",
+        contexts: Context::UPSTREAM,
+        arity: Arity::AtLeast(2),
+        default: "none",
+        help: "cookie name [expires=time] [domain=text] [httponly] [samesite=text] [secure] [path=text] | route $variable ... | learn create=$variable lookup=$variable zone=name:size [timeout=time] [header]: requests of one session go to one server",
+        set: set_sticky,
     },
     Directive {
         name: "keepalive",
@@ -170,13 +184,12 @@ const fn balancing(name: &'static str, arity: Arity, help: &'static str, set: Se
 const NOT_YET: &[&str] = &["ntlm", "queue", "resolver", "resolver_timeout", "state", "sticky"];
 
 fn publish(upstreams: &mut Upstreams, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-    if let Some(zone) = sizeless_zone(&upstreams.groups) {
-        let message = format!("zero size shared memory zone \"{}\"", zone.name);
-        return Err(Diagnostic::error(zone.span, message));
-    }
+    declare_zones(&upstreams.groups, build)?;
     if !upstreams.groups.is_empty() {
-        let groups = std::mem::take(&mut upstreams.groups);
-        build.publish(UpstreamTable(groups.into_iter().map(|group| Arc::new(group.into_group())).collect()));
+        let drafts = std::mem::take(&mut upstreams.groups);
+        let groups = drafts.into_iter().map(|draft| draft.into_group(build).map(Arc::new));
+        let groups = groups.collect::<Result<_, _>>()?;
+        build.publish(UpstreamTable(groups));
     }
     Ok(())
 }
@@ -290,59 +303,44 @@ fn set_zone(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<
     arguments.set_once(&mut draft(upstreams)?.zone, line)
 }
 
-/// A zone that no group gives a size to.
-fn sizeless_zone(groups: &[Draft]) -> Option<&ZoneLine> {
+fn set_sticky(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let line = StickyLine::read(arguments)?;
+    if let StickyLine::Learn(learn) = &line {
+        let has_zone =
+            |group: &&Draft| matches!(&group.sticky, Some(StickyLine::Learn(other)) if other.zone == learn.zone);
+        if let Some(group) = upstreams.groups.iter().find(has_zone) {
+            let message = format!("sticky zone \"{}\" is already used in upstream \"{}\"", learn.zone, group.name);
+            return Err(ArgumentError::new(None, message));
+        }
+    }
+    arguments.set_once(&mut draft(upstreams)?.sticky, line)
+}
+
+/// Takes the names of the zones, each once, however many groups share it. At least one of them says how large it is.
+fn declare_zones(groups: &[Draft], build: &mut Build<'_>) -> Result<(), Diagnostic> {
+    let mut declared: Vec<&ZoneLine> = Vec::new();
     let zones = || groups.iter().filter_map(|group| group.zone.as_ref());
-    zones().find(|zone| !zones().any(|other| other.name == zone.name && other.size.is_some()))
-}
-
-fn set_server(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let text = arguments.text(0)?;
-    let mut settings = ServerSettings::new(text);
-    for (position, word) in arguments.words().iter().enumerate().skip(1) {
-        set_parameter(&mut settings, &word.text).map_err(|message| ArgumentError::new(Some(position), message))?;
-        if word.text == "backup" && !draft(upstreams)?.method.as_ref().is_none_or(Method::allows_backup) {
-            let message = "balancing method does not support parameter \"backup\"";
-            return Err(ArgumentError::new(Some(position), message));
+    for zone in zones() {
+        let name = &zone.name;
+        match declared.iter().find(|other| other.name == *name) {
+            Some(other) => {
+                if let (Some(size), Some(before)) = (zone.size, other.size)
+                    && size != before
+                {
+                    let message = format!(
+                        "the size {size} of shared memory zone \"{name}\" conflicts with already declared size {before}"
+                    );
+                    return Err(Diagnostic::error(zone.span, message));
+                }
+            }
+            None => {
+                let octets = zones().filter(|other| other.name == *name).find_map(|other| other.size);
+                let octets = octets
+                    .ok_or_else(|| Diagnostic::error(zone.span, format!("zero size shared memory zone \"{name}\"")))?;
+                build.zone(&ZoneName { name, owner: "zone", octets, span: zone.span }, || ())?;
+            }
         }
-    }
-    let addresses = UpstreamAddress::parse(text, Some(80)).map_err(|message| ArgumentError::new(Some(0), message))?;
-    let settings = Arc::new(settings);
-    let group = draft(upstreams)?;
-    for address in addresses {
-        if group.servers.len() >= SERVERS_MAX {
-            return Err(ArgumentError::new(None, format!("more than {SERVERS_MAX} servers in one upstream")));
-        }
-        group.servers.push(Arc::new(ServerState::new(address, Arc::clone(&settings))));
-    }
-    Ok(())
-}
-
-fn set_parameter(server: &mut ServerSettings, text: &str) -> Result<(), String> {
-    let invalid = || format!("invalid parameter \"{text}\"");
-    let number = |value: &str| value.parse::<u32>().map_err(|_| invalid());
-    match text.split_once('=') {
-        None if text == "backup" => server.is_backup = true,
-        None if text == "down" => server.is_down = true,
-        None if text == "drain" => server.is_draining = true,
-        Some(("route", "")) => return Err("route is empty".to_owned()),
-        Some(("route", route)) if route.len() > ROUTE_BYTES_MAX => {
-            return Err(format!("route is longer than {ROUTE_BYTES_MAX}"));
-        }
-        Some(("route", route)) => server.route = Some(route.into()),
-        Some(("weight", value)) => {
-            server.weight = number(value).and_then(|weight| if weight > 0 { Ok(weight) } else { Err(invalid()) })?;
-        }
-        Some(("max_conns", value)) => server.max_conns = number(value)?,
-        Some(("max_fails", value)) => server.max_fails = number(value)?,
-        Some(("fail_timeout", value)) => server.fail_timeout = parse_seconds(value).ok_or_else(invalid)?,
-        Some(("slow_start" | "service", _)) => {
-            return Err(format!("the parameter \"{text}\" of an upstream's server is not supported by daemun yet"));
-        }
-        None if text == "resolve" => {
-            return Err(format!("the parameter \"{text}\" of an upstream's server is not supported by daemun yet"));
-        }
-        _ => return Err(invalid()),
+        declared.push(zone);
     }
     Ok(())
 }
