@@ -1,11 +1,12 @@
 //! What zones of limits hold: a value for each key, in shards, so that threads with different keys do not wait for each
 //! other, and no more than the zone's size.
 
-use daemun_server::recency::Recency;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daemun_conf::{ArgumentError, Arguments, parse_size};
+
+use crate::recency::Recency;
 
 /// Values by key.
 pub(crate) struct KeyedZone<V> {

@@ -57,3 +57,6 @@ mod coded_files;
 mod small_files;
 
 mod keyed_zone;
+
+// The modules know it by their own name.
+use daemun_server::recency;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use daemun_server::clock;
 use daemun_server::config::{Core, OpenFileCache};
-use daemun_server::recency::Recency;
 use daemun_server::response::OpenFile;
 
 use crate::open_file::{
     FileFacts, FileKind, OpenError, Opened, OpenedFile, Validators, open_and_look, open_to_append, stat,
 };
+use crate::recency::Recency;
 
 /// Opens the file at `path`, by the cache of the location.
 ///
