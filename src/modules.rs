@@ -8,6 +8,7 @@ use daemun_server::AnyModule;
 /// All modules of the program.
 pub static MODULES: &[&dyn AnyModule] = &[
     // Tables that others look names up in: closed before whoever asks.
+    &proxy::resolver::MODULE,
     &proxy::upstream::MODULE,
     // Variables that are computed from others.
     &modules::variable::map::MODULE,

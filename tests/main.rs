@@ -28,6 +28,7 @@ mod pythons; // every CPython on the machine
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
 mod referer; // valid_referers
 mod reload; // HUP, and what the edge goes over to without losing a request
+mod resolver; // names that are looked up while requests are served
 mod rewrite; // set, rewrite, if, return and what they capture
 mod secure_link; // links that are signed, and that expire
 mod ssi; // commands in pages

@@ -1,12 +1,12 @@
 //! A server behind the one under test: answers every request with its name, over HTTP or the uwsgi protocol.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::{Address, Port};
+use crate::Port;
 
 /// What becomes of a request: its head, as it came, to the octets of the answer; the connection is closed after an answer without
 /// `Content-Length`, and without any answer where it is empty.
@@ -14,7 +14,8 @@ pub type Answer = dyn Fn(&str) -> String + Send + Sync;
 
 /// A running server.
 pub struct Backend {
-    port: Port,
+    address: SocketAddr,
+    _port: Option<Port>,
     connections: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
@@ -27,10 +28,24 @@ impl Backend {
         Self::answering(move |_| answer.clone())
     }
 
+    /// The same with `name` on the same port of another address of this host.
+    pub fn beside(&self, ip: [u8; 4], name: &str) -> Self {
+        let address = SocketAddr::from((ip, self.address.port()));
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        Self::listening(address, None, move |_| answer.clone())
+    }
+
     /// Answers as `answer` says.
     pub fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let port = Port::reserve();
-        let Address::Tcp(address) = port.address() else { unreachable!("a port's address is one of TCP") };
+        Self::listening(SocketAddr::from((Ipv4Addr::LOCALHOST, port.number())), Some(port), answer)
+    }
+
+    fn listening(
+        address: SocketAddr,
+        port: Option<Port>,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).expect("the port is free");
         let connections = Arc::new(AtomicUsize::new(0));
         let is_over = Arc::new(AtomicBool::new(false));
@@ -48,12 +63,17 @@ impl Backend {
                 }
             }
         });
-        Self { port, connections, is_over, accepting: Some(accepting) }
+        Self { address, _port: port, connections, is_over, accepting: Some(accepting) }
     }
 
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port.number())
+        self.address.to_string()
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Connections so far.
@@ -65,7 +85,7 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address());
+        let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }

@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod limits;
 pub mod pass;
 pub mod proxy_pass;
+pub mod resolver;
 pub mod transport;
 pub mod upstream;
 pub mod uwsgi_pass;

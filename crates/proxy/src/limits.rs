@@ -41,3 +41,19 @@ pub const STORE_TIME: Duration = Duration::from_secs(3_600);
 const _: () = assert!(BUFFER_BYTES < READ_BYTES);
 const _: () = assert!(COPIED_BYTES < READ_BYTES);
 const _: () = assert!(BLOCK_BYTES <= 65_535, "a block fits the length field of FastCGI");
+/// Octets of a host's name in a question or an answer.
+pub const DNS_NAME_BYTES_MAX: usize = 255;
+
+/// Records that are read of an answer.
+pub const DNS_RECORDS_MAX: usize = 512;
+
+/// Octets of an answer by UDP; a larger one is asked for again over TCP.
+pub const DNS_DATAGRAM_BYTES: usize = 4096;
+
+/// Names that one after another stand for a name.
+pub const DNS_ALIASES_MAX: usize = 16;
+
+/// Names that one `resolver` remembers.
+pub const RESOLVER_NAMES_MAX: usize = 4096;
+
+const _: () = assert!(ANSWER_HEAD_BYTES < READ_BYTES);

@@ -21,6 +21,7 @@ pub use self::generation::{Configuration, Generation, Succession};
 
 pub(crate) use self::generation::Installed;
 use crate::backend::Backend;
+use crate::background::Running;
 use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http};
 use crate::listener::Protocol;
 use crate::log::{self, Level};
@@ -147,6 +148,8 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
     let edge = Rc::new(EdgeThread::new(ThreadRuntime::new(&begin, backends)));
     let mut acceptors = HashMap::new();
     edge.listen(&begin.runtime, begin.own_listeners()?, &mut acceptors)?;
+    // Threads share what it works at: one of them is enough.
+    let mut background = first.is_some().then(|| Running::start(&begin.runtime));
     drop(begin);
     if let Some(First { commander, started }) = first {
         spawn_local(obey_signals(commander, Rc::clone(&edge), Signals::new()?));
@@ -165,6 +168,7 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
                 is_followed = changed.is_ok();
                 let next = installed.borrow_and_update().clone();
                 edge.take_over(&next, &mut acceptors);
+                background = background.map(|_| Running::start(&next.runtime));
             }
         }
     }

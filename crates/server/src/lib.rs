@@ -44,6 +44,8 @@ pub mod edge;
 
 pub mod backend;
 
+pub mod background;
+
 pub mod config;
 
 pub mod runtime;

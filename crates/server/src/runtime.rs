@@ -8,6 +8,7 @@ use std::sync::Arc;
 use daemun_http::Method;
 
 use crate::backend::Backend;
+use crate::background::Background;
 use crate::config::{Core, Main};
 use crate::edge::{Generation, Installed};
 use crate::listener::ListenerSetting;
@@ -50,6 +51,8 @@ pub struct Runtime {
     pub error_log: ErrorLog,
     /// State with a name that outlives this runtime.
     pub zones: Zones,
+    /// Work beside requests.
+    pub background: Vec<Arc<dyn Background>>,
 }
 
 /// A listener and what is served on it.

@@ -7,6 +7,7 @@ use super::address::UpstreamAddress;
 use super::balance::Method;
 use super::balance::hash::Points;
 use super::idle::KeepAlive;
+use super::resolving::ServerName;
 use super::server::{ServerSettings, ServerState};
 use super::sticky::Sticky;
 
@@ -33,6 +34,8 @@ pub struct GroupSettings {
     pub keepalive: Option<KeepAlive>,
     /// How sessions keep to their server.
     pub sticky: Option<Sticky>,
+    /// Names that stand for servers, looked up while requests are served.
+    pub names: Vec<ServerName>,
 }
 
 /// The servers of a group as they are now. Never changed: names that resolve anew make a new one.
@@ -133,6 +136,14 @@ impl Upstream {
         let roster = self.roster();
         let only = roster.active.servers.first().filter(|_| roster.is_single())?;
         Some(only.address.clone())
+    }
+
+    /// Makes `change` to the list of the servers. Requests under way go on with the list that they began with.
+    pub(super) fn change_servers(&self, change: impl FnOnce(&mut Vec<Arc<ServerState>>)) {
+        let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = roster.servers().cloned().collect();
+        change(&mut servers);
+        *roster = Arc::new(Roster::new(servers));
     }
 
     /// Nobody else chooses a server of the group while the guard lives.

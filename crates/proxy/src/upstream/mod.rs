@@ -14,6 +14,7 @@ pub mod balance;
 mod directives;
 pub mod group;
 pub mod idle;
+pub mod resolving;
 pub mod server;
 pub mod sticky;
 

@@ -79,6 +79,8 @@ pub struct ServerState {
     pub fails: AtomicU32,
     /// How long its answers take.
     pub times: Times,
+    /// Number of the name that it came of; `None` where the configuration has its address.
+    pub(super) origin: Option<usize>,
     /// What binds sessions to it: its route, or the MD5 of its address in hexadecimal digits.
     id: Box<str>,
     /// When it failed last, in seconds of the monotonic clock.
@@ -100,6 +102,7 @@ impl ServerState {
         Self {
             name: name.into(),
             id,
+            origin: None,
             times: Times::default(),
             address,
             is_down: AtomicBool::new(settings.is_down),
@@ -116,6 +119,12 @@ impl ServerState {
             effective_weight: AtomicI64::new(i64::from(settings.weight)),
             settings,
         }
+    }
+
+    /// As [`ServerState::new`], of an address that name number `origin` of the group stands for.
+    #[must_use]
+    pub fn of_name(address: UpstreamAddress, settings: Arc<ServerSettings>, origin: usize) -> Self {
+        Self { origin: Some(origin), ..Self::new(address, settings) }
     }
 
     /// What binds sessions to it.

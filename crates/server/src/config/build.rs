@@ -15,6 +15,7 @@ use super::core::{CORE, Core, ErrorLogPlace, ErrorLogSetting};
 use super::listen::{Listen, default_listen};
 use super::walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed};
 use crate::backend::{BackendId, SocketName};
+use crate::background::Background;
 use crate::listener::{ListenerSetting, Protocol};
 use crate::log::{ErrorLog, ErrorTarget, Level, LogFile};
 use crate::module::{AnyModule, Settings};
@@ -96,6 +97,7 @@ pub struct Build<'a> {
     diagnostics: Vec<Diagnostic>,
     earlier_zones: Zones,
     zones: Zones,
+    background: Vec<Arc<dyn Background>>,
     published: HashMap<TypeId, Box<dyn Any>>,
 }
 
@@ -153,6 +155,11 @@ impl Build<'_> {
         make: impl FnOnce() -> T,
     ) -> Result<Arc<T>, Diagnostic> {
         self.zones.declare(name, &self.earlier_zones, make)
+    }
+
+    /// Has `work` done beside requests for as long as this configuration is in force.
+    pub fn run_beside(&mut self, work: Arc<dyn Background>) {
+        self.background.push(work);
     }
 
     /// The pool of this name, for `app:NAME`.
@@ -298,6 +305,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         diagnostics,
         earlier_zones: zones,
         zones: Zones::default(),
+        background: Vec::new(),
         published: HashMap::new(),
     };
     let mut builder = Builder { build, modules, servers: Vec::new(), locations: Vec::new(), listeners: Vec::new() };
@@ -315,9 +323,19 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         return Err(build.diagnostics);
     }
     let error_log = main.first().map(core_of).map(|core| core.error_log().clone()).unwrap_or_default();
-    let Build { logs, zones, folders, diagnostics, .. } = build;
-    let runtime =
-        Runtime { main: typed.main, listeners, servers, locations, variables, logs, folders, error_log, zones };
+    let Build { logs, zones, folders, background, diagnostics, .. } = build;
+    let runtime = Runtime {
+        main: typed.main,
+        listeners,
+        servers,
+        locations,
+        variables,
+        logs,
+        folders,
+        error_log,
+        zones,
+        background,
+    };
     Ok((runtime, diagnostics))
 }
 

@@ -21,8 +21,10 @@ use super::balance::hash::Hash;
 use super::balance::least_time::LeastTime;
 use super::group::{GroupSettings, Upstream};
 use super::idle::KeepAlive;
+use super::resolving::{Resolving, ServerName, ZoneGroups};
 use super::server::ServerState;
 use crate::limits::ZONE_BYTES_MIN;
+use crate::resolver::{Resolver, ResolverInForce, read_resolver};
 
 /// Named once, in the program's list of modules, before the modules that pass requests on.
 pub static MODULE: Module<Upstreams> = Module {
@@ -47,6 +49,10 @@ pub struct Upstreams {
 struct Draft {
     name: String,
     servers: Vec<Arc<ServerState>>,
+    names: Vec<ServerName>,
+    span: Option<Span>,
+    resolver: Option<Arc<Resolver>>,
+    resolver_timeout: Option<Duration>,
     method: Option<Method>,
     zone: Option<ZoneLine>,
     sticky: Option<StickyLine>,
@@ -57,7 +63,8 @@ struct Draft {
 }
 
 impl Draft {
-    fn into_group(self, build: &mut Build<'_>) -> Result<Upstream, Diagnostic> {
+    fn into_group(self, build: &mut Build<'_>) -> Result<Arc<Upstream>, Diagnostic> {
+        let lookup = self.lookup(build)?;
         let default = KeepAlive::default();
         let (connections, is_local) = self.keepalive.unwrap_or((default.connections, default.is_local));
         let keepalive = KeepAlive {
@@ -71,8 +78,38 @@ impl Draft {
             method: self.method.unwrap_or_default(),
             keepalive: Some(keepalive).filter(|keep| keep.connections > 0),
             sticky: self.sticky.map(|line| line.finish(&self.name, build)).transpose()?,
+            names: self.names,
         };
-        Ok(Upstream::new(self.name, settings, self.servers))
+        let group = Arc::new(Upstream::new(self.name, settings, self.servers));
+        if let Some((resolver, timeout)) = lookup {
+            for origin in 0..group.settings.names.len() {
+                let (upstream, resolver) = (Arc::downgrade(&group), Arc::clone(&resolver));
+                build.run_beside(Arc::new(Resolving { upstream, origin, resolver, timeout }));
+            }
+        }
+        Ok(group)
+    }
+
+    /// Who looks the group's names up, and how long is waited; `None` where there are none.
+    fn lookup(&self, build: &Build<'_>) -> Result<Option<(Arc<Resolver>, Duration)>, Diagnostic> {
+        if self.names.is_empty() {
+            return Ok(None);
+        }
+        let error = |message: String| match self.span {
+            Some(span) => Diagnostic::error(span, message),
+            None => Diagnostic::error_without_place(message),
+        };
+        let name = &self.name;
+        if self.zone.is_none() {
+            let message = format!("resolving names at run time requires upstream \"{name}\" to be in shared memory");
+            return Err(error(message));
+        }
+        let outer = build.published::<ResolverInForce>().cloned().unwrap_or_default();
+        let resolver =
+            self.resolver.clone().or(outer.resolver).ok_or_else(|| {
+                error(format!("no resolver defined to resolve names at run time in upstream \"{name}\""))
+            })?;
+        Ok(Some((resolver, self.resolver_timeout.unwrap_or(outer.timeout))))
     }
 }
 
@@ -90,7 +127,7 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         contexts: Context::UPSTREAM,
         arity: Arity::AtLeast(1),
         default: "none",
-        help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down] [drain] [route=text]: a server of the group",
+        help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down] [drain] [route=text] [resolve [service=name]]: a server of the group",
         set: set_server,
     },
     balancing("hash", Arity::Between(1, 2), "key [consistent]: the server is chosen by the text `key`", set_hash),
@@ -130,6 +167,28 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         default: "none",
         help: "cookie name [expires=time] [domain=text] [httponly] [samesite=text] [secure] [path=text] | route $variable ... | learn create=$variable lookup=$variable zone=name:size [timeout=time] [header]: requests of one session go to one server",
         set: set_sticky,
+    },
+    Directive {
+        name: "resolver",
+        contexts: Context::UPSTREAM,
+        arity: Arity::AtLeast(1),
+        default: "that of http",
+        help: "address ... [valid=time] [ipv4=on|off] [ipv6=on|off]: who is asked for the names of this group's servers",
+        set: |upstreams, arguments| {
+            let resolver = Arc::new(read_resolver(arguments)?);
+            arguments.set_once(&mut draft(upstreams)?.resolver, resolver)
+        },
+    },
+    Directive {
+        name: "resolver_timeout",
+        contexts: Context::UPSTREAM,
+        arity: Arity::Exactly(1),
+        default: "that of http",
+        help: "time: how long a name is waited for",
+        set: |upstreams, arguments| {
+            let time = arguments.time(0)?;
+            arguments.set_once(&mut draft(upstreams)?.resolver_timeout, time)
+        },
     },
     Directive {
         name: "keepalive",
@@ -181,14 +240,22 @@ const fn balancing(name: &'static str, arity: Arity, help: &'static str, set: Se
 }
 
 /// What else is known within `upstream`.
-const NOT_YET: &[&str] = &["ntlm", "queue", "resolver", "resolver_timeout", "state", "sticky"];
+const NOT_YET: &[&str] = &["ntlm", "queue", "state"];
 
 fn publish(upstreams: &mut Upstreams, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-    declare_zones(&upstreams.groups, build)?;
     if !upstreams.groups.is_empty() {
         let drafts = std::mem::take(&mut upstreams.groups);
-        let groups = drafts.into_iter().map(|draft| draft.into_group(build).map(Arc::new));
-        let groups = groups.collect::<Result<_, _>>()?;
+        let zones = declare_zones(&drafts, build)?;
+        let mut groups = Vec::new();
+        for draft in drafts {
+            let zone = draft.zone.as_ref().and_then(|zone| zones.iter().find(|(name, _)| *name == zone.name));
+            let groups_of_zone = zone.map(|(_, groups)| Arc::clone(groups));
+            let group = draft.into_group(build)?;
+            if let Some(others) = groups_of_zone {
+                others.succeed(&group);
+            }
+            groups.push(group);
+        }
         build.publish(UpstreamTable(groups));
     }
     Ok(())
@@ -204,17 +271,18 @@ fn set_upstream(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Res
     if upstreams.groups.iter().any(|group| group.name == name) {
         return Err(ArgumentError::new(Some(0), format!("duplicate upstream \"{name}\"")));
     }
-    upstreams.groups.push(Draft { name, ..Draft::default() });
+    upstreams.groups.push(Draft { name, span: Some(arguments.span()), ..Draft::default() });
     for node in arguments.block().unwrap_or_default() {
         if let Err(diagnostic) = read_node(node, upstreams, arguments.diagnostics()) {
             arguments.report(diagnostic);
         }
     }
     let group = draft(upstreams)?;
-    if group.servers.is_empty() {
+    if group.servers.is_empty() && group.names.is_empty() {
         return Err(ArgumentError::new(None, "no servers are inside upstream"));
     }
-    if group.servers.iter().all(|server| server.settings.is_backup) {
+    let names = group.names.iter().map(|name| &name.settings);
+    if group.servers.iter().map(|server| &server.settings).chain(names).all(|settings| settings.is_backup) {
         return Err(ArgumentError::new(None, format!("no servers in upstream \"{}\"", group.name)));
     }
     Ok(())
@@ -317,7 +385,8 @@ fn set_sticky(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Resul
 }
 
 /// Takes the names of the zones, each once, however many groups share it. At least one of them says how large it is.
-fn declare_zones(groups: &[Draft], build: &mut Build<'_>) -> Result<(), Diagnostic> {
+fn declare_zones(groups: &[Draft], build: &mut Build<'_>) -> Result<Vec<(String, Arc<ZoneGroups>)>, Diagnostic> {
+    let mut made = Vec::new();
     let mut declared: Vec<&ZoneLine> = Vec::new();
     let zones = || groups.iter().filter_map(|group| group.zone.as_ref());
     for zone in zones() {
@@ -337,10 +406,11 @@ fn declare_zones(groups: &[Draft], build: &mut Build<'_>) -> Result<(), Diagnost
                 let octets = zones().filter(|other| other.name == *name).find_map(|other| other.size);
                 let octets = octets
                     .ok_or_else(|| Diagnostic::error(zone.span, format!("zero size shared memory zone \"{name}\"")))?;
-                build.zone(&ZoneName { name, owner: "zone", octets, span: zone.span }, || ())?;
+                let zone_name = ZoneName { name, owner: "zone", octets, span: zone.span };
+                made.push((name.clone(), build.zone(&zone_name, ZoneGroups::default)?));
             }
         }
         declared.push(zone);
     }
-    Ok(())
+    Ok(made)
 }
