@@ -37,6 +37,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &proxy::proxy_pass::MODULE,
     &proxy::uwsgi_pass::MODULE,
     &cgi::cgi_pass::MODULE,
+    // Checks the group that the location passes requests on to.
+    &proxy::health_check::MODULE,
     &modules::content::empty_gif::MODULE,
     &modules::content::stub_status::MODULE,
     &modules::content::random_index::MODULE,

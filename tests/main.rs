@@ -17,6 +17,7 @@ mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
 mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache in front, and hand-made octets
 mod geo; // variables by address
 mod gzip; // compressed answers, as nginx compresses them
+mod health_check; // servers that are asked whether they are well
 mod http_core; // kept connections, heads refused, variables of a connection, small modules
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod limits; // limit_req, limit_conn

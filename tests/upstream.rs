@@ -167,6 +167,8 @@ fn a_route_binds_while_its_server_can_be_asked() {
     let ours = Ours::start(block);
     assert_eq!(ours.ask(&["/?r=a", "/?s=a", "/?r=b", "/?r=b&s=a"]), ["200 s1", "200 s1", "200 s2", "200 s2"]);
     assert_eq!(ours.ask(&["/?r=c", "/?r=d", "/", "/", "/"]), ["200 s1"; 5], "none of the others but for its own");
+    let ours = Ours::start("server S1 route=a drain; sticky route $arg_r;");
+    assert_eq!(ours.ask(&["/?r=a", "/?r=b", "/"]), ["200 s1", "502", "502"], "the only one too");
 }
 
 #[test]
@@ -176,6 +178,36 @@ fn a_session_that_was_learnt_is_bound() {
     assert_eq!(ours.ask(&["/?session=one"; 4]), [first.as_str(); 4]);
     let others = ours.ask(&["/?session=other"; 4]);
     assert_eq!(others.iter().filter(|other| **other == first).count(), 2, "{others:?}");
+}
+
+#[test]
+fn requests_wait_in_a_queue_for_a_server_that_is_full() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let slow = Backend::answering(move |_| {
+        held.wait();
+        "HTTP/1.1 200 OK\r\n\r\nslow".to_owned()
+    });
+    let http = format!(
+        "upstream group {{ server {} max_conns=1; queue 2 timeout=20s; }}
+         upstream hasty {{ server 127.0.0.1:1 down; queue 1 timeout=1ms; }}
+         server {{ listen {}; location / {{ uwsgi_pass group; }} location /hasty {{ uwsgi_pass hasty; }} }}",
+        slow.address(),
+        port.address()
+    );
+    scratch.write("nginx.conf", servers::nginx_conf(&http));
+    let _process = servers::daemun_web(&scratch, "nginx.conf", &port.address());
+    let mut waiting: Vec<_> = (0..3).map(|_| Connection::to(&port.address())).collect();
+    for connection in &mut waiting {
+        connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    wait_until("one is too many", || ask(&port.address(), &["/"]) == ["502"]);
+    gate.open();
+    for connection in &mut waiting {
+        assert_eq!(connection.response().text(), "slow");
+    }
+    assert_eq!(ask(&port.address(), &["/hasty"]), ["502"]);
 }
 
 #[test]
@@ -208,6 +240,11 @@ fn wrong_groups_are_refused() {
             "zone a 1m; sticky learn create=$args lookup=$args zone=a:1m; server S1;",
             "is already declared for a different use",
         ),
+        ("queue 0; server S1;", "\"queue\" directive value must be equal to or greater than 1"),
+        ("queue 1 time=1s; server S1;", "invalid parameter \"time=1s\""),
+        ("state /tmp/state; server S1;", "directive \"state\" is not supported by daemun yet"),
+        ("ntlm; server S1;", "directive \"ntlm\" is not supported by daemun yet"),
+        ("ip_hash; server S1 slow_start=1s;", "balancing method does not support parameter \"slow_start=1s\""),
         ("server S1 route=;", "route is empty"),
         ("server S1; root /;", "unknown directive \"root\""),
         ("server S1; listen 80;", "unknown directive \"listen\""),

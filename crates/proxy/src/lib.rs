@@ -12,6 +12,7 @@
 //! ([`daemun_server::Backend`]). This crate starts no process.
 
 pub mod exchange;
+pub mod health_check;
 pub mod limits;
 pub mod pass;
 pub mod proxy_pass;

@@ -56,4 +56,5 @@ pub const DNS_ALIASES_MAX: usize = 16;
 /// Names that one `resolver` remembers.
 pub const RESOLVER_NAMES_MAX: usize = 4096;
 
-const _: () = assert!(ANSWER_HEAD_BYTES < READ_BYTES);
+/// Octets of an answer to a check that are looked at.
+pub const HEALTH_BODY_BYTES: u64 = 256 * 1024;

@@ -13,6 +13,7 @@ use daemun_server::log::Level;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
 use crate::exchange::Pass;
+use crate::health_check::PassedTo;
 use crate::pass::{PassSettings, Protocol, pass_directives};
 use crate::transport::uwsgi::Uwsgi;
 use crate::upstream::{Upstream, UpstreamAddress, UpstreamTable};
@@ -91,7 +92,10 @@ impl UwsgiPass {
         let local = group.only_address().and_then(|only| build.backend(&only.socket_name()));
         match local {
             Some(backend) => self.use_pool(backend, *span, build),
-            None => self.target = Some(Target::Remote(group)),
+            None => {
+                build.publish(Some(PassedTo { upstream: Arc::clone(&group), scheme: "uwsgi" }));
+                self.target = Some(Target::Remote(group));
+            }
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ impl Turn<'_> {
     async fn run(mut self, mut sending: Sending, request: &mut Request) -> Outcome {
         let mut is_first = true;
         loop {
-            let peer = match self.attempts.next(request) {
+            let peer = match self.attempts.next_or_wait(request).await {
                 Ok(peer) => peer,
                 Err(none) => return self.no_peer(none, is_first, request),
             };
@@ -302,9 +302,10 @@ impl Turn<'_> {
     async fn answer(mut self, answered: Answered, link: Link, request: &mut Request) -> Outcome {
         let Answered { conversation, mut codec, mut head } = answered;
         let extent = codec.begin_body(&head, self.path.1.is_head);
-        self.attempts.head_arrived(request, link.peer(), &mut head);
         self.attempts.report(request, link.peer(), PeerResult::Answered);
         self.states.set_head(&head.headers);
+        // What binds the session comes of what the server said, and is none of it.
+        self.attempts.head_arrived(request, link.peer(), &mut head);
         let mut body = AnswerBody::new(conversation, codec, extent, link, self.states, self.pass.settings);
         match answer_head::accept(self.pass, head, body.link(), request) {
             Answer::Elsewhere(outcome) => {

@@ -16,6 +16,7 @@ use daemun_server::config::Build;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Template};
 
 use crate::exchange::Pass;
+use crate::health_check::PassedTo;
 use crate::pass::{PassSettings, Protocol};
 
 use cookies::{CookieFlags, CookieRewrite};
@@ -91,6 +92,9 @@ impl ProxyPass {
             Some((text, span)) => {
                 let target = Target::of_configuration(text, self.template.take(), is_nameless, build)
                     .map_err(|message| Diagnostic::error(*span, message))?;
+                if let Some((_, destination)) = target.fixed() {
+                    build.publish(Some(PassedTo { upstream: Arc::clone(&destination.upstream), scheme: "http" }));
+                }
                 self.target = Some(Arc::new(target));
             }
             None if is_nameless => self.target.clone_from(&self.enclosing),

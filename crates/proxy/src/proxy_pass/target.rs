@@ -1,6 +1,5 @@
 //! Where `proxy_pass` leads: servers, the name they are called by, and the path that takes the place of the location's.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use daemun_conf::Context;
@@ -10,6 +9,7 @@ use daemun_server::log::Level;
 use daemun_server::{Outcome, Request, Template};
 
 use super::redirect::Rewrite;
+use crate::resolver::ResolverInForce;
 use crate::upstream::{Place, Upstream, UpstreamAddress, UpstreamTable};
 
 /// What `proxy_pass` says.
@@ -26,8 +26,8 @@ enum Kind {
         /// As written.
         url: String,
     },
-    /// A text that each request gives its values to, and the groups that it may name.
-    Variable { template: Template, groups: UpstreamTable },
+    /// A text that each request gives its values to, the groups that it may name, and who knows all other names.
+    Variable { template: Template, groups: UpstreamTable, resolver: ResolverInForce },
 }
 
 /// Where one request goes.
@@ -67,7 +67,8 @@ impl Target {
         let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
         let location = build.location_name().filter(|_| !is_nameless).unwrap_or_default().as_bytes().to_vec();
         if let Some(template) = template {
-            return Ok(Self { kind: Kind::Variable { template, groups }, location });
+            let resolver = build.published::<ResolverInForce>().cloned().unwrap_or_default();
+            return Ok(Self { kind: Kind::Variable { template, groups, resolver }, location });
         }
         let rest = strip_scheme(text).ok_or_else(|| match text.get(..8) {
             Some(scheme) if scheme.eq_ignore_ascii_case("https://") => {
@@ -96,9 +97,9 @@ impl Target {
     /// # Errors
     /// What the request ends with; the reason is in the log.
     pub async fn destination(&self, request: &Request) -> Result<Destination, Outcome> {
-        let (template, groups) = match &self.kind {
+        let (template, groups, resolver) = match &self.kind {
             Kind::Fixed { destination, .. } => return Ok(destination.clone()),
-            Kind::Variable { template, groups } => (template, groups),
+            Kind::Variable { template, groups, resolver } => (template, groups, resolver),
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
         let failed = || Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR);
@@ -112,7 +113,7 @@ impl Target {
         })?;
         let upstream = match groups.find(url.authority) {
             Some(group) => group,
-            None => resolve(&url, request).await?,
+            None => resolver.servers_at(&url.place, url.authority, DEFAULT_PORT, request).await?,
         };
         Ok(url.destination(upstream, true))
     }
@@ -134,21 +135,6 @@ impl Target {
             Rewrite::prefix(Template::constant(url), Template::constant(&self.location))
         })
     }
-}
-
-/// The group of a name that the configuration does not know: an address, or what the resolver says.
-async fn resolve(url: &Url<'_>, request: &Request) -> Result<Arc<Upstream>, Outcome> {
-    let addresses = match &url.place {
-        Place::Unix(path) => vec![UpstreamAddress::Unix(path.clone())],
-        Place::Host { host, port } => match host.parse::<IpAddr>() {
-            Ok(ip) => vec![UpstreamAddress::Inet((ip, port.unwrap_or(DEFAULT_PORT)).into())],
-            Err(_) => {
-                request.log(Level::Error, format_args!("no resolver defined to resolve {host}"));
-                return Err(Outcome::Finish(StatusCode::BAD_GATEWAY));
-            }
-        },
-    };
-    Ok(Arc::new(Upstream::of_addresses(url.authority, addresses)))
 }
 
 fn strip_scheme(text: &str) -> Option<&str> {

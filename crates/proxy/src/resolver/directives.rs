@@ -9,6 +9,7 @@ use daemun_server::Module;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
 
 use super::Resolver;
+use crate::health_check::PassedTo;
 use crate::upstream::UpstreamAddress;
 
 /// Named once, in the program's list of modules, before all that look names up.
@@ -76,6 +77,8 @@ impl Default for ResolverInForce {
 fn publish(settings: &mut ResolverSettings, build: &mut Build<'_>) -> Result<(), Diagnostic> {
     let (resolver, timeout) = (settings.resolver.clone(), settings.timeout.unwrap_or(TIMEOUT));
     build.publish(ResolverInForce { resolver, timeout });
+    // Each block has its own, if it passes requests on at all.
+    build.publish(None::<PassedTo>);
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 mod directives;
 pub mod message;
 mod query;
+mod run_time;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -78,6 +78,9 @@ pub enum NoPeer {
     /// None may be asked now: 502.
     #[error("no live upstreams while connecting to upstream")]
     NoLiveUpstreams,
+    /// None could be asked before the time of `queue` was over, or too many wait already: 502.
+    #[error("upstream queue is full or timed out while connecting to upstream")]
+    Busy,
 }
 
 impl Upstream {
@@ -111,8 +114,10 @@ impl Attempts {
             let tier = if self.on_backup { &self.roster.backup } else { &self.roster.active };
             let chosen = match tier.servers.as_slice() {
                 // The only server is asked however often it failed, and again for the same request.
-                [only] if self.roster.is_single() => Some(0)
-                    .filter(|_| !only.is_down.load(Ordering::Relaxed) && !only.settings.is_draining && !only.is_full()),
+                [only] if self.roster.is_single() => {
+                    let is_its_own = bound_to == Some(only.id()) && !only.is_failed(now);
+                    Some(0).filter(|_| only.is_up() && !only.is_full() && (!only.settings.is_draining || is_its_own))
+                }
                 _ => {
                     let choice = Choice { tier, tried: &self.tried, bound_to, now };
                     let chosen = choice.by(&self.upstream.settings.method, &mut self.memory);
@@ -135,6 +140,14 @@ impl Attempts {
     /// The id of the server that the request's session is bound to.
     fn bound_to(&self) -> Option<Vec<u8>> {
         self.upstream.settings.sticky.as_ref()?.server_of(self.session.as_deref()?)
+    }
+
+    /// Begins with the servers as they are now; none counts as asked.
+    pub(super) fn begin_again(&mut self) {
+        self.roster = self.upstream.roster();
+        self.on_backup = false;
+        self.tried = Tried::default();
+        self.memory.begin_again();
     }
 
     /// How many servers may still be asked after the one that is being asked has been reported.
@@ -267,6 +280,9 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.state.conns.fetch_sub(1, Ordering::Relaxed);
+        if let Some(queue) = &self.upstream.settings.queue {
+            queue.server_is_free();
+        }
         let elapsed = self.elapsed_ms();
         if let (true, Some(lesson)) = (self.has_answered.get(), self.lesson.get_mut()) {
             lesson.learn(&self.state);

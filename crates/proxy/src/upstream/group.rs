@@ -1,12 +1,13 @@
 //! A group of servers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::address::UpstreamAddress;
 use super::balance::Method;
 use super::balance::hash::Points;
 use super::idle::KeepAlive;
+use super::queue::Queue;
 use super::resolving::ServerName;
 use super::server::{ServerSettings, ServerState};
 use super::sticky::Sticky;
@@ -21,6 +22,8 @@ pub struct Upstream {
     /// Tells groups apart, those of an earlier configuration too.
     pub(super) id: u64,
     roster: RwLock<Arc<Roster>>,
+    /// Whether a server gets no requests before a check has been passed.
+    awaits_check: AtomicBool,
     /// Held while a server is chosen.
     choosing: Mutex<()>,
 }
@@ -34,6 +37,8 @@ pub struct GroupSettings {
     pub keepalive: Option<KeepAlive>,
     /// How sessions keep to their server.
     pub sticky: Option<Sticky>,
+    /// Requests that wait for a server; `None`: they do not.
+    pub queue: Option<Queue>,
     /// Names that stand for servers, looked up while requests are served.
     pub names: Vec<ServerName>,
 }
@@ -112,6 +117,7 @@ impl Upstream {
             settings,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             roster: RwLock::new(Arc::new(Roster::new(servers))),
+            awaits_check: AtomicBool::new(false),
             choosing: Mutex::new(()),
         }
     }
@@ -138,11 +144,30 @@ impl Upstream {
         Some(only.address.clone())
     }
 
+    /// Checks begin: where they are `is_mandatory`, a server gets no requests before one has been passed, unless `is_persistent` and
+    /// it was well under the configuration before this one.
+    pub fn begin_checks(&self, is_mandatory: bool, is_persistent: bool) {
+        self.awaits_check.store(is_mandatory, Ordering::Relaxed);
+        for server in self.roster().servers() {
+            match is_mandatory {
+                true => server.health.await_first_check(is_persistent),
+                false => server.health.resume(),
+            }
+        }
+    }
+
     /// Makes `change` to the list of the servers. Requests under way go on with the list that they began with.
     pub(super) fn change_servers(&self, change: impl FnOnce(&mut Vec<Arc<ServerState>>)) {
         let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);
-        let mut servers = roster.servers().cloned().collect();
+        let mut servers: Vec<_> = roster.servers().cloned().collect();
+        let before: Vec<_> = servers.clone();
         change(&mut servers);
+        for new in servers.iter().filter(|server| !before.iter().any(|other| Arc::ptr_eq(other, server))) {
+            if self.awaits_check.load(Ordering::Relaxed) {
+                new.health.await_first_check(false);
+            }
+            new.begin_slow_start();
+        }
         *roster = Arc::new(Roster::new(servers));
     }
 

@@ -199,5 +199,10 @@ impl ZoneGroups {
             });
             group.replace_members(origin, members.collect());
         }
+        for server in group.roster().servers() {
+            if let Some(before) = roster.servers().find(|before| before.address == server.address) {
+                server.health.note_earlier(&before.health);
+            }
+        }
     }
 }

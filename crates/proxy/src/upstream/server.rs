@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use daemun_server::clock;
 use md_5::{Digest, Md5};
 
 use super::address::UpstreamAddress;
 use super::balance::least_time::Times;
+use super::health::Health;
 
 /// What a `server` line says.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct ServerSettings {
     pub is_down: bool,
     /// Asked only for sessions that are bound to it.
     pub is_draining: bool,
+    /// How long its share grows after it has come back.
+    pub slow_start: Duration,
     /// What `sticky route` calls it.
     pub route: Option<Arc<str>>,
 }
@@ -45,6 +49,7 @@ impl ServerSettings {
             is_backup: false,
             is_down: false,
             is_draining: false,
+            slow_start: Duration::ZERO,
             route: None,
         }
     }
@@ -77,6 +82,10 @@ pub struct ServerState {
     pub sent: AtomicU64,
     /// Failures since it was last known to be well.
     pub fails: AtomicU32,
+    /// What the checks say.
+    pub health: Health,
+    /// When it came back, in milliseconds of the monotonic clock; 0 where its share is whole.
+    slow_since_ms: AtomicU64,
     /// How long its answers take.
     pub times: Times,
     /// Number of the name that it came of; `None` where the configuration has its address.
@@ -104,6 +113,8 @@ impl ServerState {
             id,
             origin: None,
             times: Times::default(),
+            health: Health::default(),
+            slow_since_ms: AtomicU64::new(0),
             address,
             is_down: AtomicBool::new(settings.is_down),
             conns: AtomicU32::new(0),
@@ -160,7 +171,7 @@ impl ServerState {
     /// Whether it gets requests at all.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        !self.is_down.load(Ordering::Relaxed)
+        !self.is_down.load(Ordering::Relaxed) && self.health.is_up()
     }
 
     /// Whether it serves as many requests as it may.
@@ -202,19 +213,50 @@ impl ServerState {
     /// It has answered: its failures are forgotten if none came within the time of trial.
     pub(super) fn succeed(&self) {
         if self.accessed.load(Ordering::Relaxed) < self.checked.load(Ordering::Relaxed) {
-            self.fails.store(0, Ordering::Relaxed);
+            let fails = self.fails.swap(0, Ordering::Relaxed);
+            if self.settings.max_fails > 0 && fails >= self.settings.max_fails {
+                self.begin_slow_start();
+            }
         }
     }
 
-    /// Adds its weight to what it is owed; gives the sum. A weight that failures cost grows back by one.
+    /// It has come back: with `slow_start`, its share grows from next to nothing.
+    pub fn begin_slow_start(&self) {
+        if !self.settings.slow_start.is_zero() {
+            self.slow_since_ms.store(clock::monotonic_ms().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Its weight in [`WHOLE_SHARE`]ths, less where it has come back a short while ago.
+    #[must_use]
+    pub fn present_weight(&self) -> u64 {
+        u64::from(self.settings.weight) * self.share()
+    }
+
+    fn share(&self) -> u64 {
+        let since = self.slow_since_ms.load(Ordering::Relaxed);
+        if since == 0 {
+            return WHOLE_SHARE;
+        }
+        let whole = u64::try_from(self.settings.slow_start.as_millis()).unwrap_or(u64::MAX).max(1);
+        let elapsed = clock::monotonic_ms().saturating_sub(since);
+        if elapsed >= whole {
+            self.slow_since_ms.store(0, Ordering::Relaxed);
+            return WHOLE_SHARE;
+        }
+        (elapsed.saturating_mul(WHOLE_SHARE) / whole).max(1)
+    }
+
+    /// Adds its weight, in [`WHOLE_SHARE`]ths, to what it is owed; gives the sum and what was added. A weight that failures cost grows back by one.
     pub(super) fn grow(&self) -> (i64, i64) {
         let effective = self.effective_weight.load(Ordering::Relaxed);
-        let current = self.current_weight.load(Ordering::Relaxed) + effective;
+        let added = effective * i64::try_from(self.share()).unwrap_or(1);
+        let current = self.current_weight.load(Ordering::Relaxed) + added;
         self.current_weight.store(current, Ordering::Relaxed);
         if effective < self.weight() {
             self.effective_weight.store(effective + 1, Ordering::Relaxed);
         }
-        (current, effective)
+        (current, added)
     }
 
     /// `fail_timeout` in seconds.
@@ -228,7 +270,29 @@ impl ServerState {
     }
 }
 
+/// Parts of a weight, so that even a weight of 1 can grow.
+pub const WHOLE_SHARE: u64 = 128;
+
 fn hexadecimal_md5(text: &str) -> Box<str> {
     let digest = Md5::digest(text.as_bytes());
     digest.iter().map(|octet| format!("{octet:02x}")).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_grows_from_next_to_nothing() {
+        let settings = ServerSettings { slow_start: Duration::from_secs(3_600), weight: 2, ..ServerSettings::new("a") };
+        let server = ServerState::new(UpstreamAddress::Unix("/a".into()), Arc::new(settings));
+        assert_eq!(server.present_weight(), 2 * WHOLE_SHARE);
+        server.begin_slow_start();
+        assert_eq!(server.present_weight(), 2);
+        assert!(!server.fail(100) || server.is_failed(100));
+        server.slow_since_ms.store(0, Ordering::Relaxed);
+        server.begin_trial(200);
+        server.succeed();
+        assert_eq!(server.present_weight(), 2, "it begins again once failures are forgotten");
+    }
 }

@@ -1,7 +1,7 @@
 //! `sticky`: requests of one session go to one server.
 
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemun_http::date;
@@ -112,7 +112,13 @@ impl Sticky {
         let created = first_value(&learn.create, request);
         let is_new = created.is_some();
         let session = created.or_else(|| session.map(<[u8]>::to_vec))?;
-        Some(Lesson { sessions: Arc::clone(&learn.sessions), session, is_new, is_due: learn.after_head })
+        Some(Lesson {
+            sessions: Arc::clone(&learn.sessions),
+            session,
+            is_new,
+            timeout: learn.timeout,
+            is_due: learn.after_head,
+        })
     }
 }
 
@@ -127,6 +133,7 @@ pub struct Lesson {
     session: Vec<u8>,
     /// Whether a session that is not known is remembered from now on.
     is_new: bool,
+    timeout: Duration,
     /// Whether this is known with the answer's head, and need not wait for its end.
     pub is_due: bool,
 }
@@ -134,7 +141,7 @@ pub struct Lesson {
 impl Lesson {
     /// Binds the session.
     pub fn learn(&self, server: &ServerState) {
-        self.sessions.bind(&self.session, server.id(), self.is_new);
+        self.sessions.bind(&self.session, server.id(), self.is_new, self.timeout);
     }
 }
 
@@ -166,18 +173,23 @@ impl Sessions {
     }
 
     fn find(&self, session: &[u8], timeout: Duration) -> Option<Vec<u8>> {
+        self.living(timeout).get(&key(session)).map(|session| session.server.to_vec())
+    }
+
+    /// The sessions, less those that were last seen `timeout` ago.
+    fn living(&self, timeout: Duration) -> MutexGuard<'_, Recency<[u8; 16], Session>> {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::monotonic_ms();
         let is_over = |session: &Session| u128::from(now.saturating_sub(session.seen_ms)) >= timeout.as_millis();
         while by_name.oldest().is_some_and(|(_, session)| is_over(session)) {
             by_name.remove_oldest();
         }
-        by_name.get(&key(session)).map(|session| session.server.to_vec())
+        by_name
     }
 
-    fn bind(&self, session: &[u8], server: &[u8], is_new: bool) {
+    fn bind(&self, session: &[u8], server: &[u8], is_new: bool, timeout: Duration) {
         let (key, seen_ms) = (key(session), clock::monotonic_ms());
-        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_name = self.living(timeout);
         match by_name.ask(&key) {
             Some(known) => {
                 known.seen_ms = seen_ms;
@@ -278,11 +290,11 @@ mod tests {
         let sessions = Sessions::new("group", 2 * SESSION_BYTES);
         let hour = Duration::from_secs(3_600);
         for name in [b"a", b"b"] {
-            sessions.bind(name, b"1", true);
+            sessions.bind(name, b"1", true, hour);
         }
-        sessions.bind(b"a", b"2", false);
-        sessions.bind(b"c", b"1", true);
-        sessions.bind(b"d", b"1", false);
+        sessions.bind(b"a", b"2", false, hour);
+        sessions.bind(b"c", b"1", true, hour);
+        sessions.bind(b"d", b"1", false, hour);
         let found = |name: &[u8], timeout| sessions.find(name, timeout);
         assert_eq!(found(b"a", hour).as_deref(), Some(&b"2"[..]));
         assert_eq!([found(b"b", hour), found(b"d", hour)], [None, None]);

@@ -8,7 +8,7 @@ pub fn choose(choice: &Choice<'_>, load: impl Fn(&ServerState) -> u64) -> Option
     let mut best: Option<(usize, u64, u64)> = None;
     let mut has_equals = false;
     for (index, server) in choice.candidates() {
-        let (load, weight) = (load(server), u64::from(server.settings.weight));
+        let (load, weight) = (load(server), server.present_weight());
         let order = best.map(|(_, least, of_weight)| (load * of_weight).cmp(&(least * weight)));
         match order {
             None | Some(std::cmp::Ordering::Less) => (best, has_equals) = (Some((index, load, weight)), false),
@@ -20,6 +20,6 @@ pub fn choose(choice: &Choice<'_>, load: impl Fn(&ServerState) -> u64) -> Option
     if !has_equals {
         return Some(index);
     }
-    let is_equal = |server: &ServerState| load(server) * of_weight == least * u64::from(server.settings.weight);
+    let is_equal = |server: &ServerState| load(server) * of_weight == least * server.present_weight();
     round_robin::choose(choice.candidates().filter(|(_, server)| is_equal(server)))
 }

@@ -42,6 +42,12 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether a server's share may grow slowly.
+    #[must_use]
+    pub fn allows_slow_start(&self) -> bool {
+        self.allows_backup()
+    }
+
     /// Whether a server may be a backup.
     #[must_use]
     pub fn allows_backup(&self) -> bool {
@@ -85,6 +91,11 @@ impl Memory {
     /// Goes by turns from here on, as among backups.
     pub fn give_up(&mut self) {
         self.misses = MISSES_MAX + 1;
+    }
+
+    /// Chooses as at first.
+    pub fn begin_again(&mut self) {
+        (self.hash, self.rounds, self.misses) = (0, 0, 0);
     }
 
     /// One more server could not be chosen. True once that were too many.

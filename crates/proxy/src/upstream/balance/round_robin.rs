@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::upstream::server::ServerState;
+use crate::upstream::server::{ServerState, WHOLE_SHARE};
 
 /// A server by its index.
 type Candidate<'a> = (usize, &'a ServerState);
@@ -27,7 +27,8 @@ pub fn choose<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Option<usi
 /// owes as much as a whole round, nothing is counted any more.
 pub fn charge<'a>(bound: Candidate<'a>, candidates: impl Iterator<Item = Candidate<'a>>, total_weight: i64) -> usize {
     let (index, server) = bound;
-    if server.current_weight.load(Ordering::Relaxed) <= server.weight() - total_weight {
+    let whole = i64::try_from(WHOLE_SHARE).unwrap_or(1);
+    if server.current_weight.load(Ordering::Relaxed) <= (server.weight() - total_weight) * whole {
         return index;
     }
     let total: i64 = candidates.map(|(_, candidate)| candidate.grow().1).sum();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf::{
-    ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node, Span, parse_size, unknown_directive,
+    ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Node, Span, parse_milliseconds, parse_size,
+    unknown_directive,
 };
 use daemun_server::Module;
 use daemun_server::config::{Build, setter};
@@ -21,6 +22,7 @@ use super::balance::hash::Hash;
 use super::balance::least_time::LeastTime;
 use super::group::{GroupSettings, Upstream};
 use super::idle::KeepAlive;
+use super::queue::Queue;
 use super::resolving::{Resolving, ServerName, ZoneGroups};
 use super::server::ServerState;
 use crate::limits::ZONE_BYTES_MIN;
@@ -56,6 +58,7 @@ struct Draft {
     method: Option<Method>,
     zone: Option<ZoneLine>,
     sticky: Option<StickyLine>,
+    queue: Option<Queue>,
     keepalive: Option<(usize, bool)>,
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
@@ -78,6 +81,7 @@ impl Draft {
             method: self.method.unwrap_or_default(),
             keepalive: Some(keepalive).filter(|keep| keep.connections > 0),
             sticky: self.sticky.map(|line| line.finish(&self.name, build)).transpose()?,
+            queue: self.queue,
             names: self.names,
         };
         let group = Arc::new(Upstream::new(self.name, settings, self.servers));
@@ -127,7 +131,7 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         contexts: Context::UPSTREAM,
         arity: Arity::AtLeast(1),
         default: "none",
-        help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down] [drain] [route=text] [resolve [service=name]]: a server of the group",
+        help: "address [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=time] [backup] [down] [slow_start=time] [drain] [route=text] [resolve [service=name]]: a server of the group",
         set: set_server,
     },
     balancing("hash", Arity::Between(1, 2), "key [consistent]: the server is chosen by the text `key`", set_hash),
@@ -191,6 +195,14 @@ static DIRECTIVES: &[Directive<Upstreams>] = &[
         },
     },
     Directive {
+        name: "queue",
+        contexts: Context::UPSTREAM,
+        arity: Arity::Between(1, 2),
+        default: "none",
+        help: "number [timeout=time]: how many requests wait, 60s each unless said otherwise, while no server can be asked",
+        set: set_queue,
+    },
+    Directive {
         name: "keepalive",
         contexts: Context::UPSTREAM,
         arity: Arity::Between(1, 2),
@@ -240,7 +252,7 @@ const fn balancing(name: &'static str, arity: Arity, help: &'static str, set: Se
 }
 
 /// What else is known within `upstream`.
-const NOT_YET: &[&str] = &["ntlm", "queue", "state"];
+const NOT_YET: &[&str] = &["ntlm", "state"];
 
 fn publish(upstreams: &mut Upstreams, build: &mut Build<'_>) -> Result<(), Diagnostic> {
     if !upstreams.groups.is_empty() {
@@ -369,6 +381,17 @@ fn set_zone(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<
     }
     let line = ZoneLine { name: name.to_owned(), size, span: arguments.span() };
     arguments.set_once(&mut draft(upstreams)?.zone, line)
+}
+
+fn set_queue(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let most = arguments.number(0, 1..=u64::from(u32::MAX))?;
+    let timeout = match arguments.parameter(1) {
+        None if arguments.len() == 1 => Duration::from_secs(60),
+        Some(("timeout", value)) => parse_milliseconds(value).ok_or_else(|| arguments.invalid_parameter(1))?,
+        _ => return Err(arguments.invalid_parameter(1)),
+    };
+    let queue = Queue::new(u32::try_from(most).unwrap_or(u32::MAX), timeout);
+    arguments.set_once(&mut draft(upstreams)?.queue, queue)
 }
 
 fn set_sticky(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use daemun_conf::{ArgumentError, Arguments, parse_seconds};
+use daemun_conf::{ArgumentError, Arguments, parse_milliseconds, parse_seconds};
 
 use super::{Upstreams, draft};
 use crate::limits::{ROUTE_BYTES_MAX, SERVERS_MAX};
@@ -18,8 +18,13 @@ pub fn set_server(upstreams: &mut Upstreams, arguments: &mut Arguments<'_>) -> R
     let mut line = ServerLine { settings: ServerSettings::new(text), resolves: false, service: None };
     for (position, word) in arguments.words().iter().enumerate().skip(1) {
         line.set_parameter(&word.text).map_err(|message| ArgumentError::new(Some(position), message))?;
-        if word.text == "backup" && !draft(upstreams)?.method.as_ref().is_none_or(Method::allows_backup) {
-            let message = "balancing method does not support parameter \"backup\"";
+        let method = draft(upstreams)?.method.as_ref();
+        let is_refused = match word.text.as_str() {
+            "backup" => !method.is_none_or(Method::allows_backup),
+            text => text.starts_with("slow_start=") && !method.is_none_or(Method::allows_slow_start),
+        };
+        if is_refused {
+            let message = format!("balancing method does not support parameter \"{}\"", word.text);
             return Err(ArgumentError::new(Some(position), message));
         }
     }
@@ -101,10 +106,8 @@ fn set_parameter(server: &mut ServerSettings, text: &str) -> Result<(), String> 
         }
         Some(("max_conns", value)) => server.max_conns = number(value)?,
         Some(("max_fails", value)) => server.max_fails = number(value)?,
+        Some(("slow_start", value)) => server.slow_start = parse_milliseconds(value).ok_or_else(invalid)?,
         Some(("fail_timeout", value)) => server.fail_timeout = parse_seconds(value).ok_or_else(invalid)?,
-        Some(("slow_start", _)) => {
-            return Err(format!("the parameter \"{text}\" of an upstream's server is not supported by daemun yet"));
-        }
         _ => return Err(invalid()),
     }
     Ok(())

@@ -1,0 +1,148 @@
+//! Servers that are asked whether they are well, whether or not there are requests for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::{Address, Backend, Port, Process, Request, Scratch, servers, wait_until};
+
+#[test]
+fn a_server_that_is_not_well_gets_no_requests() {
+    let (is_well, well) = switch();
+    let sick = Backend::answering(move |_| answer(well.load(Ordering::SeqCst), "sick"));
+    let sound = Backend::start("sound");
+    let block = format!("server {}; server {};", sick.address(), sound.address());
+    let site = Site::start(&block, "health_check interval=100ms fails=2 passes=2;", "");
+    site.wait_for(&["200 sick", "200 sound"]);
+
+    is_well.store(false, Ordering::SeqCst);
+    site.wait_for_log("is unhealthy: unexpected status 500");
+    assert_eq!(site.ask(6), ["200 sound"]);
+    is_well.store(true, Ordering::SeqCst);
+    site.wait_for_log("is healthy");
+    site.wait_for(&["200 sick", "200 sound"]);
+}
+
+/// Without a server that may be asked there is no answer, and no attempt at one.
+#[test]
+fn no_request_comes_before_the_first_check() {
+    let (is_well, well) = switch();
+    is_well.store(false, Ordering::SeqCst);
+    let server = Backend::answering(move |_| answer(well.load(Ordering::SeqCst), "there"));
+    let block = format!("server {};", server.address());
+    let site = Site::start(&block, "health_check interval=100ms mandatory;", "");
+    assert_eq!(site.ask(2), ["502"]);
+    is_well.store(true, Ordering::SeqCst);
+    site.wait_for(&["200 there"]);
+}
+
+#[test]
+fn an_answer_is_judged_by_its_status_fields_and_body() {
+    let (is_well, well) = switch();
+    let server = Backend::answering(move |head| match head.contains("/state?of=all") {
+        true if well.load(Ordering::SeqCst) => "HTTP/1.1 203 OK\r\nX-State: good\r\n\r\nall is well".to_owned(),
+        true => "HTTP/1.1 203 OK\r\nX-State: good\r\n\r\nnearly all".to_owned(),
+        false => answer(true, "page"),
+    });
+    let check = "health_check uri=/state?of=all interval=100ms match=good;";
+    let expected =
+        "match good { status 200-203; header X-State = good; header ! X-Error; body ~ \"^all is (well|fine)$\"; }";
+    let site = Site::start(&format!("server {};", server.address()), check, expected);
+    wait_until("it has been checked", || server.connections() > 2);
+    assert_eq!(site.ask(2), ["200 page"]);
+    is_well.store(false, Ordering::SeqCst);
+    site.wait_for_log("is unhealthy: unexpected body");
+    assert_eq!(site.ask(2), ["502"]);
+}
+
+/// A server that nobody listens at is found out before a request is lost to it.
+#[test]
+fn what_cannot_be_reached_is_not_well_and_backups_step_in() {
+    let (dead, backup) = (Port::reserve(), Backend::start("backup"));
+    let block = format!("server 127.0.0.1:{}; server {} backup;", dead.number(), backup.address());
+    let site = Site::start(&block, "health_check interval=100ms jitter=10ms;", "");
+    site.wait_for_log("is unhealthy: Connection refused");
+    let refused = || site.scratch.read("error.log").matches("connect() to").count();
+    let before = refused();
+    assert_eq!(site.ask(4), ["200 backup"]);
+    assert_eq!(refused(), before);
+}
+
+#[test]
+fn wrong_checks_are_refused() {
+    let pass = "uwsgi_pass group; health_check";
+    for (location, http, message) in [
+        ("health_check;", "", "needs a location that passes requests on to an upstream group"),
+        (&*format!("{pass} interval=0;"), "", "invalid parameter \"interval=0\""),
+        (&*format!("{pass} fails=0;"), "", "invalid parameter \"fails=0\""),
+        (&*format!("{pass} uri=a;"), "", "invalid parameter \"uri=a\""),
+        (&*format!("{pass} persistent;"), "", "\"persistent\" requires \"mandatory\""),
+        (&*format!("{pass} type=grpc;"), "", "is not supported by daemun yet"),
+        (&*format!("{pass} match=none;"), "", "match \"none\" is not found"),
+        ("", "match a { status x; }", "invalid value \"x\" in \"status\" directive"),
+        ("", "match a { header X ? y; }", "invalid parameter \"?\""),
+        ("", "match a { require $host; }", "\"require\" is not supported by daemun yet"),
+        ("", "match a { body ~ (; }", "a { body ~ (; }"),
+        ("", "match a { } match a { }", "duplicate match \"a\""),
+    ] {
+        let scratch = Scratch::new();
+        let text = format!("{http} upstream group {{ server 127.0.0.1:1; }} server {{ location / {{ {location} }} }}");
+        scratch.write("nginx.conf", servers::nginx_conf(&text));
+        let ended = servers::web(&scratch, "nginx.conf").arg("-t").run();
+        assert!(!ended.status.success() && ended.output.contains(message), "{location} {http}: {}", ended.output);
+    }
+}
+
+fn switch() -> (Arc<AtomicBool>, Arc<AtomicBool>) {
+    let switch = Arc::new(AtomicBool::new(true));
+    (Arc::clone(&switch), switch)
+}
+
+fn answer(is_well: bool, body: &str) -> String {
+    let status = if is_well { "200 OK" } else { "500 Internal Server Error" };
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// daemun with a group that it checks.
+struct Site {
+    scratch: Scratch,
+    address: Address,
+    _process: Process,
+    _port: Port,
+}
+
+impl Site {
+    #[track_caller]
+    fn start(block: &str, check: &str, http: &str) -> Self {
+        let (scratch, port) = (Scratch::new(), Port::reserve());
+        let address = port.address();
+        let http = format!(
+            "{http} upstream group {{ {block} }}
+             server {{ listen {address}; location / {{ uwsgi_pass group; {check} }} }}"
+        );
+        scratch.write("nginx.conf", servers::nginx_conf(&http));
+        let process = servers::daemun_web(&scratch, "nginx.conf", &address);
+        Self { scratch, address, _process: process, _port: port }
+    }
+
+    /// The different answers to `count` requests, sorted.
+    fn ask(&self, count: usize) -> Vec<String> {
+        let answer = |_| {
+            let response = Request::get("/").send(&self.address);
+            if response.status == 200 { format!("200 {}", response.text()) } else { response.status.to_string() }
+        };
+        let mut answers: Vec<_> = (0..count).map(answer).collect();
+        answers.sort();
+        answers.dedup();
+        answers
+    }
+
+    #[track_caller]
+    fn wait_for(&self, wanted: &[&str]) {
+        wait_until(&format!("{wanted:?} answer"), || self.ask(2 * wanted.len()) == wanted);
+    }
+
+    #[track_caller]
+    fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("the log says {text}"), || self.scratch.read("error.log").contains(text));
+    }
+}
