@@ -45,11 +45,11 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::content::index::MODULE,
     &modules::content::autoindex::MODULE,
     &modules::content::dav::MODULE,
-    &modules::content::gzip_static::MODULE,
+    &modules::content::precompressed::MODULE,
     &modules::content::static_file::MODULE,
     // Filters, in nginx's order: not_modified judges what the content gave, before `add_header` changes its validators, and
     // what it makes of it, 304 or 412, gets the fields of that status, and no charset without a type. charset stands behind
-    // whatever changes a text and before whatever compresses it. gzip stands after `add_header`, whose Cache-Control
+    // whatever changes a text and before whatever compresses it. compression stands after `add_header`, whose Cache-Control
     // `gzip_proxied` reads, and before ranges, which are not for compressed answers: a client that asks for a part gets the whole,
     // neither 206 nor 416. A range that cannot be is refused by a page that has its charset too; range, last, repeats the
     // whole type in each part.
@@ -62,7 +62,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::filter::charset::MODULE,
     &modules::filter::ssi::MODULE,
     &modules::filter::addition::MODULE,
-    &modules::filter::gzip::MODULE,
+    &modules::filter::compression::MODULE,
     &modules::filter::range::REFUSAL,
     &modules::filter::charset::OF_REFUSAL,
     &modules::filter::range::MODULE,

@@ -9,6 +9,7 @@ mod cgi; // cgi_pass: programs started for a request; git and gitweb
 mod charset; // character sets named, and texts recoded
 mod command_line; // nginx's command line beside nginx itself
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
+mod compression; // brotli and zstd beside gzip
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
 mod crash; // a worker that dies costs its own requests
 mod dav; // files written, removed, copied and moved; litmus

@@ -2,8 +2,8 @@
 
 pub mod addition;
 pub mod charset;
+pub mod compression;
 pub mod gunzip;
-pub mod gzip;
 pub mod headers;
 pub mod not_modified;
 pub mod range;

@@ -1,4 +1,4 @@
-//! Which clients take gzip: what `gzip`, `gzip_static` and `gunzip` ask alike.
+//! Which clients take gzip and other codings: what `gzip`, `gzip_static`, `gunzip` and their neighbours ask alike.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,12 +54,23 @@ impl GzipClients {
         inherit!(parent, child; disabled, lowest_version, proxied, vary);
     }
 
-    /// Whether the client of `request` takes `response` in gzip. A part of a page is not coded by itself.
+    /// Whether the client of `request` takes `response` in gzip.
     #[must_use]
     pub fn accepts(&self, request: &Request, response: &Response) -> bool {
+        Self::weight(request, "gzip") > 0 && self.allows(request, response)
+    }
+
+    /// How much the client wants `coding`, from 1 to 1,000; 0 where it does not take it. `*` is not understood, as in nginx.
+    #[must_use]
+    pub fn weight(request: &Request, coding: &str) -> u16 {
+        request.headers().first(HeaderId::AcceptEncoding).map_or(0, |value| weight_of(value, coding.as_bytes()))
+    }
+
+    /// Whether `response` may be coded for the client of `request`, whatever the coding. A part of a page is not coded by itself.
+    #[must_use]
+    pub fn allows(&self, request: &Request, response: &Response) -> bool {
         let headers = request.headers();
         !request.is_subrequest()
-            && headers.first(HeaderId::AcceptEncoding).is_some_and(accepts_gzip)
             && self.allows_version(request.head.version)
             && self.allows_proxy(headers, response)
             && self.disabled.as_ref().is_none_or(|disabled| !disabled.names(headers))
@@ -145,46 +156,52 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|octets| octets == word)
 }
 
-/// Whether `Accept-Encoding` names gzip with a weight above zero. `*` is not understood, as in nginx.
-fn accepts_gzip(value: &[u8]) -> bool {
+/// The weight that `Accept-Encoding` gives to `coding`, in thousandths.
+fn weight_of(value: &[u8], coding: &[u8]) -> u16 {
+    let is_here = |octets: &[u8]| octets.eq_ignore_ascii_case(coding);
     let mut start = 0;
-    while let Some(found) = value.get(start..).and_then(find_gzip) {
+    while let Some(found) = value.get(start..).and_then(|rest| rest.windows(coding.len()).position(is_here)) {
         let at = start + found;
-        start = at + 4;
+        start = at + coding.len();
         if at == 0 || matches!(value[at - 1], b',' | b' ') {
-            return has_weight(&value[start..]);
+            return weight_behind(&value[start..]);
         }
     }
-    false
+    0
 }
 
-fn find_gzip(value: &[u8]) -> Option<usize> {
-    value.windows(4).position(|octets| octets.eq_ignore_ascii_case(b"gzip"))
-}
-
-/// Whether what follows a coding's name up to the comma leaves it a weight above zero.
-fn has_weight(rest: &[u8]) -> bool {
+/// The weight that what follows a coding's name up to the comma leaves it.
+fn weight_behind(rest: &[u8]) -> u16 {
     let own = rest.split(|octet| *octet == b',').next().unwrap_or_default().trim_ascii_start();
-    let Some(parameter) = own.strip_prefix(b";") else { return own.is_empty() };
+    let Some(parameter) = own.strip_prefix(b";") else { return if own.is_empty() { WHOLE_WEIGHT } else { 0 } };
     match parameter.trim_ascii_start() {
-        [] => true,
+        [] => WHOLE_WEIGHT,
         [b'q' | b'Q', b'=', weight @ ..] => {
-            is_above_zero(weight.split(|octet| *octet == b' ').next().unwrap_or_default())
+            thousandths(weight.split(|octet| *octet == b' ').next().unwrap_or_default())
         }
-        _ => false,
+        _ => 0,
     }
 }
 
-/// RFC 9110's qvalue: a number up to 1 with at most three digits behind the point.
-fn is_above_zero(weight: &[u8]) -> bool {
-    let (is_one, digits) = match weight {
-        [first @ (b'0' | b'1')] => return *first == b'1',
-        [first @ (b'0' | b'1'), b'.', digits @ ..] => (*first == b'1', digits),
-        _ => return false,
+/// The weight of what is not weighed.
+const WHOLE_WEIGHT: u16 = 1_000;
+
+/// RFC 9110's qvalue: a number up to 1 with at most three digits behind the point; 0 for anything else.
+fn thousandths(weight: &[u8]) -> u16 {
+    let (first, digits) = match weight {
+        [first @ (b'0' | b'1')] => (first, &b""[..]),
+        [first @ (b'0' | b'1'), b'.', digits @ ..] => (first, digits),
+        _ => return 0,
     };
-    let is_number = digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit);
-    let is_zero = digits.iter().all(|digit| *digit == b'0');
-    is_number && is_one == is_zero
+    if digits.len() > 3 || !digits.iter().all(u8::is_ascii_digit) {
+        return 0;
+    }
+    let behind = [100, 10, 1].iter().zip(digits).map(|(place, digit)| place * u16::from(digit - b'0')).sum::<u16>();
+    match (first, behind) {
+        (b'1', 0) => WHOLE_WEIGHT,
+        (b'1', _) => 0,
+        _ => behind,
+    }
 }
 
 pub(super) fn set_disable(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
@@ -238,26 +255,29 @@ mod tests {
     #[test]
     fn accept_encoding_is_read_as_nginx_reads_it() {
         for (value, expected) in [
-            ("gzip", true),
-            ("gzip, deflate, br", true),
-            ("deflate,GZIP", true),
-            ("deflate, gzip;q=0.5", true),
-            ("gzip;q=1.000", true),
-            ("gzip; q=0.001", true),
-            ("gzip;q=0", false),
-            ("gzip;q=0.000, deflate", false),
-            ("gzip;q=1.1", false),
-            ("gzip;q=0.0001", false),
-            ("gzip;x=1", false),
-            ("x-gzip", false),
-            ("gzipped", false),
-            ("x-gzip, gzip", true),
-            ("identity", false),
-            ("*", false),
-            ("", false),
+            ("gzip", 1_000),
+            ("gzip, deflate, br", 1_000),
+            ("deflate,GZIP", 1_000),
+            ("deflate, gzip;q=0.5", 500),
+            ("gzip;q=1.000", 1_000),
+            ("gzip; q=0.001", 1),
+            ("br;q=0.9, gzip;q=0.25", 250),
+            ("gzip;q=0", 0),
+            ("gzip;q=0.000, deflate", 0),
+            ("gzip;q=1.1", 0),
+            ("gzip;q=0.0001", 0),
+            ("gzip;x=1", 0),
+            ("x-gzip", 0),
+            ("gzipped", 0),
+            ("x-gzip, gzip", 1_000),
+            ("identity", 0),
+            ("*", 0),
+            ("", 0),
         ] {
-            assert_eq!(accepts_gzip(value.as_bytes()), expected, "{value}");
+            assert_eq!(weight_of(value.as_bytes(), b"gzip"), expected, "{value}");
         }
+        assert_eq!(weight_of(b"gzip, br;q=0.9", b"br"), 900);
+        assert_eq!(weight_of(b"gzip, brotli", b"br"), 0);
     }
 
     #[test]
