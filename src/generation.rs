@@ -370,8 +370,7 @@ impl Refusal {
 impl From<String> for Refusal {
     /// A text for the terminal, which has its level in front of some lines.
     fn from(text: String) -> Self {
-        let plain = |line: &str| line.split_once("[emerg] ").map_or(line, |(_, rest)| rest).to_owned();
-        Self { lines: text.lines().map(|line| (Level::Emerg, plain(line))).collect() }
+        Self { lines: text.lines().map(|line| (Level::Emerg, serve::plain(line).to_owned())).collect() }
     }
 }
 

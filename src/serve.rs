@@ -154,7 +154,13 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
     let pools = make_pools(definitions, runtime.main.edge_threads())?;
     let predecessor = inheritance.as_ref().and_then(|inheritance| predecessor(inheritance, &runtime.error_log));
     daemun_master::hold_signals();
-    let listeners = bind(settings.mode, &runtime, &inheritance.unwrap_or_default().listeners)?;
+    let log = runtime.error_log.clone();
+    // In an upgrade there is nobody at a terminal.
+    let logged = |refusal: Refusal| {
+        refusal.lines().for_each(|line| log.write(Level::Emerg, format_args!("{}", plain(line))));
+        refusal
+    };
+    let listeners = bind(settings.mode, &runtime, &inheritance.unwrap_or_default().listeners).map_err(logged)?;
     let detached = if predecessor.is_none() && leaves_terminal(settings, &runtime, &pools) {
         Some(daemun_master::daemonize().map_err(|error| format!("daemun: leaving the terminal failed: {error}"))?)
     } else {
@@ -169,6 +175,7 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
         plan.predecessor = predecessor;
         daemun_master::run(plan).map_err(|error| format!("{}: [emerg] {error}", program_name(settings.mode)))
     });
+    let result = result.map_err(logged);
     if result.is_err() {
         // Whatever `vacuum` says, a start that failed leaves nothing behind.
         for file in files {
@@ -195,6 +202,11 @@ fn note(settings: &Settings, level: Level, lines: &[String]) {
             eprintln!("{program}: [alert] could not open error log file: open() \"{shown}\" failed ({error})");
         }
     }
+}
+
+/// A line for the terminal without program and level.
+pub fn plain(line: &str) -> &str {
+    line.split_once("[emerg] ").map_or(line, |(_, rest)| rest)
 }
 
 /// Who has started us in an upgrade, and what is his as long as he lives.

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use harness::process::ProcessEntry;
 use harness::{
-    Address, Application, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web, servers,
-    wait_until,
+    Address, Application, Backend, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web,
+    servers, wait_until,
 };
 use rustix::process::Signal;
 
@@ -392,4 +392,24 @@ fn another_user_takes_another_edge() {
     wait_until("the old edge has ended", || web.process.children().len() == 1);
     let edge = web.process.children().first().expect("the edge").pid;
     assert_eq!(fs::metadata(format!("/proc/{edge}")).expect("it is there").uid(), 33);
+}
+
+/// A connection that is kept to a server behind us holds no configuration.
+#[test]
+fn kept_connections_to_others_hold_nothing() {
+    let scratch = Scratch::new();
+    let (port, backend) = (Port::reserve(), Backend::start("behind"));
+    let text = format!(
+        "upstream behind {{ server {}; keepalive 4; }}
+        server {{ listen {}; location = / {{ return 200 \"old\"; }} location /behind {{ proxy_pass http://behind; }} }}",
+        backend.address(),
+        port.address()
+    );
+    scratch.write("web.conf", servers::nginx_conf(&text));
+    let process = servers::daemun_web(&scratch, "web.conf", &port.address());
+    assert_eq!(Request::get("/behind").send(&port.address()).text(), "behind");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&process, &port.address(), "new");
+    wait_until("the old configuration has drained", || scratch.read("error.log").contains("exited with code 0"));
+    assert_eq!(Request::get("/behind").send(&port.address()).text(), "behind");
 }

@@ -224,3 +224,47 @@ fn an_upgrade_brings_its_applications() {
     wait_until("all have ended", || !is_alive(new));
     assert_eq!(scratch.traces_left(), Vec::<PathBuf>::new());
 }
+
+/// Where no terminal sends it, WINCH is meant, in the foreground too: an upgrade that was a mistake is taken back.
+#[test]
+fn an_upgrade_is_taken_back_with_its_applications() {
+    if fs::File::open("/dev/tty").is_ok() {
+        println!("skipped: at a terminal, WINCH is a change of its size");
+        return;
+    }
+    let scratch = Scratch::new();
+    let site = Site::start(&scratch, "", "pep3333", "processes = 1");
+    let old = site.process.pid();
+    site.process.signal(Signal::USR2);
+    let pid = || scratch.read("nginx.pid").trim().parse::<i32>().unwrap_or(old);
+    wait_until("there are two masters", || pid() != old && scratch.path("nginx.pid.oldbin").exists());
+    let new = pid();
+    wait_until("the new one has its edge and its application", || children_of(new).len() == 2);
+    site.process.signal(Signal::WINCH);
+    wait_until("the old edge and application have ended", || children_of(old).len() == 1);
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
+    signal_process(new, Signal::KILL);
+    wait_until("the old one serves again", || pid() == old && children_of(old).len() == 2);
+    wait_until("it answers", || {
+        Request::get("/hello").try_send(&site.address).is_ok_and(|answer| answer.status == 200)
+    });
+}
+
+/// Who was there before the upgrade reads in its log why nothing came of it.
+#[test]
+fn a_failed_upgrade_is_in_the_log() {
+    let daemon = Daemon::start(None);
+    let old = daemon.pid();
+    let taken = Port::reserve();
+    let holder = std::net::TcpListener::bind(taken.address().to_string()).expect("a port of ours");
+    let text = daemon.scratch.read("web.conf");
+    daemon.scratch.write("web.conf", text.replace("server {", &format!("server {{ listen {};", taken.address())));
+    signal_process(old, Signal::USR2);
+    wait_until("it is given up", || daemon.scratch.read("error.log").contains("exited with code 1"));
+    let log = daemon.scratch.read("error.log");
+    assert!(log.contains("[emerg]") && log.contains(&format!("bind() to {} failed", taken.address())), "{log}");
+    drop(holder);
+    assert!(daemon.answers() && daemon.pid() == old);
+    signal_process(old, Signal::QUIT);
+    wait_until("it has ended", || !is_alive(old));
+}

@@ -59,10 +59,12 @@ pub(crate) struct Supervisor {
     pub(crate) is_started: bool,
     /// SIGHUP has come.
     pub(crate) is_reload_wanted: bool,
+    /// SIGUSR2 has come.
+    pub(crate) is_upgrade_wanted: bool,
     /// The children have been ended for the time being, by SIGWINCH.
     pub(crate) is_paused: bool,
-    /// Whether there is no terminal whose signals come to us.
-    pub(crate) is_daemon: bool,
+    /// Whether there is a terminal whose signals come to us.
+    pub(crate) has_terminal: bool,
     /// The program that is to take our place.
     pub(crate) newcomer: Option<Pid>,
 }
@@ -74,7 +76,7 @@ impl Supervisor {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| MasterError::system("prctl")(error.into()))?;
         Ok(Self {
-            is_daemon: plan.detached.is_some() || plan.predecessor.is_some(),
+            has_terminal: plan.detached.is_none() && has_terminal(),
             plan,
             inbox,
             children: Vec::new(),
@@ -89,6 +91,7 @@ impl Supervisor {
             pid_files: Vec::new(),
             is_started: false,
             is_reload_wanted: false,
+            is_upgrade_wanted: false,
             is_paused: false,
             newcomer: None,
         })
@@ -114,6 +117,7 @@ impl Supervisor {
         self.advance_launches();
         self.finish_start();
         self.advance_reload();
+        self.advance_upgrade();
         self.advance_retirement();
         self.advance_stop();
     }
@@ -349,6 +353,11 @@ impl Supervisor {
     pub(crate) fn log(&mut self, level: Level, text: &str) {
         self.plan.log.log(level, text);
     }
+}
+
+/// Whether the process belongs to a session with a terminal: only then can the device be opened.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 fn timespec(duration: Duration) -> Timespec {

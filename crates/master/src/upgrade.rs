@@ -57,13 +57,22 @@ impl Predecessor {
 }
 
 impl Supervisor {
-    /// Starts the other program.
+    /// Another program is wanted; there is one at a time.
     pub(crate) fn upgrade_asked(&mut self) {
         let has_predecessor = self.plan.predecessor.as_ref().is_some_and(Predecessor::is_alive);
-        if has_predecessor || self.newcomer.is_some() || self.stop.is_some() || !self.is_started {
-            return self.log(Level::Notice, "SIGUSR2 received, ignoring: an upgrade, a start or the end is under way");
+        if has_predecessor || self.newcomer.is_some() || self.stop.is_some() {
+            return self.log(Level::Notice, "SIGUSR2 received, ignoring: an upgrade or the end is under way");
         }
         self.log(Level::Notice, "SIGUSR2 received, changing binary");
+        self.is_upgrade_wanted = true;
+    }
+
+    /// Starts the other program as soon as nothing else is being started.
+    pub(crate) fn advance_upgrade(&mut self) {
+        let is_possible = self.is_started && self.launches.is_empty() && self.stop.is_none();
+        if !is_possible || !std::mem::take(&mut self.is_upgrade_wanted) {
+            return;
+        }
         let started = self.plan.successors.upgrade().and_then(|upgrade| {
             self.move_pid_files_aside()?;
             start(&upgrade)
@@ -95,8 +104,8 @@ impl Supervisor {
 
     /// Ends the edges, and the applications after them, and keeps the sockets.
     pub(crate) fn pause_asked(&mut self) {
-        // In the foreground, every change of the terminal's size sends this signal.
-        if !self.is_daemon || self.stop.is_some() || self.is_paused {
+        // At a terminal, every change of its size sends this signal.
+        if self.has_terminal || self.stop.is_some() || self.is_paused {
             return self.log(Level::Debug, "SIGWINCH received, ignoring");
         }
         self.log(Level::Notice, "SIGWINCH received, shutting down worker processes");

@@ -125,7 +125,7 @@ fn usr1_reopens_logs_here_and_in_the_edge() {
     assert!(!log.contains("signal 10"), "the application, which knows no SIGUSR1, got none:\n{log}");
 }
 
-/// A master that knows no other configuration or program, at a terminal.
+/// A master that knows no other configuration or program.
 #[test]
 fn signals_that_change_nothing_are_survived() {
     let mut theatre = Theatre::open(&["edge", "edge", "serve"]);
@@ -134,8 +134,6 @@ fn signals_that_change_nothing_are_survived() {
     theatre.await_line("[notice] SIGHUP received, reconfiguring");
     theatre.send(Signal::USR2);
     theatre.await_line("[alert] the new binary cannot be started: it is not known how");
-    theatre.send(Signal::WINCH);
-    theatre.await_line("[debug] SIGWINCH received, ignoring");
     assert_eq!(theatre.pids("edge").len(), 1);
     theatre.send(Signal::TERM);
     theatre.end_well();
