@@ -1,6 +1,6 @@
 //! `sub_filter`: every answer is nginx's too.
 
-use harness::{Address, Beside, Request, Scratch};
+use harness::{Address, Backend, Beside, Connection, Request, Scratch};
 
 const HTTP: &str = r#"
     include /etc/nginx/mime.types;
@@ -67,6 +67,26 @@ fn ask(address: &Address, request: Request) -> (u16, String, Vec<Option<String>>
     let names = ["content-length", "transfer-encoding", "etag", "last-modified", "accept-ranges", "content-range"];
     let fields = names.map(|name| response.header(name).map(str::to_owned)).to_vec();
     (response.status, response.text().to_string(), fields)
+}
+
+/// An upstream that breaks off: what came is the client's, but not the end of it.
+#[test]
+fn what_came_of_a_broken_answer_is_sent() {
+    let upstream =
+        Backend::answering(|_| "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nfoo xyf\r\n".to_owned());
+    let http = format!(
+        "server {{ listen LISTEN; sub_filter_types *; sub_filter_once off; sub_filter foo bar; proxy_buffering off;
+            location / {{ proxy_pass http://{}; }} }}",
+        upstream.address()
+    );
+    let both = Beside::start(&http, |_| {});
+    let seen = both.agreed("broken off", |address| {
+        let mut connection = Connection::to(address);
+        connection.send(Request::get("/").octets());
+        let octets = connection.rest();
+        String::from_utf8_lossy(&octets).split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    });
+    assert_eq!(seen.as_deref(), Some("6\r\nbar xy\r\n"));
 }
 
 #[test]

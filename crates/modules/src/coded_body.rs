@@ -3,7 +3,8 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use daemun_server::response::{Body, BodyError, BodyPieces, BodyStream, Piece};
+use daemun_http::Headers;
+use daemun_server::response::{Body, BodyError, BodyPieces, BodyStream, Piece, ReadAhead, UpstreamMessage};
 
 /// Turns octets into others, bit by bit.
 pub trait Coder {
@@ -43,6 +44,8 @@ pub struct CodedBody<C> {
     is_done: bool,
     /// Whether others have their turn before the next stretch.
     owes_turn: bool,
+    /// Said once what came before it is out.
+    failure: Option<BodyError>,
 }
 
 impl<C: Coder + 'static> CodedBody<C> {
@@ -56,6 +59,7 @@ impl<C: Coder + 'static> CodedBody<C> {
             is_held_back: false,
             is_done: false,
             owes_turn: false,
+            failure: None,
         }))
     }
 
@@ -99,6 +103,9 @@ enum Step {
 
 impl<C: Coder + 'static> BodyStream for CodedBody<C> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         if self.is_done {
             return Poll::Ready(None);
         }
@@ -116,7 +123,11 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
                     self.owes_turn = matches!(step, Step::More) && self.body.is_here();
                     return Poll::Ready(Some(Ok(Piece::Bytes(Bytes::from(out)))));
                 }
-                Err(error) => return Poll::Ready(Some(Err(error))),
+                Err(error) if out.is_empty() => return Poll::Ready(Some(Err(error))),
+                Err(error) => {
+                    self.failure = Some(error);
+                    return Poll::Ready(Some(Ok(Piece::Bytes(Bytes::from(out)))));
+                }
             }
         }
         self.owes_turn = !out.is_empty();
@@ -134,6 +145,18 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
 
     fn can_wait(&self) -> bool {
         self.body.can_wait()
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.body.read_ahead()
+    }
+
+    fn take_trailers(&mut self) -> Option<Headers> {
+        self.body.take_trailers()
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.body.take_message()
     }
 }
 

@@ -251,6 +251,18 @@ impl BodyStream for BodyPieces {
     fn is_held_together(&self) -> bool {
         self.here.is_empty() && self.stream.as_ref().is_some_and(|stream| stream.is_held_together())
     }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.stream.as_ref().and_then(|stream| stream.read_ahead())
+    }
+
+    fn take_trailers(&mut self) -> Option<Headers> {
+        self.stream.as_mut().and_then(|stream| stream.take_trailers())
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.stream.as_mut().and_then(|stream| stream.take_message())
+    }
 }
 
 /// Octets lent for sending.
@@ -342,6 +354,9 @@ pub enum BodyError {
     /// The request's body failed while it was passed on.
     #[error("{0}, while its answer was sent")]
     Request(String),
+    /// What a slow client has not taken could not be put into a file.
+    #[error("writing an answer for a slow client to a file failed: {0}")]
+    Spill(String),
     /// A request that the body is made of ended without an answer.
     #[error("subrequest \"{0}\" ended without an answer")]
     Subrequest(String),

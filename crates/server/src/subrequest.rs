@@ -249,7 +249,11 @@ impl Answer {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
-        let next = ready!(self.body.poll_next(context));
+        let next = self.body.poll_next(context);
+        while let Some(message) = self.body.take_message() {
+            self.request().log_upstream(message.level, format_args!("{message}"), &message.upstream);
+        }
+        let next = ready!(next);
         if let Some(Ok(piece)) = &next {
             self.octets += piece.length();
             let sent = &mut self.child.get().sent;

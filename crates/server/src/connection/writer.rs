@@ -471,6 +471,9 @@ impl Outgoing {
         }
         self.pull(context, budget)?;
         if self.backlog.is_empty() {
+            if self.failure.is_some() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
             if self.stream.is_none() {
                 return Poll::Ready(Ok(Progress::Done));
             }
@@ -510,11 +513,18 @@ impl Outgoing {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(piece))) => {
                     pulled += piece.length();
-                    self.accept(piece, budget)?;
+                    if let Err(error) = self.accept(piece, budget) {
+                        self.failure = Some(BodyError::Spill(error.to_string()));
+                        self.stream = None;
+                    }
                 }
                 Poll::Ready(Some(Err(failure))) => {
+                    let is_held_together = stream.is_held_together();
                     self.failure = Some(failure);
-                    return Err(io::ErrorKind::ConnectionAborted.into());
+                    if is_held_together {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                    self.stream = None; // What came before is the client's.
                 }
                 Poll::Ready(None) => {
                     let trailers = stream.take_trailers();

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
+use daemun_http::Headers;
+
 use super::SubrequestBody;
 use crate::limits::{SUBREQUESTS_AHEAD, SUBREQUESTS_PER_TURN};
-use crate::response::{Body, BodyError, BodyPieces, BodyStream, Piece};
+use crate::response::{Body, BodyError, BodyPieces, BodyStream, Piece, ReadAhead, UpstreamMessage};
 
 /// A part of a body.
 pub enum Part {
@@ -22,6 +24,8 @@ pub enum Part {
 #[derive(Default)]
 pub struct Assembly {
     parts: VecDeque<Part>,
+    /// Of the other body, once it is at its end.
+    trailers: Option<Headers>,
 }
 
 impl Assembly {
@@ -65,12 +69,15 @@ impl BodyStream for Assembly {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         self.advance(context);
         for _ in 0..SUBREQUESTS_PER_TURN {
-            let (next, part) = match self.parts.pop_front() {
+            let (next, mut part) = match self.parts.pop_front() {
                 None => return Poll::Ready(None),
                 Some(Part::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
                 Some(Part::Body(mut body)) => (body.poll_next(context), Part::Body(body)),
                 Some(Part::Subrequest(mut body)) => (body.poll_next(context), Part::Subrequest(body)),
             };
+            if let (Poll::Ready(None), Part::Body(body)) = (&next, &mut part) {
+                self.trailers = body.take_trailers().or(self.trailers.take());
+            }
             if !matches!(next, Poll::Ready(None)) {
                 self.parts.push_front(part);
                 return next;
@@ -87,5 +94,17 @@ impl BodyStream for Assembly {
             Some(Part::Body(body)) => body.is_held_together(),
             Some(Part::Piece(_)) | None => false,
         }
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.parts.iter().find_map(|part| if let Part::Body(body) = part { body.read_ahead() } else { None })
+    }
+
+    fn take_trailers(&mut self) -> Option<Headers> {
+        self.trailers.take()
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.parts.iter_mut().find_map(|part| if let Part::Body(body) = part { body.take_message() } else { None })
     }
 }

@@ -3,8 +3,9 @@
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use daemun_http::Headers;
 use daemun_server::LocalFuture;
-use daemun_server::response::{BodyError, BodyPieces, BodyStream, Piece};
+use daemun_server::response::{BodyError, BodyPieces, BodyStream, Piece, ReadAhead, UpstreamMessage};
 use daemun_server::subrequest::Subrequest;
 
 use super::interpreter::{Interpreter, Next};
@@ -176,6 +177,18 @@ impl BodyStream for Page {
 
     fn is_held_together(&self) -> bool {
         matches!(self.waiting, Waiting::Variable(..)) || self.interpreter.parts.is_held_together()
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.input.read_ahead()
+    }
+
+    fn take_trailers(&mut self) -> Option<Headers> {
+        self.input.take_trailers()
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.input.take_message()
     }
 }
 
