@@ -3,11 +3,16 @@ import resource
 import socket
 import statistics
 import time
+from contextlib import ExitStack, contextmanager
 
 from rows import LENGTHS, Row
 from servers import Server
 
 ANSWER_SECONDS_MAX = 20
+# What an idle connection costs is what it costs while nothing happens.
+SETTLING_SECONDS = 4
+# What a server allocates once is there before it is looked at.
+WARM_UP_CONNECTIONS = 200
 
 
 def measure(row: Row, servers: list[Server], counts: list[int], rounds: int, progress) -> dict:
@@ -31,17 +36,23 @@ def measure(row: Row, servers: list[Server], counts: list[int], rounds: int, pro
 
 def sample(server: Server, path: str, count: int) -> dict:
     """Opens `count` connections, asks once on each, and divides by them what the server has grown."""
+    with held_connections(server, path, WARM_UP_CONNECTIONS):
+        pass
     before = server.resident_kb()
-    held = []
-    try:
-        for _ in range(count):
-            held.append(socket.create_connection(("127.0.0.1", server.place.port), ANSWER_SECONDS_MAX))
-            ask(held[-1], path)
+    with held_connections(server, path, count):
         return {"connection_bytes": (server.resident_kb() - before) * 1024 / count}
-    finally:
-        for connection in held:
-            connection.close()
-        time.sleep(0.5)  # the server closes its ends before it is asked again
+
+
+@contextmanager
+def held_connections(server: Server, path: str, count: int):
+    """Connections that have had an answer each, for a while."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", server.place.port), ANSWER_SECONDS_MAX)
+            ask(stack.enter_context(connection), path)
+        time.sleep(SETTLING_SECONDS)
+        yield
+    time.sleep(0.5)  # the server closes its ends before it is asked again
 
 
 def ask(connection: socket.socket, path: str) -> None:

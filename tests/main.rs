@@ -44,5 +44,6 @@ mod upstream; // groups of servers: who is asked, and who is not
 mod uwsgi_options; // options of a uwsgi.ini, obeyed or told
 mod uwsgi_pass; // answers of applications, and those that do not come
 mod uwsgi_socket; // the uwsgi protocol, spoken by anybody
+mod waiting_connections;
 mod worker_conditions; // worker_connections and what else makes the edge's process
 mod worker_pep3333; // environ, start_response, bodies, input, failures

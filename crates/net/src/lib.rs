@@ -26,6 +26,7 @@ mod proxy_protocol;
 mod socket_file;
 mod stream;
 mod transfer;
+mod waiting_sockets;
 mod watched;
 
 pub use acceptor::Acceptor;
@@ -44,4 +45,5 @@ pub use proxy_protocol::{ProxyEndpoint, ProxyHeader, ProxyHeaderError, ProxyHead
 pub use socket_file::{SocketFile, refusal_on_path};
 pub use stream::Stream;
 pub use transfer::send_file;
+pub use waiting_sockets::{Socket, WaitingSockets};
 pub use watched::{watch_for_reading, watch_for_writing};

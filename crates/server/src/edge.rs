@@ -2,6 +2,7 @@
 
 mod accept;
 mod generation;
+mod parking;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use tokio::task::{AbortHandle, spawn_local};
 pub use self::generation::{Configuration, Generation, Succession};
 
 pub(crate) use self::generation::Installed;
+use self::parking::Parking;
 use crate::backend::Backend;
 use crate::background::Running;
 use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http};
@@ -145,7 +147,9 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
     let ThreadPlan { index, pools, mut installed, mut commands } = plan;
     let backends = pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
     let begin = installed.borrow_and_update().clone();
-    let edge = Rc::new(EdgeThread::new(ThreadRuntime::new(&begin, backends)));
+    let edge = Rc::new(EdgeThread::new(ThreadRuntime::new(&begin, backends), Parking::new()?));
+    spawn_local(parking::sweep(Rc::clone(&edge)));
+    spawn_local(parking::attend(Rc::clone(&edge)));
     let mut acceptors = HashMap::new();
     edge.listen(&begin.runtime, begin.own_listeners()?, &mut acceptors)?;
     // Threads share what it works at: one of them is enough.
@@ -266,6 +270,9 @@ pub struct EdgeThread {
     runtime: RefCell<Rc<ThreadRuntime>>,
     is_draining: Cell<bool>,
     connections: RefCell<HashMap<u64, Connection>>,
+    parking: Parking,
+    /// Told when the first connection begins.
+    began: Notify,
     /// Told whenever a connection ends.
     ended: Notify,
     /// The generation for which it has been said that idle connections are closed for new ones.
@@ -273,11 +280,13 @@ pub struct EdgeThread {
 }
 
 impl EdgeThread {
-    fn new(runtime: Rc<ThreadRuntime>) -> Self {
+    fn new(runtime: Rc<ThreadRuntime>, parking: Parking) -> Self {
         Self {
             runtime: RefCell::new(runtime),
             is_draining: Cell::new(false),
             connections: RefCell::default(),
+            parking,
+            began: Notify::new(),
             ended: Notify::new(),
             reuse_said: Cell::new(0),
         }
@@ -295,8 +304,14 @@ impl EdgeThread {
         self.is_draining.get()
     }
 
+    /// Connections, the parked ones included.
+    fn len(&self) -> usize {
+        self.connections.borrow().len() + self.parking.len()
+    }
+
     fn drain(&self) {
         self.is_draining.set(true);
+        self.parking.clear();
         let mut idle = Vec::new();
         for (client, task) in self.connections.borrow().values() {
             client.is_last_request.set(true);
@@ -324,7 +339,7 @@ impl EdgeThread {
     async fn wait_until_empty(&self) {
         loop {
             let ended = self.ended.notified();
-            if self.connections.borrow().is_empty() {
+            if self.len() == 0 {
                 return;
             }
             ended.await;
@@ -339,9 +354,16 @@ impl EdgeThread {
         if runtime.location(settings).core.tcp_nodelay() {
             client.set_no_delay();
         }
+        self.serve(client, setting.proxy_protocol);
+    }
+
+    /// Gives a connection its task.
+    fn serve(self: &Rc<Self>, client: Rc<Client>, has_proxy_header: bool) {
         let serial = client.serial;
         let edge = Rc::clone(self);
-        let (protocol, has_proxy_header) = (setting.protocol, setting.proxy_protocol);
+        if self.len() == 0 {
+            self.began.notify_one();
+        }
         self.connections.borrow_mut().insert(serial, (Rc::clone(&client), None));
         let place = Place { client: Rc::clone(&client), edge: Rc::clone(self) };
         let task = spawn_local(async move {
@@ -349,7 +371,7 @@ impl EdgeThread {
             if has_proxy_header && !receive_proxy_header(&client, &edge).await {
                 return;
             }
-            match protocol {
+            match client.protocol {
                 Protocol::Http => serve_http(client, edge).await,
                 Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => Box::pin(serve_gateway(client, edge)).await,
             }
@@ -409,6 +431,7 @@ impl EdgeThread {
             let log = &next_runtime.shared.error_log;
             log.write(Level::Alert, format_args!("a listener cannot be accepted from ({error})"));
         }
+        self.parking.take_over(&next_runtime);
         let mut left_alone = Vec::new();
         for (client, task) in self.connections.borrow().values() {
             if !client.has_place_in(&next_runtime) {

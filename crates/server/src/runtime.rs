@@ -157,6 +157,16 @@ impl ThreadRuntime {
         Rc::new(Self { shared, backends, generation: Arc::clone(&installed.generation) })
     }
 
+    /// Which listener of `next` has the address and the protocol of ours.
+    pub(crate) fn place_in(&self, listener: ListenerId, next: &Self) -> Option<ListenerId> {
+        let setting = &self.listener(listener).setting;
+        let is_same = |other: &ListenerRuntime| {
+            other.setting.address == setting.address && other.setting.protocol == setting.protocol
+        };
+        let at = next.shared.listeners.iter().position(is_same)?;
+        u32::try_from(at).ok().map(ListenerId)
+    }
+
     /// The server with this index.
     #[must_use]
     pub fn server(&self, id: ServerId) -> &Server {

@@ -20,7 +20,7 @@ use super::pace::{Pace, Rate};
 use super::timer::Deadline;
 use crate::clock;
 use crate::listener::Protocol;
-use crate::runtime::{ListenerId, ListenerRuntime, ThreadRuntime};
+use crate::runtime::{ListenerId, ThreadRuntime};
 use crate::statistics::{Activity, Counted};
 use crate::thread;
 
@@ -110,6 +110,16 @@ impl Client {
     /// A connection that has just been accepted.
     #[must_use]
     pub fn new(stream: Stream, peer: PeerAddress, listener: ListenerId, runtime: &Rc<ThreadRuntime>) -> Self {
+        Self::counted_as(Counted::new(), stream, peer, listener, runtime)
+    }
+
+    pub(super) fn counted_as(
+        counted: Counted,
+        stream: Stream,
+        peer: PeerAddress,
+        listener: ListenerId,
+        runtime: &Rc<ThreadRuntime>,
+    ) -> Self {
         let setting = &runtime.listener(listener).setting;
         let remote = match peer {
             PeerAddress::Tcp(peer) => Remote::new(peer.ip(), Some(peer.port())),
@@ -120,7 +130,7 @@ impl Client {
             input: RefCell::default(),
             deadline: RefCell::default(),
             pace: RefCell::default(),
-            counted: RefCell::new(Some(Counted::new())),
+            counted: RefCell::new(Some(counted)),
             listener: Cell::new(listener),
             runtime: RefCell::new(Some(Rc::clone(runtime))),
             serial: thread::next_connection_serial(),
@@ -162,7 +172,7 @@ impl Client {
 
     /// Whether the listener it came in by is part of `next`.
     pub(crate) fn has_place_in(&self, next: &ThreadRuntime) -> bool {
-        self.runtime.borrow().as_ref().is_some_and(|last| self.place_in(last, next).is_some())
+        self.runtime.borrow().as_ref().is_some_and(|last| last.place_in(self.listener.get(), next).is_some())
     }
 
     /// Makes it a connection of `next`, if that one has its listener; tells whether it is one.
@@ -172,19 +182,10 @@ impl Client {
         if last.generation.number == next.generation.number {
             return true;
         }
-        let Some(place) = self.place_in(last, next) else { return false };
+        let Some(place) = last.place_in(self.listener.get(), next) else { return false };
         self.listener.set(place);
         *runtime = Some(Rc::clone(next));
         true
-    }
-
-    fn place_in(&self, last: &ThreadRuntime, next: &ThreadRuntime) -> Option<ListenerId> {
-        let setting = &last.listener(self.listener.get()).setting;
-        let is_same = |other: &ListenerRuntime| {
-            other.setting.address == setting.address && other.setting.protocol == setting.protocol
-        };
-        let at = next.shared.listeners.iter().position(is_same)?;
-        u32::try_from(at).ok().map(ListenerId)
     }
 
     /// The server's address as text.
@@ -400,6 +401,11 @@ impl Client {
         if let Some(counted) = self.counted.borrow().as_ref() {
             counted.enter(activity);
         }
+    }
+
+    /// Takes out what outlives this client when its connection goes to rest; the client is closed by it.
+    pub(super) fn take_apart(&self) -> Option<(Stream, Counted, Rc<ThreadRuntime>)> {
+        Some((self.stream.take()?, self.counted.take()?, self.runtime.take()?))
     }
 
     /// Closes the socket. Whoever still holds the client can do nothing more with it.

@@ -9,6 +9,7 @@ pub(crate) mod input;
 mod keep_alive;
 mod pace;
 mod proxy_header;
+mod resting;
 mod timer;
 mod writer;
 
@@ -17,4 +18,5 @@ pub(crate) use gateway::{Records, serve as serve_gateway};
 pub(crate) use http1::serve as serve_http;
 pub use pace::Rate;
 pub(crate) use proxy_header::receive as receive_proxy_header;
+pub(crate) use resting::Resting;
 pub use timer::Deadline;

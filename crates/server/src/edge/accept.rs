@@ -38,7 +38,7 @@ impl EdgeThread {
         let runtime = self.runtime();
         let (main, log) = (&runtime.shared.main, &runtime.shared.error_log);
         let connections_max = main.worker_connections();
-        if self.connections.borrow().len() < connections_max {
+        if self.len() < connections_max {
             return true;
         }
         if self.close_longest_idle() {
@@ -54,6 +54,9 @@ impl EdgeThread {
 
     /// Closes the idle connection that has waited for the longest time; false where there is none.
     fn close_longest_idle(&self) -> bool {
+        if self.parking.close_first() {
+            return true;
+        }
         let connections = self.connections.borrow();
         let idle = connections.values().filter(|(client, _)| client.is_idle.get() && !client.is_doomed.get());
         let Some((client, task)) = idle.min_by_key(|(client, _)| (client.idle_since_ms.get(), client.serial)) else {
