@@ -68,6 +68,22 @@ fn what_cannot_be_reached_is_not_well_and_backups_step_in() {
 }
 
 #[test]
+fn servers_that_speak_http_are_asked_by_http() {
+    let (is_well, well) = switch();
+    let server = Backend::answering(move |head| match head.starts_with("GET /ping HTTP/1.0\r\nHost: group\r\n") {
+        true => answer(well.load(Ordering::SeqCst), "pong"),
+        false => answer(true, "page"),
+    });
+    let check = "health_check uri=/ping interval=100ms fails=1 passes=1;";
+    let site = Site::passing("proxy_pass http://group;", &format!("server {};", server.address()), check, "");
+    assert_eq!(site.ask(2), ["200 page"]);
+    is_well.store(false, Ordering::SeqCst);
+    site.wait_for(&["502"]);
+    is_well.store(true, Ordering::SeqCst);
+    site.wait_for(&["200 page"]);
+}
+
+#[test]
 fn wrong_checks_are_refused() {
     let pass = "uwsgi_pass group; health_check";
     for (location, http, message) in [
@@ -113,11 +129,16 @@ struct Site {
 impl Site {
     #[track_caller]
     fn start(block: &str, check: &str, http: &str) -> Self {
+        Self::passing("uwsgi_pass group;", block, check, http)
+    }
+
+    #[track_caller]
+    fn passing(pass: &str, block: &str, check: &str, http: &str) -> Self {
         let (scratch, port) = (Scratch::new(), Port::reserve());
         let address = port.address();
         let http = format!(
             "{http} upstream group {{ {block} }}
-             server {{ listen {address}; location / {{ uwsgi_pass group; {check} }} }}"
+             server {{ listen {address}; location / {{ {pass} {check} }} }}"
         );
         scratch.write("nginx.conf", servers::nginx_conf(&http));
         let process = servers::daemun_web(&scratch, "nginx.conf", &address);

@@ -1,6 +1,7 @@
 //! Names that are looked up while requests are served: `resolver`, and servers of a group with `resolve`.
 
 use harness::{Address, Backend, NameServer, Port, Process, Request, Scratch, servers, wait_until};
+use rustix::process::Signal;
 
 #[test]
 fn a_groups_servers_follow_their_name() {
@@ -46,6 +47,57 @@ fn a_service_gives_ports_weights_and_backups() {
     site.wait_for(&["two"]);
 }
 
+/// A reload while the name server is ill: the new configuration knows what the old one knew.
+#[test]
+fn a_reload_begins_with_what_names_stood_for() {
+    let names = NameServer::start();
+    let (_one, two) = backends();
+    names.addresses("app.test", &["127.0.0.2"]);
+    let site = Site::start(&names, &format!("server app.test:{} resolve max_fails=0;", two.port()));
+    site.wait_for(&["two"]);
+    names.fail("app.test", 2);
+    site.process.signal(Signal::HUP);
+    wait_until("the old configuration is gone", || site.scratch.read("error.log").contains("exited with code 0"));
+    assert_eq!([site.ask(), site.ask()], ["two", "two"]);
+}
+
+#[test]
+fn a_name_that_a_request_gives_is_looked_up() {
+    let names = NameServer::start();
+    let (one, two) = backends();
+    names.addresses("one.test", &["127.0.0.1"]);
+    names.addresses("two.test", &["127.0.0.2"]);
+    names.fail("broken.test", 2);
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    let http = format!(
+        "server {{
+             listen {};
+             location / {{ resolver {}; proxy_pass http://$arg_host:{}; }}
+             location /without/ {{ proxy_pass http://$arg_host; }}
+         }}",
+        port.address(),
+        names.address(),
+        one.port()
+    );
+    scratch.write("nginx.conf", servers::nginx_conf(&http));
+    let _process = servers::daemun_web(&scratch, "nginx.conf", &port.address());
+    let ask = |target: &str| {
+        let response = Request::get(target).send(&port.address());
+        if response.status == 200 { response.text() } else { response.status.to_string() }
+    };
+    assert_eq!(
+        ["one", "two", "ONE", "one"].map(|name| ask(&format!("/?host={name}.test"))),
+        ["one", "two", "one", "one"]
+    );
+    assert_eq!(["/?host=none.test", "/?host=broken.test", "/without/?host=one.test"].map(ask), ["502"; 3]);
+    assert_eq!(ask("/?host=127.0.0.2"), "two", "an address is not looked up");
+    let log = scratch.read("error.log");
+    assert!(log.contains("none.test could not be resolved (3: Host not found)"), "{log}");
+    assert!(log.contains("broken.test could not be resolved (2: Server failure)"), "{log}");
+    assert!(log.contains("no resolver defined to resolve one.test"), "{log}");
+    drop(two);
+}
+
 #[test]
 fn wrong_resolvers_are_refused() {
     for (text, message) in [
@@ -89,7 +141,7 @@ fn backends() -> (Backend, Backend) {
 struct Site {
     scratch: Scratch,
     address: Address,
-    _process: Process,
+    process: Process,
     _port: Port,
 }
 
@@ -107,7 +159,7 @@ impl Site {
         scratch.write("nginx.conf", servers::nginx_conf(&http));
         let address = port.address();
         let process = servers::daemun_web(&scratch, "nginx.conf", &address);
-        Self { scratch, address, _process: process, _port: port }
+        Self { scratch, address, process, _port: port }
     }
 
     fn ask(&self) -> String {

@@ -10,6 +10,7 @@ use crate::Port;
 
 /// What becomes of a request: its head, as it came, to the octets of the answer; the connection is closed after an answer without
 /// `Content-Length`, and without any answer where it is empty.
+/// An answer with `X-Then: close` is followed by the connection's end, whatever its length says.
 pub type Answer = dyn Fn(&str) -> String + Send + Sync;
 
 /// A running server.
@@ -17,6 +18,7 @@ pub struct Backend {
     address: SocketAddr,
     _port: Option<Port>,
     connections: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -48,8 +50,9 @@ impl Backend {
     ) -> Self {
         let listener = TcpListener::bind(address).expect("the port is free");
         let connections = Arc::new(AtomicUsize::new(0));
+        let open = Arc::new(AtomicUsize::new(0));
         let is_over = Arc::new(AtomicBool::new(false));
-        let (count, over) = (Arc::clone(&connections), Arc::clone(&is_over));
+        let (count, over, opened) = (Arc::clone(&connections), Arc::clone(&is_over), Arc::clone(&open));
         let answer: Arc<Answer> = Arc::new(answer);
         let accepting = thread::spawn(move || {
             for stream in listener.incoming() {
@@ -57,13 +60,17 @@ impl Backend {
                     return;
                 }
                 count.fetch_add(1, Ordering::SeqCst);
-                let answer = Arc::clone(&answer);
+                let (answer, opened) = (Arc::clone(&answer), Arc::clone(&opened));
                 if let Ok(stream) = stream {
-                    thread::spawn(move || serve(stream, &*answer));
+                    opened.fetch_add(1, Ordering::SeqCst);
+                    thread::spawn(move || {
+                        serve(stream, &*answer);
+                        opened.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
             }
         });
-        Self { address, _port: port, connections, is_over, accepting: Some(accepting) }
+        Self { address, _port: port, connections, open, is_over, accepting: Some(accepting) }
     }
 
     /// `127.0.0.1:port`.
@@ -74,6 +81,11 @@ impl Backend {
     /// The port.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Connections so far.
@@ -96,7 +108,8 @@ fn serve(mut stream: TcpStream, answer: &Answer) {
     let mut octets = Vec::new();
     while let Some(head) = next_head(&mut stream, &mut octets) {
         let text = answer(&head);
-        if stream.write_all(text.as_bytes()).is_err() || !text.to_ascii_lowercase().contains("content-length:") {
+        let is_last = !text.contains("Content-Length:") || text.contains("X-Then: close");
+        if stream.write_all(text.as_bytes()).is_err() || is_last {
             return;
         }
     }

@@ -150,6 +150,7 @@ impl AnswerBody {
     /// The answer is over, `is_whole` or cut off.
     fn end(&mut self, is_kept: bool, is_whole: bool) {
         let Some(mut conversation) = self.conversation.take() else { return };
+        self.link.peer().note_octets(conversation.received, conversation.sending.sent());
         self.states.change(|state, elapsed| {
             state.response_ms = Some(elapsed);
             state.response_length = self.length;
@@ -170,6 +171,8 @@ impl AnswerBody {
         if is_kept && conversation.sending.is_complete() {
             self.link.keep(conversation.connection);
         }
+        // What is left of the answer is between the client and us.
+        self.link.peer().finish();
     }
 
     /// The answer is not wanted. A connection on which nothing more can come is kept.

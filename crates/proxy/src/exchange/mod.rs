@@ -173,7 +173,7 @@ impl Turn<'_> {
         while let Some((level, message)) = codec.take_message() {
             request.log_upstream(level, format_args!("{message}"), link);
         }
-        self.note_octets(&conversation);
+        self.note_octets(&conversation, link);
         match result {
             Ok(()) => Ok(Answered { conversation, codec, head }),
             Err(failure) => Err(Unanswered { failure, sending: conversation.sending }),
@@ -213,11 +213,10 @@ impl Turn<'_> {
         }
     }
 
-    fn note_octets(&self, conversation: &Conversation) {
-        self.states.change(|state, _| {
-            state.received = conversation.received;
-            state.sent = conversation.sending.sent();
-        });
+    fn note_octets(&self, conversation: &Conversation, link: &Link) {
+        let (received, sent) = (conversation.received, conversation.sending.sent());
+        self.states.change(|state, _| (state.received, state.sent) = (received, sent));
+        link.peer().note_octets(received, sent);
     }
 
     /// An answer whose status has another server asked counts as none.

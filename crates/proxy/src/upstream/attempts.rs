@@ -42,7 +42,7 @@ pub struct Attempts {
     session: Option<Vec<u8>>,
 }
 
-/// A server that a request is at. It counts as one of the server's connections until it is dropped.
+/// A server that a request is at. It counts as one of the server's connections until it is finished or dropped.
 #[derive(Debug)]
 pub struct Peer {
     state: Arc<ServerState>,
@@ -54,6 +54,10 @@ pub struct Peer {
     has_answered: Cell<bool>,
     /// Whether it counts among the requests under way of `least_time ... inflight`.
     is_inflight: Cell<bool>,
+    /// Octets received and sent so far.
+    octets: Cell<(u64, u64)>,
+    /// Whether the server has done with the request.
+    is_over: Cell<bool>,
     /// What is to be learnt of the session once the answer has ended.
     lesson: RefCell<Option<Lesson>>,
 }
@@ -232,6 +236,8 @@ impl Peer {
             head_ms: Cell::new(None),
             has_answered: Cell::new(false),
             is_inflight: Cell::new(is_inflight),
+            octets: Cell::new((0, 0)),
+            is_over: Cell::new(false),
             lesson: RefCell::new(None),
         }
     }
@@ -248,10 +254,15 @@ impl Peer {
         &self.state.name
     }
 
-    /// How it fares; octets sent and received are counted here by who moves them.
+    /// How it fares.
     #[must_use]
     pub fn state(&self) -> &Arc<ServerState> {
         &self.state
+    }
+
+    /// Octets that have come from the server and gone to it for this request so far, heads included.
+    pub fn note_octets(&self, received: u64, sent: u64) {
+        self.octets.set((received, sent));
     }
 
     /// Milliseconds since it was chosen.
@@ -276,15 +287,22 @@ impl Peer {
     }
 }
 
-/// The answer has ended, well or not. Only the times of those that ended well count, lest a server that fails fast look fast.
-impl Drop for Peer {
-    fn drop(&mut self) {
+impl Peer {
+    /// The server has done with the request, well or not; whoever drops the peer need not say it. Only the times of answers that
+    /// ended well count, lest a server that fails fast look fast.
+    pub fn finish(&self) {
+        if self.is_over.replace(true) {
+            return;
+        }
         self.state.conns.fetch_sub(1, Ordering::Relaxed);
+        let (received, sent) = self.octets.get();
+        self.state.received.fetch_add(received, Ordering::Relaxed);
+        self.state.sent.fetch_add(sent, Ordering::Relaxed);
         if let Some(queue) = &self.upstream.settings.queue {
             queue.server_is_free();
         }
         let elapsed = self.elapsed_ms();
-        if let (true, Some(lesson)) = (self.has_answered.get(), self.lesson.get_mut()) {
+        if let (true, Some(lesson)) = (self.has_answered.get(), &*self.lesson.borrow()) {
             lesson.learn(&self.state);
         }
         let has_noted_head = self.upstream.settings.method.counts_inflight() && !self.is_inflight.get();
@@ -295,6 +313,12 @@ impl Drop for Peer {
                 self.state.times.add_head(head);
             }
         }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
