@@ -305,6 +305,65 @@ fn answers_arrive_as_nginx_passes_them() {
     }
 }
 
+/// As nginx: `/under` is no place of its own where `location /under/` is passed on.
+#[test]
+fn names_of_passed_locations_want_their_slash() {
+    let http = "server { listen LISTEN; absolute_redirect off;
+        location /under/ { proxy_pass http://BACKEND; }
+        location /exact/ { proxy_pass http://BACKEND; }
+        location = /exact { return 204; }
+        location ~ a$ { return 202; }
+    }";
+    let backend = Backend::start("well");
+    let beside = Beside::start(&http.replace("BACKEND", &backend.address()), |_| {});
+    for target in ["/under", "/under?x=%20y", "/under/", "/exact", "/unde", "/under/a"] {
+        beside.agreed(target, |address| {
+            let response = Request::get(target).send(address);
+            (response.status, response.header("location").map(str::to_owned))
+        });
+    }
+    assert_eq!(Request::get("/under?x").send(&beside.ours).status, 301);
+}
+
+/// Fields behind a body: the configuration's, as nginx sends them, and a server's where they are passed.
+#[test]
+fn trailers_stand_behind_the_body() {
+    let http = "server { listen LISTEN;
+        location / { proxy_pass http://BACKEND; add_trailer X-Status $status; add_trailer X-Empty ''; }
+        location /always { return 404; add_trailer X-No 1; add_trailer X-Yes 2 always; }
+    }";
+    let backend = Backend::start("well");
+    let beside = Beside::start(&http.replace("BACKEND", &backend.address()), |_| {});
+    for target in ["/", "/always"] {
+        beside.agreed(target, |address| body_and_trailers(address, target));
+    }
+    assert!(body_and_trailers(&beside.ours, "/").ends_with("4\r\nwell\r\n0\r\nX-Status: 200\r\n\r\n"));
+
+    let scratch = Scratch::new();
+    let backend = Backend::answering(|_| {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Hidden: 2\r\n\r\n"
+            .to_owned()
+    });
+    let pass = format!(
+        "proxy_pass_trailers on; proxy_hide_header X-Hidden;
+        location / {{ proxy_pass http://{address}; }}
+        location /no {{ proxy_pass http://{address}; proxy_pass_trailers off; }}",
+        address = backend.address()
+    );
+    let web = Web::start(&scratch, &pass);
+    assert!(body_and_trailers(&web.address, "/").ends_with("2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"));
+    assert!(body_and_trailers(&web.address, "/no").ends_with("2\r\nok\r\n0\r\n\r\n"));
+}
+
+/// What follows the head of an answer, as it came.
+fn body_and_trailers(address: &harness::Address, target: &str) -> String {
+    let mut client = Connection::to(address);
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    let answer = String::from_utf8_lossy(&client.rest()).into_owned();
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    body.replace("daemun/0.1.0", "nginx/1.22.1").to_owned()
+}
+
 /// The connection is kept when all was read, and several requests go over it.
 #[test]
 fn connections_to_servers_are_kept() {

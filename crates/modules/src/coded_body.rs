@@ -3,7 +3,6 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use daemun_http::Headers;
 use daemun_server::response::{Body, BodyError, BodyPieces, BodyStream, Piece, ReadAhead, UpstreamMessage};
 
 /// Turns octets into others, bit by bit.
@@ -149,10 +148,6 @@ impl<C: Coder + 'static> BodyStream for CodedBody<C> {
 
     fn read_ahead(&self) -> Option<ReadAhead> {
         self.body.read_ahead()
-    }
-
-    fn take_trailers(&mut self) -> Option<Headers> {
-        self.body.take_trailers()
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {

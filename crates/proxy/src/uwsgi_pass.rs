@@ -78,6 +78,7 @@ impl UwsgiPass {
         let is_nameless = build.context() == Context::LIMIT_EXCEPT || build.context() == Context::IF_IN_LOCATION;
         let enclosing = self.enclosing.take().filter(|_| is_nameless);
         let Some((written, span)) = self.written.as_ref().or(enclosing.as_ref()) else { return Ok(()) };
+        build.want_slash();
         let name = written.strip_prefix("uwsgi://").unwrap_or(written);
         let error = |message: String| Diagnostic::error(*span, message);
         if let Some(pool) = name.strip_prefix("app:") {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use daemun_http::{HeaderId, StatusCode};
+use daemun_http::{HeaderId, StatusCode, target};
 
 use crate::config::Satisfy;
 use crate::connection::Client;
@@ -13,6 +13,7 @@ use crate::error_page;
 use crate::limits::{INTERNAL_REDIRECTS_MAX, PHASE_STEPS_MAX};
 use crate::log::Level;
 use crate::phase::{Outcome, Phase, Plan, Step};
+use crate::redirect;
 use crate::request::Request;
 use crate::response::Response;
 use crate::runtime::ThreadRuntime;
@@ -232,6 +233,10 @@ async fn unless_client_gone<T>(client: &Client, future: impl Future<Output = T>)
 fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
     request.is_location_intact = true;
     let server = runtime.server(request.server);
+    if let Some(location) = server.tree.lacking_slash(&request.uri) {
+        request.location = location;
+        return Outcome::Respond(redirect_to_slash(request));
+    }
     let Some(location) = server.tree.find_for(request) else {
         request.location = server.settings;
         return Outcome::Continue;
@@ -251,6 +256,20 @@ fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
         return Outcome::Finish(StatusCode::CONTENT_TOO_LARGE);
     }
     Outcome::Continue
+}
+
+/// As nginx: a location that somebody else answers for is not asked for by its name without the slash.
+fn redirect_to_slash(request: &Request) -> Box<Response> {
+    let mut target = Vec::with_capacity(request.uri.len() + 16);
+    target::escape_uri(&request.uri, &mut target);
+    target.push(b'/');
+    if !request.args.is_empty() {
+        target.push(b'?');
+        target.extend_from_slice(&request.args);
+    }
+    let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
+    redirect::set_location(request, &mut response, &target);
+    response
 }
 
 /// An answer is there: it leaves through the filters, unless `error_page` stands for its status.

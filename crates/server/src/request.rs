@@ -1,6 +1,6 @@
 //! A request: what the client sent, where it was routed, what has become of it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -114,6 +114,8 @@ pub struct Sent {
     pub body_bytes: u64,
     /// Fields of the head that went out, for `$sent_http_*`.
     pub headers: Headers,
+    /// Fields behind the body, for `$sent_trailer_*`.
+    pub trailers: RefCell<Headers>,
 }
 
 impl Request {
@@ -185,6 +187,7 @@ impl Request {
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;
         self.sent.headers.clear();
+        self.sent.trailers.get_mut().clear();
         self.gateway_variables.clear();
         self.varies_by_coding = false;
         self.compressed = None;
@@ -427,7 +430,10 @@ impl Request {
     /// Whether all of the body has arrived, known to be of `most` octets or fewer: reading it waits for nothing.
     #[must_use]
     pub fn has_whole_body(&self, most: u64) -> bool {
-        self.body.length().is_some_and(|length| length <= most && length <= self.client.pending_input())
+        match self.body.length() {
+            Some(length) => length <= most && length <= self.client.pending_input(),
+            None => self.client.has_pending_chunks(most),
+        }
     }
 
     /// Hands the body out to be passed on as it comes, as the location's limits allow. `None` where nothing of it is

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode};
+use daemun_http::{HeaderId, ResponseHead, StatusCode};
 
 use crate::connection::Client;
 use crate::limits::{SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES};
 use crate::log::Level;
+use crate::request::Request;
 
 use crate::limits::READ_BYTES;
 
@@ -31,6 +32,16 @@ pub struct Response {
     pub allows_ranges: bool,
     /// Whether `error_page` may replace it (an answer of this program, not of an application).
     pub is_own: bool,
+    /// Who has fields to stand behind the body.
+    pub trailers: Vec<Box<dyn Trailers>>,
+    /// Whether the body is chunked for their sake, where the client knows chunks.
+    pub expects_trailers: bool,
+}
+
+/// Fields that stand behind a body.
+pub trait Trailers {
+    /// Appends them to those of [`crate::request::Sent`], once the body has ended.
+    fn append(&self, request: &Request);
 }
 
 impl Response {
@@ -43,6 +54,8 @@ impl Response {
             last_modified: None,
             allows_ranges: false,
             is_own: true,
+            trailers: Vec::new(),
+            expects_trailers: false,
         })
     }
 
@@ -248,6 +261,10 @@ impl BodyStream for BodyPieces {
         self.stream.as_ref().is_none_or(|stream| stream.can_wait())
     }
 
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.stream.as_mut().and_then(|stream| stream.take_message())
+    }
+
     fn is_held_together(&self) -> bool {
         self.here.is_empty() && self.stream.as_ref().is_some_and(|stream| stream.is_held_together())
     }
@@ -293,11 +310,6 @@ pub trait BodyStream {
 
     /// How far it is read ahead of a client that reads slowly; `None` is the server's own measure.
     fn read_ahead(&self) -> Option<ReadAhead> {
-        None
-    }
-
-    /// Fields that stand behind the body, once it has ended.
-    fn take_trailers(&mut self) -> Option<Headers> {
         None
     }
 

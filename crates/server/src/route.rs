@@ -70,6 +70,8 @@ impl ServerNames {
 pub struct LocationTree {
     /// `location = /path`.
     exact: HashMap<Vec<u8>, LocationId>,
+    /// Names without their final slash, of locations that somebody else answers for.
+    lacking_slash: HashMap<Vec<u8>, LocationId>,
     /// Prefixes in byte order.
     prefixes: Vec<Prefix>,
     /// Regular expressions at the server's level, in order.
@@ -177,14 +179,17 @@ impl LocationTree {
         self.find_regex(longest, matches).or_else(|| longest.map(|at| self.prefixes[at].location))
     }
 
-    /// A path that is a prefix location's name without its final slash: nginx answers it with a redirect.
+    /// The same, where a path that lacks but the slash at the end of one of these names is redirected to it.
     #[must_use]
-    pub fn has_prefix_with_slash(&self, path: &[u8]) -> bool {
-        let compare = |entry: &Prefix| {
-            let with_slash = entry.name.iter();
-            with_slash.cmp(path.iter().chain(b"/"))
-        };
-        self.prefixes.binary_search_by(compare).is_ok()
+    pub fn with_redirects(mut self, names: Vec<(Vec<u8>, LocationId)>) -> Self {
+        self.lacking_slash = names.into_iter().filter(|(name, _)| !self.exact.contains_key(name)).collect();
+        self
+    }
+
+    /// The location whose name is `path` and a slash, where that is worth a redirect.
+    #[must_use]
+    pub fn lacking_slash(&self, path: &[u8]) -> Option<LocationId> {
+        if self.lacking_slash.is_empty() { None } else { self.lacking_slash.get(path).copied() }
     }
 
     fn longest_prefix(&self, path: &[u8]) -> Option<usize> {
@@ -250,8 +255,9 @@ mod tests {
         let tree = tree(&[("/a/", false), ("/a/m/n", false)]);
         assert_eq!(tree.find(b"/a/m/z").map(|id| id.0), Some(0));
         assert_eq!(tree.find(b"/b"), None);
-        assert!(tree.has_prefix_with_slash(b"/a"));
-        assert!(!tree.has_prefix_with_slash(b"/a/"));
+        let tree = tree.with_redirects(vec![(b"/a".to_vec(), LocationId(7))]);
+        assert_eq!(tree.lacking_slash(b"/a"), Some(LocationId(7)));
+        assert_eq!(tree.lacking_slash(b"/a/"), None);
     }
 
     #[test]

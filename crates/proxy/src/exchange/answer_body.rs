@@ -1,13 +1,14 @@
 //! The body of a server's answer, as it comes.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use daemun_http::{HeaderId, Headers, StatusCode};
+use daemun_http::{HeaderId, StatusCode};
 use daemun_server::body::RequestBodyError;
 use daemun_server::listener::Protocol;
 use daemun_server::log::Level;
-use daemun_server::response::{Body, BodyError, BodyStream, Piece, ReadAhead, UpstreamMessage};
+use daemun_server::response::{Body, BodyError, BodyStream, Piece, ReadAhead, Trailers, UpstreamMessage};
 use daemun_server::{Outcome, Request, Response};
 
 use super::conversation::Conversation;
@@ -17,7 +18,7 @@ use super::link::Link;
 use super::states::UpstreamStates;
 use super::store::StoredFile;
 use super::tunnel::UpgradedConnection;
-use crate::pass::PassSettings;
+use crate::pass::{HeaderNames, PassSettings};
 use crate::transport::{AnswerCodec, BodyExtent, BodyStep};
 
 /// What a server still sends.
@@ -31,8 +32,6 @@ pub struct AnswerBody {
     rest: Option<u64>,
     length: u64,
     read_ahead: ReadAhead,
-    passes_trailers: bool,
-    trailers: Option<Headers>,
     message: Option<UpstreamMessage>,
     stored: Option<StoredFile>,
 }
@@ -44,7 +43,6 @@ impl AnswerBody {
         extent: BodyExtent,
         link: Link,
         states: Rc<UpstreamStates>,
-        settings: &PassSettings,
     ) -> Self {
         Self {
             conversation: Some(conversation),
@@ -58,8 +56,6 @@ impl AnswerBody {
             },
             length: 0,
             read_ahead: ReadAhead::default(),
-            passes_trailers: settings.pass_trailers(),
-            trailers: None,
             message: None,
             stored: None,
         }
@@ -91,6 +87,10 @@ impl AnswerBody {
         }
         if self.rest.is_none() {
             response.head.headers.remove_known(HeaderId::ContentLength);
+            if settings.pass_trailers() {
+                let hidden = Arc::clone(settings.hidden());
+                response.trailers.push(Box::new(PassedTrailers { states: Rc::clone(&self.states), hidden }));
+            }
         }
         if is_buffered && !request.is_head() && response.status() == StatusCode::OK {
             self.stored = StoredFile::begin(settings, &response, request);
@@ -160,7 +160,6 @@ impl AnswerBody {
         if is_whole {
             if let Some(trailers) = self.codec.take_trailers() {
                 self.states.set_trailers(&trailers);
-                self.trailers = Some(trailers).filter(|_| self.passes_trailers);
             }
             if let Some(stored) = self.stored.take() {
                 stored.finish();
@@ -243,6 +242,21 @@ impl AnswerBody {
     }
 }
 
+/// `..._pass_trailers`: a server's fields behind its body.
+struct PassedTrailers {
+    states: Rc<UpstreamStates>,
+    hidden: Arc<HeaderNames>,
+}
+
+impl Trailers for PassedTrailers {
+    fn append(&self, request: &Request) {
+        let mut out = request.sent.trailers.borrow_mut();
+        for field in self.states.trailers().iter().filter(|field| !self.hidden.contains(field)) {
+            out.append(field.name, field.value);
+        }
+    }
+}
+
 impl BodyStream for AnswerBody {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         loop {
@@ -271,10 +285,6 @@ impl BodyStream for AnswerBody {
 
     fn read_ahead(&self) -> Option<ReadAhead> {
         Some(self.read_ahead.clone())
-    }
-
-    fn take_trailers(&mut self) -> Option<Headers> {
-        self.trailers.take()
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {

@@ -45,9 +45,19 @@ impl Block {
         *self = Self::new(self.framing);
     }
 
+    /// Octets that wait to be sent.
+    pub fn len(&self) -> usize {
+        self.octets.len() - self.sent
+    }
+
+    /// Adds octets that get no marks.
+    pub fn put_bare(&mut self, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+    }
+
     /// Adds a block, [`BLOCK_BYTES`] at most, unless it is empty.
     pub fn put(&mut self, octets: &[u8]) {
-        let Some(framing) = self.framing.filter(|_| !octets.is_empty()) else { return };
+        let Some(framing) = self.framing.filter(|_| !octets.is_empty()) else { return self.put_bare(octets) };
         (framing.begin)(octets.len(), &mut self.octets);
         self.octets.extend_from_slice(octets);
         (framing.end)(octets.len(), &mut self.octets);

@@ -32,6 +32,7 @@ pub struct Conversation {
     read_timeout: Duration,
     deadline: Deadline,
     rate: Option<Rate>,
+    read_most: usize,
 }
 
 /// Why a conversation came to no good end.
@@ -66,6 +67,7 @@ impl Conversation {
             read_timeout,
             deadline: Deadline::default(),
             rate: None,
+            read_most: READ_BYTES,
         }
     }
 
@@ -74,9 +76,15 @@ impl Conversation {
         self.read_timeout
     }
 
-    /// From here on no more than `rate` octets are read in a second; 0 is no limit.
+    /// From here on no more than `rate` octets are read in a second, what waits among them; 0 is no limit.
     pub fn limit_rate(&mut self, rate: u64) {
-        self.rate = (rate > 0).then(|| Rate::new(rate));
+        self.read_most = READ_BYTES;
+        self.rate = (rate > 0).then(|| Rate::new(rate, self.input.len()));
+    }
+
+    /// No more than this is read at once until [`Conversation::limit_rate`] says how fast.
+    pub fn read_little(&mut self, most: usize) {
+        self.read_most = most;
     }
 
     /// Sends what can be sent and puts behind [`Conversation::input`] what the server says; 0 is its end.
@@ -123,7 +131,7 @@ impl Conversation {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let most = match &mut self.rate {
             Some(rate) => ready!(rate.poll_allowed(context)),
-            None => READ_BYTES,
+            None => self.read_most,
         };
         if self.input.is_empty() {
             self.input = SPARE.take();

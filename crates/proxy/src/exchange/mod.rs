@@ -92,8 +92,10 @@ impl Pass<'_> {
 
     /// Reads the body, unless it is to be passed on as it comes.
     async fn body_ahead(&self, request: &mut Request) -> Result<BodyAhead, Outcome> {
+        // As nginx: what is here already need not be streamed.
         let is_streamed = !self.settings.request_buffering()
-            && (request.body.length().is_some() || self.transport.takes_unknown_length());
+            && (request.body.length().is_some() || self.transport.takes_unknown_length())
+            && !request.has_whole_body(request.core().client_body_buffer_size());
         if !is_streamed {
             request.read_body(None).await?;
         }
@@ -167,9 +169,14 @@ impl Turn<'_> {
         self.states.change(|state, elapsed| state.connect_ms = Some(elapsed));
         let settings = self.pass.settings;
         let mut conversation = Conversation::new(connection, sending, settings.read_timeout());
+        if settings.has_limit_rate() {
+            conversation.read_little(settings.buffer_size());
+        }
         let mut codec = self.pass.transport.codec(request);
         let mut head = ResponseHead::default();
+        let mut abort = Abort(Some(&self.states));
         let result = self.read_head(&mut conversation, codec.as_mut(), &mut head, link, request).await;
+        abort.0 = None;
         while let Some((level, message)) = codec.take_message() {
             request.log_upstream(level, format_args!("{message}"), link);
         }
@@ -305,7 +312,7 @@ impl Turn<'_> {
         self.states.set_head(&head.headers);
         // What binds the session comes of what the server said, and is none of it.
         self.attempts.head_arrived(request, link.peer(), &mut head);
-        let mut body = AnswerBody::new(conversation, codec, extent, link, self.states, self.pass.settings);
+        let mut body = AnswerBody::new(conversation, codec, extent, link, self.states);
         match answer_head::accept(self.pass, head, body.link(), request) {
             Answer::Elsewhere(outcome) => {
                 body.abandon();
@@ -315,6 +322,17 @@ impl Turn<'_> {
                 body.limit_rate(if is_buffered { self.pass.settings.limit_rate(request) } else { 0 });
                 body.answer(response, is_buffered, self.pass.settings, request)
             }
+        }
+    }
+}
+
+/// Notes when a client that goes away ends an exchange.
+struct Abort<'a>(Option<&'a UpstreamStates>);
+
+impl Drop for Abort<'_> {
+    fn drop(&mut self) {
+        if let Some(states) = self.0 {
+            states.change(|state, elapsed| state.response_ms = Some(elapsed));
         }
     }
 }

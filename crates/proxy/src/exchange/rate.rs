@@ -17,9 +17,9 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Begins now. The first second's share may be read at once.
-    pub fn new(octets: u64) -> Self {
-        Self { octets, started_ms: clock::monotonic_ms(), read: 0, deadline: Deadline::default() }
+    /// Begins now, when `read` octets are there. The first second's share may be read at once.
+    pub fn new(octets: u64, read: usize) -> Self {
+        Self { octets, started_ms: clock::monotonic_ms(), read: read as u64, deadline: Deadline::default() }
     }
 
     /// How many octets may be read, at least one; ready once that is any.

@@ -170,6 +170,7 @@ impl Sending {
     }
 
     fn poll_parts(&mut self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), SendError>> {
+        self.gather(context)?;
         while let Some(left) = self.head.get(self.head_sent..).filter(|left| !left.is_empty()) {
             let count = ready!(poll_write(stream, context, left)).map_err(SendError::Upstream)?;
             self.head_sent += count;
@@ -183,6 +184,34 @@ impl Sending {
                 ready!(self.block.poll_flush(context, stream, &mut self.sent)).map_err(SendError::Upstream)?;
                 return Poll::Ready(Ok(()));
             }
+        }
+    }
+
+    /// What has come of a streamed body leaves together with the head.
+    fn gather(&mut self, context: &mut Context<'_>) -> Result<(), SendError> {
+        let Self { head, head_sent, rest: Rest::Client(passage), block, .. } = self else { return Ok(()) };
+        if *head_sent > 0 {
+            return Ok(());
+        }
+        block.put_bare(head);
+        *head_sent = head.len();
+        let moved = passage.poll(context, |_, octets| {
+            if block.len() >= BLOCK_BYTES {
+                return Poll::Pending;
+            }
+            let part = octets.get(..BLOCK_BYTES).unwrap_or(octets);
+            block.put(part);
+            Poll::Ready(Ok(part.len()))
+        });
+        match moved {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => {
+                self.rest = Rest::Nothing;
+                self.block.end();
+                Ok(())
+            }
+            Poll::Ready(Err(PassageError::Client(error))) => Err(SendError::Client(error)),
+            Poll::Ready(Err(PassageError::Sink(error))) => Err(SendError::Upstream(error)),
         }
     }
 

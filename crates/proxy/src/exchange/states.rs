@@ -1,6 +1,6 @@
 //! What is known of a request's way through its upstreams: the `$upstream_...` variables.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -80,6 +80,11 @@ impl UpstreamStates {
     /// Keeps the fields behind an answer's body.
     pub fn set_trailers(&self, headers: &Headers) {
         self.trailers.borrow_mut().clone_from(headers);
+    }
+
+    /// The fields behind the last answer's body.
+    pub fn trailers(&self) -> Ref<'_, Headers> {
+        self.trailers.borrow()
     }
 
     /// Each server's value, with the commas and colons between them.

@@ -298,6 +298,12 @@ impl PassSettings {
         self.next_upstream_timeout.unwrap_or_default()
     }
 
+    /// Whether an answer may turn out to be read slowly.
+    #[must_use]
+    pub fn has_limit_rate(&self) -> bool {
+        self.limit_rate.as_ref().is_some_and(|rate| rate.as_constant() != Some(b"0"))
+    }
+
     /// Octets of an answer that are read in a second; 0 is no limit.
     #[must_use]
     pub fn limit_rate(&self, request: &Request) -> u64 {
@@ -314,7 +320,7 @@ impl PassSettings {
 
     /// Fields of an answer that do not go to the client.
     #[must_use]
-    pub fn hidden(&self) -> &HeaderNames {
+    pub fn hidden(&self) -> &Arc<HeaderNames> {
         &self.hidden
     }
 

@@ -96,6 +96,7 @@ impl ProxyPass {
                     build.publish(Some(PassedTo { upstream: Arc::clone(&destination.upstream), scheme: "http" }));
                 }
                 self.target = Some(Arc::new(target));
+                build.want_slash();
             }
             None if is_nameless => self.target.clone_from(&self.enclosing),
             None => {}
@@ -126,7 +127,7 @@ async fn pass_on(settings: &ProxyPass, request: &mut Request) -> Outcome {
         Ok(destination) => destination,
         Err(outcome) => return outcome,
     };
-    request.extensions.insert(std::rc::Rc::new(variables::Names::of(&destination)));
+    request.extensions.insert(std::rc::Rc::new(variables::Names(Arc::clone(&destination))));
     let transport = HttpRequest { settings, target, destination: &destination };
     Pass { settings: &settings.pass, upstream: &destination.upstream, transport: &transport }.run(request).await
 }

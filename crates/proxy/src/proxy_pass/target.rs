@@ -22,7 +22,7 @@ pub struct Target {
 enum Kind {
     /// A text without variables.
     Fixed {
-        destination: Destination,
+        destination: Arc<Destination>,
         /// As written.
         url: String,
     },
@@ -31,7 +31,6 @@ enum Kind {
 }
 
 /// Where one request goes.
-#[derive(Clone)]
 pub struct Destination {
     /// The servers.
     pub upstream: Arc<Upstream>,
@@ -88,7 +87,7 @@ impl Target {
                 Arc::new(Upstream::of_addresses(url.authority, addresses))
             }
         };
-        let destination = url.destination(upstream, false);
+        let destination = Arc::new(url.destination(upstream, false));
         Ok(Self { kind: Kind::Fixed { destination, url: text.to_owned() }, location })
     }
 
@@ -96,9 +95,9 @@ impl Target {
     ///
     /// # Errors
     /// What the request ends with; the reason is in the log.
-    pub async fn destination(&self, request: &Request) -> Result<Destination, Outcome> {
+    pub async fn destination(&self, request: &Request) -> Result<Arc<Destination>, Outcome> {
         let (template, groups, resolver) = match &self.kind {
-            Kind::Fixed { destination, .. } => return Ok(destination.clone()),
+            Kind::Fixed { destination, .. } => return Ok(Arc::clone(destination)),
             Kind::Variable { template, groups, resolver } => (template, groups, resolver),
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
@@ -115,7 +114,7 @@ impl Target {
             Some(group) => group,
             None => resolver.servers_at(&url.place, url.authority, DEFAULT_PORT, request).await?,
         };
-        Ok(url.destination(upstream, true))
+        Ok(Arc::new(url.destination(upstream, true)))
     }
 
     /// The text of the configuration, where it has no variables, and where it leads.

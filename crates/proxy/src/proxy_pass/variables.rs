@@ -8,23 +8,13 @@ use daemun_server::variable::Variable;
 
 use super::target::Destination;
 
-/// What a request's destination is called.
-pub struct Names {
-    host: Arc<str>,
-    port: Arc<str>,
-}
-
-impl Names {
-    /// The destination's names.
-    pub fn of(destination: &Destination) -> Self {
-        Self { host: Arc::clone(&destination.host), port: Arc::clone(&destination.port) }
-    }
-}
+/// Where a request goes, for the variables.
+pub struct Names(pub Arc<Destination>);
 
 /// The module's variables.
 pub static VARIABLES: &[Variable] = &[
-    Variable { name: "proxy_host", evaluate: |request, _, out| name(request, out, |names| &names.host) },
-    Variable { name: "proxy_port", evaluate: |request, _, out| name(request, out, |names| &names.port) },
+    Variable { name: "proxy_host", evaluate: |request, _, out| name(request, out, |destination| &destination.host) },
+    Variable { name: "proxy_port", evaluate: |request, _, out| name(request, out, |destination| &destination.port) },
     Variable { name: "proxy_add_x_forwarded_for", evaluate: add_x_forwarded_for },
     Variable {
         name: "proxy_internal_body_length",
@@ -45,9 +35,9 @@ pub static VARIABLES: &[Variable] = &[
     },
 ];
 
-fn name(request: &Request, out: &mut Vec<u8>, of: impl Fn(&Names) -> &Arc<str>) -> bool {
+fn name(request: &Request, out: &mut Vec<u8>, of: impl Fn(&Destination) -> &Arc<str>) -> bool {
     let names = request.extensions.get::<Names>();
-    names.map(|names| out.extend_from_slice(of(names).as_bytes())).is_some()
+    names.map(|names| out.extend_from_slice(of(&names.0).as_bytes())).is_some()
 }
 
 /// Whether the head announced a body, be it an empty one.

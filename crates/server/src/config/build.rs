@@ -91,6 +91,8 @@ pub struct Build<'a> {
     server_names: Vec<String>,
     /// The name of the location that is being closed; `None` for a named one and one by a regular expression.
     location_name: Option<String>,
+    /// Whether the location that is being closed wants its slash.
+    wants_slash: bool,
     /// Folders of temporary files that modules name.
     folders: BTreeSet<PathBuf>,
     logs: Vec<LogFile>,
@@ -166,6 +168,11 @@ impl Build<'_> {
     #[must_use]
     pub fn backend_by_name(&self, name: &str) -> Option<BackendId> {
         self.backends.get(&SocketName::Pool(name.to_owned())).copied()
+    }
+
+    /// The location that is being closed is somebody else's: a path that lacks but the slash at the end of its name is redirected.
+    pub fn want_slash(&mut self) {
+        self.wants_slash = true;
     }
 
     /// Has the folder of temporary files made when the program starts, for the user that requests are served as; gives its
@@ -300,6 +307,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         prefix_length: 0,
         server_names: Vec::new(),
         location_name: None,
+        wants_slash: false,
         folders: BTreeSet::new(),
         logs: Vec::new(),
         diagnostics,
@@ -308,7 +316,14 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         background: Vec::new(),
         published: HashMap::new(),
     };
-    let mut builder = Builder { build, modules, servers: Vec::new(), locations: Vec::new(), listeners: Vec::new() };
+    let mut builder = Builder {
+        build,
+        modules,
+        servers: Vec::new(),
+        locations: Vec::new(),
+        listeners: Vec::new(),
+        lacking_slash: Vec::new(),
+    };
     let main = builder.close(Context::MAIN, None, std::mem::take(&mut typed.main_scope));
     if let Some(http) = typed.http.take() {
         builder.http(&main, http);
@@ -345,6 +360,8 @@ struct Builder<'a> {
     servers: Vec<Server>,
     locations: Vec<Location>,
     listeners: Vec<ListenerRuntime>,
+    /// Names of the present server's locations that want their slash, without it.
+    lacking_slash: Vec<(Vec<u8>, LocationId)>,
 }
 
 /// The settings of all modules in one block; the core's stand first.
@@ -390,8 +407,9 @@ impl Builder<'_> {
         for location in server.locations {
             self.location_block(&scope, location, None, &mut entries, &mut named);
         }
+        let tree = LocationTree::new(entries).with_redirects(std::mem::take(&mut self.lacking_slash));
         let id = ServerId(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
-        self.servers.push(Server { names, settings, tree: LocationTree::new(entries), named });
+        self.servers.push(Server { names, settings, tree, named });
         let mut listens = server.block.listens;
         if listens.is_empty() {
             listens.push((default_listen(), server.span));
@@ -412,7 +430,9 @@ impl Builder<'_> {
         let is_regex = matches!(block.matcher, Some(Matcher::Regex(_)));
         self.build.prefix_length = if is_regex { super::WHOLE_PATH } else { block.name.len() };
         self.build.location_name = (!is_regex && block.matcher.is_some()).then(|| block.name.clone());
+        self.build.wants_slash = false;
         let scope = self.close(Context::LOCATION, Some(parent), block.scope);
+        let wants_slash = self.build.wants_slash && !is_regex && block.matcher.is_some();
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
         let mut conditionals = Vec::new();
         for conditional in block.conditionals {
@@ -424,6 +444,9 @@ impl Builder<'_> {
             let limited = self.close(Context::LIMIT_EXCEPT, Some(&scope), limited);
             let limited = self.location(block.name.clone(), is_regex, &limited, Vec::new());
             self.locations[id.0 as usize].limit_except = Some((methods, limited));
+        }
+        if let Some(name) = block.name.strip_suffix('/').filter(|_| wants_slash) {
+            self.lacking_slash.push((name.as_bytes().to_vec(), id));
         }
         match block.matcher {
             Some(matcher) => {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use daemun_http::chunked::{self, Decoder};
 use daemun_net::{PeerAddress, ProxyHeader, Stream};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -211,6 +212,23 @@ impl Client {
     /// Octets that were read from the socket and not used yet.
     pub(crate) fn pending_input(&self) -> u64 {
         self.input.borrow().as_slice().len() as u64
+    }
+
+    /// Whether what was read begins with a whole body in chunks, of `most` octets or fewer.
+    pub(crate) fn has_pending_chunks(&self, most: u64) -> bool {
+        let input = self.input.borrow();
+        let (mut rest, mut length, mut decoder) = (input.as_slice(), 0, Decoder::new());
+        while length <= most {
+            match decoder.decode(rest) {
+                Ok(chunked::Step::Data(data)) => {
+                    length += data.len() as u64;
+                    rest = rest.get(data.end..).unwrap_or_default();
+                }
+                Ok(chunked::Step::End { .. }) => return true,
+                Ok(chunked::Step::NeedMore) | Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// Sets the time by which the next read or write must have happened.

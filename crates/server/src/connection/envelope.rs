@@ -41,7 +41,7 @@ impl Envelope {
         let head = std::mem::replace(out, records.borrow_mut().take_replies());
         fastcgi::write_stream(Kind::STDOUT, id, &head, out);
         if is_all {
-            self.end(None, out);
+            self.end(&Headers::new(), out);
         }
     }
 
@@ -71,18 +71,17 @@ impl Envelope {
     }
 
     /// Appends what stands behind the last part; HTTP alone has fields there.
-    pub(super) fn end(self, trailers: Option<&Headers>, out: &mut Vec<u8>) {
-        match (self, trailers) {
-            (Self::Plain, _) => {}
-            (Self::Chunks, None) => out.extend_from_slice(chunked::LAST_CHUNK),
-            (Self::Chunks, Some(trailers)) => {
+    pub(super) fn end(self, trailers: &Headers, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain => {}
+            Self::Chunks => {
                 out.extend_from_slice(b"0\r\n");
                 for field in trailers.iter() {
                     write_header(out, field.name, field.value);
                 }
                 out.extend_from_slice(HEAD_END);
             }
-            (Self::Records(id), _) => fastcgi::write_end(id, out),
+            Self::Records(id) => fastcgi::write_end(id, out),
         }
     }
 }

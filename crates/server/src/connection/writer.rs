@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, write_header};
+use daemun_http::{HEAD_END, HeaderId, Headers, ResponseHead, StatusCode, Version, write_header};
 use rustix::net::SendFlags;
 
 use super::client::Client;
@@ -27,7 +27,8 @@ use crate::listener::Protocol;
 use crate::log::Level;
 use crate::request::Request;
 use crate::response::{
-    Body, BodyError, BodyStream, FilePart, OpenFile, Piece, ReadAhead, Response, Tunnel, UpstreamMessage,
+    Body, BodyError, BodyPieces, BodyStream, FilePart, OpenFile, Piece, ReadAhead, Response, Trailers, Tunnel,
+    UpstreamMessage,
 };
 use crate::thread;
 
@@ -36,7 +37,11 @@ use crate::thread;
 /// # Errors
 /// The connection failed, or the body ended early: the connection must be closed.
 pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<()> {
-    let Response { head, body, is_own, .. } = *response;
+    let Response { mut head, mut body, is_own, trailers, expects_trailers, .. } = *response;
+    if expects_trailers && request.head.version == Version::Http11 && request.core().chunked_transfer_encoding() {
+        head.headers.remove_known(HeaderId::ContentLength);
+        body = Body::Stream(Box::new(BodyPieces::from(body)));
+    }
     let mut out = thread::take_write_buffer();
     let body = if has_body(request, &head) { body } else { without_body(request, &head, body) };
     let framing = write_head(request, &head, &body, is_own, &mut out);
@@ -51,7 +56,7 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
     let result = match (framing, body) {
         (Framing::NoBody, Body::Tunnel(tunnel)) => run_tunnel(request, &client, &out, tunnel).await,
         (Framing::NoBody, _) => write_all(&client, &out).await,
-        (framing, body) => send_body(request, &client, &mut out, body, framing, envelope).await,
+        (framing, body) => send_body(request, &client, &mut out, body, framing, envelope, trailers).await,
     };
     client.clear_deadline();
     request.sent.bytes = head_length + request.sent.body_bytes;
@@ -219,6 +224,7 @@ async fn send_body(
     body: Body,
     framing: Framing,
     envelope: Envelope,
+    trailers: Vec<Box<dyn Trailers>>,
 ) -> io::Result<()> {
     debug_assert_eq!(request.sent.body_bytes, 0, "a request is answered once");
     let body = if envelope.is_of_records() { Given::stream_of(body) } else { body };
@@ -229,7 +235,7 @@ async fn send_body(
         Body::File(part) => send_file_part(client, out, &part, &mut budget).await,
         Body::Pieces(pieces) => send_pieces(client, out, pieces, &mut budget).await,
         Body::Tunnel(_) => write_all(client, out).await,
-        Body::Stream(stream) => send_stream(request, client, out, stream, envelope, &mut budget).await,
+        Body::Stream(stream) => send_stream(request, client, out, stream, envelope, trailers, &mut budget).await,
     };
     request.sent.body_bytes = budget.sent;
     result?;
@@ -339,6 +345,7 @@ async fn send_stream(
     out: &mut Vec<u8>,
     stream: Box<dyn BodyStream>,
     envelope: Envelope,
+    trailers: Vec<Box<dyn Trailers>>,
     budget: &mut Budget,
 ) -> io::Result<()> {
     let send_timeout = request.core().send_timeout();
@@ -352,12 +359,13 @@ async fn send_stream(
         spill,
         limits,
         envelope,
+        trailers,
         failure: None,
         messages: Vec::new(),
     };
     outgoing.push(std::mem::take(out).into());
     let result = loop {
-        let progress = poll_fn(|context| outgoing.poll(context, client, budget)).await;
+        let progress = poll_fn(|context| outgoing.poll(context, request, budget)).await;
         for message in outgoing.messages.drain(..) {
             request.log_upstream(message.level, format_args!("{message}"), &message.upstream);
         }
@@ -390,6 +398,7 @@ struct Outgoing {
     spill: Spill,
     limits: ReadAhead,
     envelope: Envelope,
+    trailers: Vec<Box<dyn Trailers>>,
     failure: Option<BodyError>,
     messages: Vec<UpstreamMessage>,
 }
@@ -464,12 +473,18 @@ impl Outgoing {
         self.backlog.push_back(waiting);
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, client: &Client, budget: &mut Budget) -> Poll<io::Result<Progress>> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        request: &Request,
+        budget: &mut Budget,
+    ) -> Poll<io::Result<Progress>> {
+        let client = &request.client;
         let had_deadline = !self.backlog.is_empty();
         if self.backlog.is_empty() {
             self.spill.clear(); // The client has caught up.
         }
-        self.pull(context, budget)?;
+        self.pull(context, request, budget)?;
         if self.backlog.is_empty() {
             if self.failure.is_some() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -494,7 +509,7 @@ impl Outgoing {
     }
 
     /// Takes what the stream has, up to the limit.
-    fn pull(&mut self, context: &mut Context<'_>, budget: &mut Budget) -> io::Result<()> {
+    fn pull(&mut self, context: &mut Context<'_>, request: &Request, budget: &mut Budget) -> io::Result<()> {
         let mut pulled = 0;
         loop {
             let is_full = self.is_full();
@@ -527,11 +542,10 @@ impl Outgoing {
                     self.stream = None; // What came before is the client's.
                 }
                 Poll::Ready(None) => {
-                    let trailers = stream.take_trailers();
                     self.stream = None;
                     if !budget.is_short() {
                         let mut end = Vec::new();
-                        self.envelope.end(trailers.as_ref(), &mut end);
+                        self.envelope.end(&self.behind(request), &mut end);
                         self.append(&end)?;
                     }
                 }
@@ -543,6 +557,14 @@ impl Outgoing {
     fn is_full(&self) -> bool {
         let may_spill = self.spill.length < self.limits.file_bytes;
         !may_spill && (self.limits.file_bytes > 0 || self.backlog_bytes >= self.limits.memory_bytes)
+    }
+
+    /// The fields behind the body.
+    fn behind(&self, request: &Request) -> Headers {
+        for trailers in &self.trailers {
+            trailers.append(request);
+        }
+        request.sent.trailers.borrow().clone()
     }
 
     fn accept(&mut self, piece: Piece, budget: &mut Budget) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use daemun_http::credentials::BasicCredentials;
-use daemun_http::{Framing, HeaderId, Headers, date};
+use daemun_http::{Framing, HeaderId, Headers, StatusCode, date};
 use daemun_net::ProxyHeader;
 
 use super::Variable;
@@ -120,6 +120,22 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable { name: "request_uri", evaluate: |request, _, out| put(out, request.head.target()) },
     Variable { name: "scheme", evaluate: |request, _, out| put(out, request.scheme().as_bytes()) },
     Variable { name: "sent_http_", evaluate: |request, name, out| header_by_name(&request.sent.headers, name, out) },
+    Variable {
+        name: "sent_http_connection",
+        evaluate: |request, _, out| {
+            let is_upgrade = request.sent.status == StatusCode::SWITCHING_PROTOCOLS.as_u16();
+            let value: &[u8] = match request.keep_alive {
+                _ if is_upgrade => b"upgrade",
+                true => b"keep-alive",
+                false => b"close",
+            };
+            put(out, value)
+        },
+    },
+    Variable {
+        name: "sent_trailer_",
+        evaluate: |request, name, out| header_by_name(&request.sent.trailers.borrow(), name, out),
+    },
     Variable { name: "server_addr", evaluate: |request, _, out| put(out, request.client.local_address().as_bytes()) },
     Variable { name: "server_name", evaluate: |request, _, out| put(out, request.server().first_name()) },
     Variable {
