@@ -1,5 +1,7 @@
 //! `proxy_pass`: what another server gets of a request, what the client gets of its answer, and what of one that does not come.
 
+mod bodies;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::mpsc;
@@ -15,6 +17,8 @@ enum Then {
     Stall(&'static str),
     /// It resets the connection.
     Reset,
+    /// It takes no more, and says nothing until the test is over.
+    Block,
 }
 
 /// One way in which a server fails: what the client gets, what the log says, and whether another server is asked.
@@ -217,6 +221,35 @@ fn another_server_is_asked_where_the_rules_say_so() {
             assert_eq!(is_repeated, failure.is_repeated && may_repeat, "{what}, idempotent: {may_repeat}");
         }
     }
+}
+
+/// A server that takes no more of a body has its time too, and an address that is none is no server.
+#[test]
+fn what_fails_before_the_answer_has_its_status_and_line_too() {
+    let scratch = Scratch::new();
+    let stalled = Broken::start(&Then::Block);
+    let pass = format!(
+        "client_max_body_size 0;
+        location / {{ proxy_pass http://{}; proxy_send_timeout 300ms; proxy_read_timeout 20s; }}
+        location /name {{ proxy_pass http://$arg_host; }}",
+        stalled.address
+    );
+    let web = Web::start(&scratch, &pass);
+    let log = |line: &str| assert!(scratch.read("error.log").contains(line), "{line}: {}", scratch.read("error.log"));
+    let large = vec![b'x'; 16 * 1024 * 1024];
+    assert_eq!(Request::post("/", "text/plain", large).send(&web.address).status, 504);
+    log("upstream timed out (110: Connection timed out) while sending request to upstream");
+    assert_eq!(Request::get("/name?host=absent.test").send(&web.address).status, 502);
+    log("no resolver defined to resolve absent.test");
+    assert_eq!(Request::get("/name?host=").send(&web.address).status, 500);
+    log("no host in upstream \"\"");
+    let refused = |text: &str| {
+        scratch.write("refused.conf", harness::servers::nginx_conf(text));
+        let ended = harness::servers::web(&scratch, "refused.conf").arg("-t").run();
+        ended.output
+    };
+    let output = refused("server { location / { proxy_pass http://absent.invalid; } }");
+    assert!(output.contains("host not found in upstream \"absent.invalid\""), "{output}");
 }
 
 /// A connection that was not made has sent nothing: even a POST may go to another server.
@@ -483,6 +516,14 @@ struct Started {
     _port: Port,
 }
 
+/// Takes connections and nothing that is sent on them.
+fn block(listener: &TcpListener) {
+    let mut taken = Vec::new();
+    for stream in listener.incoming() {
+        taken.push(stream);
+    }
+}
+
 /// A server that fails each request.
 struct Broken {
     address: String,
@@ -499,6 +540,7 @@ impl Broken {
             Then::Say(octets) => (*octets, false, false),
             Then::Stall(octets) => (*octets, true, false),
             Then::Reset => ("", false, true),
+            Then::Block => return Self { address, _serving: thread::spawn(move || block(&listener)), _port: port },
         };
         let serving = thread::spawn(move || {
             for stream in listener.incoming() {

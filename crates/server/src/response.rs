@@ -163,6 +163,21 @@ pub enum Piece {
 }
 
 impl Piece {
+    /// What is left behind the first `skipped` octets, `most` at most; `None` where that is nothing.
+    #[must_use]
+    pub fn part(self, skipped: u64, most: u64) -> Option<Self> {
+        let length = self.length().checked_sub(skipped)?.min(most);
+        if length == 0 {
+            return None;
+        }
+        let range = usize::try_from(skipped).ok()?..usize::try_from(skipped + length).ok()?;
+        Some(match self {
+            Self::Bytes(bytes) => Self::Bytes(bytes.slice(range)),
+            Self::Lease(lease) => Self::Bytes(Bytes::copy_from_slice(lease.octets().get(range)?)),
+            Self::File(part) => Self::File(FilePart { offset: part.offset + skipped, length, ..part }),
+        })
+    }
+
     /// Length in octets.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -261,20 +276,12 @@ impl BodyStream for BodyPieces {
         self.stream.as_ref().is_none_or(|stream| stream.can_wait())
     }
 
-    fn take_message(&mut self) -> Option<UpstreamMessage> {
-        self.stream.as_mut().and_then(|stream| stream.take_message())
-    }
-
     fn is_held_together(&self) -> bool {
         self.here.is_empty() && self.stream.as_ref().is_some_and(|stream| stream.is_held_together())
     }
 
     fn read_ahead(&self) -> Option<ReadAhead> {
         self.stream.as_ref().and_then(|stream| stream.read_ahead())
-    }
-
-    fn take_trailers(&mut self) -> Option<Headers> {
-        self.stream.as_mut().and_then(|stream| stream.take_trailers())
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {

@@ -1,10 +1,12 @@
 //! `Range`: parts of a file in place of the whole.
 
+use std::task::{Context, Poll, ready};
+
 use bytes::Bytes;
 use daemun_http::range::{self, Ranges};
 use daemun_http::{HeaderId, StatusCode, conditional};
 use daemun_server::module::nothing_to_finish;
-use daemun_server::response::{FilePart, Piece};
+use daemun_server::response::{BodyError, BodyStream, FilePart, Piece, ReadAhead, UpstreamMessage};
 use daemun_server::{Body, Module, Request, Response, error_page, thread};
 
 /// Named once, in the program's list of modules; between `gzip` and what names the charset of its page.
@@ -55,7 +57,7 @@ fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) ->
         Ranges::Unsatisfiable => {} // Refused before it came here.
         Ranges::One(part) => {
             let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-            if let Some(body) = cut(&response.body, &part) {
+            if let Some(body) = cut(&mut response.body, &part) {
                 begin(&mut response);
                 response.head.headers.set_known(HeaderId::ContentRange, content_range.as_bytes());
                 response.body = body.into_body();
@@ -77,6 +79,8 @@ fn wanted(request: &Request, response: &Response) -> Option<(Ranges, u64)> {
         return None;
     }
     let length = response.content_length()?;
+    // What comes as a stream is gone through once: one part at most, as nginx has it.
+    let max_ranges = if matches!(response.body, Body::Stream(_)) { Some(1) } else { max_ranges };
     let ranges = match request.headers().first(HeaderId::Range) {
         Some(value) => {
             let etag = response.head.headers.first(HeaderId::ETag);
@@ -118,7 +122,7 @@ fn send_several(request: &Request, response: &mut Response, parts: &[std::ops::R
         let place = format!("Content-Range: bytes {}-{}/{length}\r\n\r\n", part.start, part.end - 1);
         head.extend_from_slice(place.as_bytes());
         pieces.push(Piece::Bytes(head.into()));
-        let Some(cut) = cut(&response.body, part) else { return };
+        let Some(cut) = cut(&mut response.body, part) else { return };
         pieces.push(cut.into_piece());
     }
     pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into()));
@@ -132,11 +136,20 @@ fn send_several(request: &Request, response: &mut Response, parts: &[std::ops::R
 enum Cut {
     Bytes(Bytes),
     File(FilePart),
+    Stream(Box<PartOfStream>),
 }
 
 /// `part` lies within the body. `None` for a body that cannot be cut.
-fn cut(body: &Body, part: &std::ops::Range<u64>) -> Option<Cut> {
+fn cut(body: &mut Body, part: &std::ops::Range<u64>) -> Option<Cut> {
     match body {
+        Body::Stream(_) => match std::mem::replace(body, Body::Empty) {
+            Body::Stream(stream) => Some(Cut::Stream(Box::new(PartOfStream {
+                stream: Some(stream),
+                skipped: part.start,
+                rest: part.end - part.start,
+            }))),
+            _ => None,
+        },
         Body::Bytes(bytes) => {
             let (start, end) = (usize::try_from(part.start).ok()?, usize::try_from(part.end).ok()?);
             (end <= bytes.len()).then(|| Cut::Bytes(bytes.slice(start..end)))
@@ -146,7 +159,7 @@ fn cut(body: &Body, part: &std::ops::Range<u64>) -> Option<Cut> {
             offset: whole.offset + part.start,
             length: part.end - part.start,
         })),
-        Body::Empty | Body::Pieces(_) | Body::Stream(_) | Body::Tunnel(_) => None,
+        Body::Empty | Body::Pieces(_) | Body::Tunnel(_) => None,
     }
 }
 
@@ -155,13 +168,58 @@ impl Cut {
         match self {
             Self::Bytes(bytes) => Body::Bytes(bytes),
             Self::File(part) => Body::File(part),
+            Self::Stream(stream) => Body::Stream(stream),
         }
     }
 
+    /// A part among several; none are made of streams.
     fn into_piece(self) -> Piece {
         match self {
             Self::Bytes(bytes) => Piece::Bytes(bytes),
             Self::File(part) => Piece::File(part),
+            Self::Stream(_) => Piece::Bytes(Bytes::new()),
         }
+    }
+}
+
+/// A part of a body that comes bit by bit.
+struct PartOfStream {
+    /// `None` once the part is over.
+    stream: Option<Box<dyn BodyStream>>,
+    /// Octets before the part that are still to come.
+    skipped: u64,
+    /// Octets of the part that are still to come.
+    rest: u64,
+}
+
+impl BodyStream for PartOfStream {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        while let Some(stream) = self.stream.as_mut().filter(|_| self.rest > 0) {
+            let Some(piece) = ready!(stream.poll_next(context)) else { break };
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            };
+            let skipped = self.skipped.min(piece.length());
+            self.skipped -= skipped;
+            if let Some(piece) = piece.part(skipped, self.rest) {
+                self.rest -= piece.length();
+                return Poll::Ready(Some(Ok(piece)));
+            }
+        }
+        self.stream = None;
+        Poll::Ready(None)
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.rest)
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.stream.as_ref().and_then(|stream| stream.read_ahead())
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.stream.as_mut().and_then(|stream| stream.take_message())
     }
 }

@@ -1,5 +1,6 @@
 //! The body of a server's answer, as it comes.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +19,7 @@ use super::link::Link;
 use super::states::UpstreamStates;
 use super::store::StoredFile;
 use super::tunnel::UpgradedConnection;
+use crate::limits::STORE_TIME;
 use crate::pass::{HeaderNames, PassSettings};
 use crate::transport::{AnswerCodec, BodyExtent, BodyStep};
 
@@ -97,7 +99,11 @@ impl AnswerBody {
         }
         self.read_ahead = settings.read_ahead(is_buffered);
         let is_whole = self.stored.is_none() && self.rest.is_some_and(|rest| rest <= self.waiting());
-        response.body = if is_whole { self.whole(request) } else { Body::Stream(Box::new(self)) };
+        response.body = match (is_whole, self.stored.is_some()) {
+            (true, _) => self.whole(request),
+            (false, false) => Body::Stream(Box::new(self)),
+            (false, true) => Body::Stream(Box::new(StoredAnswer(Some(self)))),
+        };
         Outcome::Respond(response)
     }
 
@@ -295,5 +301,43 @@ impl BodyStream for AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         self.end(false, false);
+    }
+}
+
+/// An answer that is kept as a file: a client that has gone is no reason not to read the rest of it.
+struct StoredAnswer(Option<AnswerBody>);
+
+impl BodyStream for StoredAnswer {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |answer| answer.poll_next(context))
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.0.as_ref().and_then(BodyStream::length)
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.0.as_ref().and_then(BodyStream::read_ahead)
+    }
+
+    fn take_message(&mut self) -> Option<UpstreamMessage> {
+        self.0.as_mut().and_then(BodyStream::take_message)
+    }
+}
+
+impl Drop for StoredAnswer {
+    fn drop(&mut self) {
+        let Some(mut answer) = self.0.take().filter(|answer| answer.conversation.is_some()) else { return };
+        tokio::task::spawn_local(async move {
+            let rest = poll_fn(|context| {
+                while let Some(piece) = ready!(answer.poll_next(context)) {
+                    if piece.is_err() {
+                        break;
+                    }
+                }
+                Poll::Ready(())
+            });
+            let _ = tokio::time::timeout(STORE_TIME, rest).await;
+        });
     }
 }

@@ -234,10 +234,12 @@ pub fn set_store(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -> 
 /// # Errors
 /// For what is no permission, and for a second one.
 pub fn set_store_access(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -> Set {
-    let mut access = 0o600;
+    let mut access = 0;
+    let mut of_user = 0o600;
     for position in 0..arguments.len() {
         let text = arguments.text(position)?;
         let (shift, rights) = if let Some(rights) = text.strip_prefix("user:") {
+            of_user = 0;
             (6, rights)
         } else if let Some(rights) = text.strip_prefix("group:") {
             (3, rights)
@@ -252,5 +254,5 @@ pub fn set_store_access(settings: &mut PassSettings, arguments: &mut Arguments<'
             _ => return Err(arguments.invalid_value(position)),
         } << shift;
     }
-    arguments.set_once(&mut settings.store_access, access)
+    arguments.set_once(&mut settings.store_access, access | of_user)
 }

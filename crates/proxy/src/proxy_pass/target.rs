@@ -10,7 +10,7 @@ use daemun_server::{Outcome, Request, Template};
 
 use super::redirect::Rewrite;
 use crate::resolver::ResolverInForce;
-use crate::upstream::{Place, Upstream, UpstreamAddress, UpstreamTable};
+use crate::upstream::{ImplicitGroups, Place, Upstream, UpstreamTable};
 
 /// What `proxy_pass` says.
 pub struct Target {
@@ -27,7 +27,7 @@ enum Kind {
         url: String,
     },
     /// A text that each request gives its values to, the groups that it may name, and who knows all other names.
-    Variable { template: Template, groups: UpstreamTable, resolver: ResolverInForce },
+    Variable { template: Template, groups: UpstreamTable, implicit: ImplicitGroups, resolver: ResolverInForce },
 }
 
 /// Where one request goes.
@@ -61,13 +61,14 @@ impl Target {
         text: &str,
         template: Option<Template>,
         is_nameless: bool,
-        build: &Build<'_>,
+        build: &mut Build<'_>,
     ) -> Result<Self, String> {
         let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
         let location = build.location_name().filter(|_| !is_nameless).unwrap_or_default().as_bytes().to_vec();
         if let Some(template) = template {
             let resolver = build.published::<ResolverInForce>().cloned().unwrap_or_default();
-            return Ok(Self { kind: Kind::Variable { template, groups, resolver }, location });
+            let implicit = ImplicitGroups::of(build);
+            return Ok(Self { kind: Kind::Variable { template, groups, implicit, resolver }, location });
         }
         let rest = strip_scheme(text).ok_or_else(|| match text.get(..8) {
             Some(scheme) if scheme.eq_ignore_ascii_case("https://") => {
@@ -82,10 +83,7 @@ impl Target {
         }
         let upstream = match groups.find(url.authority) {
             Some(group) => group,
-            None => {
-                let addresses = UpstreamAddress::parse(url.authority, Some(DEFAULT_PORT))?;
-                Arc::new(Upstream::of_addresses(url.authority, addresses))
-            }
+            None => ImplicitGroups::of(build).name(url.authority, DEFAULT_PORT)?,
         };
         let destination = Arc::new(url.destination(upstream, false));
         Ok(Self { kind: Kind::Fixed { destination, url: text.to_owned() }, location })
@@ -96,9 +94,9 @@ impl Target {
     /// # Errors
     /// What the request ends with; the reason is in the log.
     pub async fn destination(&self, request: &Request) -> Result<Arc<Destination>, Outcome> {
-        let (template, groups, resolver) = match &self.kind {
+        let (template, groups, implicit, resolver) = match &self.kind {
             Kind::Fixed { destination, .. } => return Ok(Arc::clone(destination)),
-            Kind::Variable { template, groups, resolver } => (template, groups, resolver),
+            Kind::Variable { template, groups, implicit, resolver } => (template, groups, implicit, resolver),
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
         let failed = || Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR);
@@ -110,7 +108,8 @@ impl Target {
             request.log(Level::Error, format_args!("{message} in upstream \"{rest}\""));
             failed()
         })?;
-        let upstream = match groups.find(url.authority) {
+        let known = groups.find(url.authority).or_else(|| implicit.find(url.authority, DEFAULT_PORT));
+        let upstream = match known {
             Some(group) => group,
             None => resolver.servers_at(&url.place, url.authority, DEFAULT_PORT, request).await?,
         };

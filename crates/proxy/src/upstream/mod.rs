@@ -15,6 +15,7 @@ mod directives;
 pub mod group;
 pub mod health;
 pub mod idle;
+mod implicit;
 pub mod queue;
 pub mod resolving;
 pub mod server;
@@ -27,6 +28,7 @@ pub use attempts::{Attempts, NoPeer, Peer, PeerResult};
 pub use directives::{MODULE, Upstreams};
 pub use group::{GroupSettings, Roster, Tier, Upstream};
 pub use idle::{IdleKey, KeepAlive, UpstreamConnection};
+pub use implicit::ImplicitGroups;
 pub use server::{ServerSettings, ServerState};
 
 /// What other modules look groups up in.

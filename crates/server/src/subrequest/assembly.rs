@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use daemun_http::Headers;
-
 use super::SubrequestBody;
 use crate::limits::{SUBREQUESTS_AHEAD, SUBREQUESTS_PER_TURN};
 use crate::response::{Body, BodyError, BodyPieces, BodyStream, Piece, ReadAhead, UpstreamMessage};
@@ -24,8 +22,6 @@ pub enum Part {
 #[derive(Default)]
 pub struct Assembly {
     parts: VecDeque<Part>,
-    /// Of the other body, once it is at its end.
-    trailers: Option<Headers>,
 }
 
 impl Assembly {
@@ -69,15 +65,12 @@ impl BodyStream for Assembly {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         self.advance(context);
         for _ in 0..SUBREQUESTS_PER_TURN {
-            let (next, mut part) = match self.parts.pop_front() {
+            let (next, part) = match self.parts.pop_front() {
                 None => return Poll::Ready(None),
                 Some(Part::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
                 Some(Part::Body(mut body)) => (body.poll_next(context), Part::Body(body)),
                 Some(Part::Subrequest(mut body)) => (body.poll_next(context), Part::Subrequest(body)),
             };
-            if let (Poll::Ready(None), Part::Body(body)) = (&next, &mut part) {
-                self.trailers = body.take_trailers().or(self.trailers.take());
-            }
             if !matches!(next, Poll::Ready(None)) {
                 self.parts.push_front(part);
                 return next;
@@ -98,10 +91,6 @@ impl BodyStream for Assembly {
 
     fn read_ahead(&self) -> Option<ReadAhead> {
         self.parts.iter().find_map(|part| if let Part::Body(body) = part { body.read_ahead() } else { None })
-    }
-
-    fn take_trailers(&mut self) -> Option<Headers> {
-        self.trailers.take()
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {

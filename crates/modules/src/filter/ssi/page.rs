@@ -3,7 +3,6 @@
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use daemun_http::Headers;
 use daemun_server::LocalFuture;
 use daemun_server::response::{BodyError, BodyPieces, BodyStream, Piece, ReadAhead, UpstreamMessage};
 use daemun_server::subrequest::Subrequest;
@@ -181,10 +180,6 @@ impl BodyStream for Page {
 
     fn read_ahead(&self) -> Option<ReadAhead> {
         self.input.read_ahead()
-    }
-
-    fn take_trailers(&mut self) -> Option<Headers> {
-        self.input.take_trailers()
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {
