@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
 
-use harness::{Address, Connection, Request, Response, Scratch, Site, Web, wait_until};
+use harness::{Address, Backend, Connection, Request, Response, Scratch, Site, Web, wait_until};
 
 /// What of an answer is compared.
 #[derive(Debug, PartialEq, Eq)]
@@ -259,6 +259,34 @@ fn an_application_answers_subrequests() {
     assert!(response.body.len() > 300_000, "{}", response.body.len());
     let last: Vec<_> = parts.iter().rev().take(2).map(|part| String::from_utf8_lossy(part)).collect();
     assert!(last.iter().all(|text| text.starts_with("hello from ")), "{last:?}");
+}
+
+/// What is between an upstream and a client's own request alone stays there.
+#[test]
+fn a_subrequest_neither_hints_nor_takes_the_connection_over() {
+    let upstream = Backend::answering(|head| {
+        let answer = if head.starts_with("GET /upgrade") { "101 Switching Protocols" } else { "204 No Content" };
+        format!("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 {answer}\r\nX-Status: seen\r\n\r\n")
+    });
+    let scratch = Scratch::new();
+    prepare(&scratch);
+    scratch.write("root/upstream.html", "[<!--#echo var='upstream_status'-->]");
+    let server = format!(
+        "root SCRATCH/root; early_hints 1; proxy_http_version 1.1;
+        location = /page.html {{ auth_request /asked; auth_request_set $seen $upstream_http_x_status; add_header X-Seen $seen; }}
+        location = /note.txt {{ auth_request /upgrade; }}
+        location = /asked {{ proxy_pass http://{0}; }}
+        location = /upgrade {{ proxy_pass http://{0}; proxy_set_header Upgrade x; proxy_set_header Connection upgrade; }}
+        location = /through {{ ssi on; ssi_types *; proxy_pass http://127.0.0.1:$server_port/upstream.html; }}",
+        upstream.address()
+    );
+    let web = Web::start(&scratch, &server);
+    let response = Request::get("/page.html").send(&web.address);
+    assert_eq!((response.status, response.header("x-seen")), (200, Some("seen")));
+    let upgrading = Request::get("/note.txt").header("Upgrade", "x").header("Connection", "upgrade");
+    assert!(upgrading.try_send(&web.address).is_err(), "nothing can be said of who may");
+    assert!(scratch.read("error.log").contains("connection upgrade in subrequest"));
+    assert_eq!(Request::get("/through").send(&web.address).text(), "[200]");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 /// Values of different types, at most one of each.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Extensions(Vec<Rc<dyn Any>>);
 
 impl Extensions {

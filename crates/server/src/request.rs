@@ -272,6 +272,7 @@ impl Request {
         other.error_status = self.error_status;
         other.path_info.clone_from(&self.path_info);
         other.values.copy_captures(&self.values);
+        other.extensions.clone_from(&self.extensions);
         other.sent.status = response.status().as_u16();
         other.sent.headers.clone_from(&response.head.headers);
         other

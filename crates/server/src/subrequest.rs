@@ -164,6 +164,10 @@ impl Subrequest {
         let uri = || String::from_utf8_lossy(&request.uri).into_owned();
         let End::Answer(response) = end else { return Err(BodyError::Subrequest(uri())) };
         let Response { head, body, .. } = *response;
+        if matches!(body, Body::Tunnel(_)) {
+            request.log(Level::Error, format_args!("connection upgrade in subrequest"));
+            return Err(BodyError::Subrequest(uri()));
+        }
         request.sent.status = head.status.as_u16();
         request.sent.headers = head.headers;
         Ok(Answer { child: self.child, body: BodyPieces::from(body), octets: 0 })

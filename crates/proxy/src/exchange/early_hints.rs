@@ -42,7 +42,11 @@ impl EarlyHints {
             return;
         };
         self.rest = rest;
-        if request.head.version != Version::Http11 || !request.core().sends_early_hints(request) {
+        // What a part of a page has to say, or who is asked who may, is nothing to the client.
+        if request.is_subrequest()
+            || request.head.version != Version::Http11
+            || !request.core().sends_early_hints(request)
+        {
             return;
         }
         let mut out = Vec::with_capacity(length + 32);
