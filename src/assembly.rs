@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use daemun_app::definition::Definition;
 use daemun_app::sockets::PoolPlace;
+use daemun_cgi::mounts::{MountSettings, Mounts};
 use daemun_conf::Diagnostic;
-use daemun_server::config::{BuildInput, LogAccess, Typed, build};
+use daemun_server::config::{BuildInput, LogAccess, PoolListener, Typed, build};
 use daemun_server::log::LogFile;
 use daemun_server::runtime::Runtime;
 use daemun_server::zone::Zones;
@@ -19,7 +20,7 @@ use crate::{paths, serve};
 #[derive(Clone, Debug)]
 pub struct Assembly {
     settings: Settings,
-    pools: Vec<PoolPlace>,
+    pools: Vec<(PoolPlace, MountSettings)>,
     /// The log of the applications.
     pool_log: Option<PathBuf>,
 }
@@ -44,7 +45,10 @@ impl Assembly {
     /// # Errors
     /// What is wrong with the sockets of one of them.
     pub fn new(settings: &Settings, pools: &[Definition]) -> Result<Self, Vec<Diagnostic>> {
-        let place = |pool: &Definition| pool.place().map_err(|error| vec![serve::of_application(&pool.name, &error)]);
+        let place = |pool: &Definition| match pool.place() {
+            Ok(place) => Ok((place, mounts_of(pool))),
+            Err(error) => Err(vec![serve::of_application(&pool.name, &error)]),
+        };
         Ok(Self {
             settings: settings.clone(),
             pools: pools.iter().map(place).collect::<Result<_, _>>()?,
@@ -64,7 +68,7 @@ impl Assembly {
     ) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
         let settings = &self.settings;
         let mut backends = HashMap::new();
-        for pool in &self.pools {
+        for (pool, _) in &self.pools {
             for name in &pool.names {
                 backends.entry(name.clone()).or_insert(pool.id);
             }
@@ -86,10 +90,38 @@ impl Assembly {
             error_log: settings.error_log.clone().or(default).filter(|path| path != Path::new("stderr")),
             body_folder: if has_folder { paths::DEFAULT_BODY_FOLDER.into() } else { std::env::temp_dir() },
             backends,
-            pool_listeners: self.pools.iter().flat_map(PoolPlace::listeners).collect(),
+            pool_listeners: self.pools.iter().flat_map(listeners_of).collect(),
             log_access,
             known_logs: heritage.logs,
             zones: heritage.zones,
         })
+    }
+}
+
+/// A pool's own listeners; programs stand before the application where the options name some.
+fn listeners_of((place, settings): &(PoolPlace, MountSettings)) -> Vec<PoolListener> {
+    let with_programs = |listener: PoolListener| match settings.mounts.is_empty() {
+        true => listener,
+        false => PoolListener { content: Box::new(Mounts::before(listener.content, settings)), ..listener },
+    };
+    place.listeners().into_iter().map(with_programs).collect()
+}
+
+/// What `cgi` and its like say; folders start from `chdir`.
+fn mounts_of(pool: &Definition) -> MountSettings {
+    let options = &pool.options.cgi;
+    let absolute = |path: &Path| match &pool.options.chdir {
+        Some(folder) => folder.join(path),
+        None => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    };
+    MountSettings {
+        mounts: options.mounts.iter().map(|(mount, path)| (mount.clone(), absolute(path))).collect(),
+        helpers: options.helpers.clone(),
+        index: options.index.clone(),
+        allowed_endings: options.allowed_endings.clone(),
+        safe: options.safe.iter().map(|path| absolute(path)).collect(),
+        unset: options.unset.clone(),
+        timeout: options.timeout,
+        buffer_size: options.buffer_size,
     }
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod environment;
 mod limits;
+mod mounts;
 mod scripts;
 mod tools;
 

@@ -29,7 +29,8 @@ impl Definition {
     /// # Errors
     /// See [`PoolError`]; what can be found out before a process is started is found out here.
     pub fn new(name: &str, options: PoolOptions, id: BackendId) -> Result<Self, PoolError> {
-        if options.application().is_none() && options.need_app {
+        // Programs may be all that there is to answer.
+        if options.application().is_none() && options.need_app && options.cgi.mounts.is_empty() {
             return Err(PoolError::NoApplication);
         }
         let mut definition = Self { name: name.to_owned(), options, id, warnings: Vec::new() };

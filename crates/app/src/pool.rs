@@ -126,7 +126,7 @@ impl Pool {
             argv: options.argv.clone(),
             mounts: mount.into_iter().collect(),
             import: options.import.clone(),
-            need_app: options.need_app,
+            need_app: options.need_app && options.application().is_some(),
             log_request_id: true,
             log_file: self
                 .definition

@@ -1,7 +1,7 @@
 //! `cgi_pass`: the request is answered by a program that is started for it.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use rustix::fs::Access;
 
 use crate::answer;
 use crate::conversation::Conversation;
-use crate::environment::{self, Parameter};
+use crate::environment::{self, Parameter, Telling};
 use crate::limits::{HEAD_BYTES, PROCESSES, QUEUE_TIMEOUT, READ_TIMEOUT};
+use crate::mounts::{Conventions, MountSettings};
 use crate::places::Places;
 use crate::process::{self, Input, Process, Program};
 use crate::script::{self, NoScript, Script};
@@ -116,15 +117,49 @@ impl CgiPass {
             }
             _ => script::below_root(request, self.split.as_ref(), index)?,
         };
-        let name = script.path.to_string_lossy();
-        if self.extensions.as_ref().is_some_and(|list| !list.iter().any(|ending| name.ends_with(ending.as_str()))) {
-            return Err(NoScript::Forbidden { path: script.path, reason: "cgi_extension does not name its ending" });
-        }
+        self.check_ending(&script.path)?;
         Ok(script)
     }
 
+    /// What the options of a pool say of programs.
+    pub(crate) fn of_mounts(settings: &MountSettings) -> Self {
+        let helper = |(ending, path): &(String, PathBuf)| Interpreter {
+            ending: ending.clone(),
+            path: path.clone(),
+            arguments: Vec::new(),
+        };
+        Self {
+            extensions: Some(settings.allowed_endings.clone()).filter(|list| !list.is_empty()),
+            interpreters: Some(Arc::new(settings.helpers.iter().map(helper).collect())),
+            read_timeout: settings.timeout,
+            buffer_size: settings.buffer_size,
+            places: Some(Places::new(PROCESSES)),
+            ..Self::default()
+        }
+    }
+
+    /// Whether a file of this name may be a program.
+    pub(crate) fn check_ending(&self, path: &Path) -> Result<(), NoScript> {
+        let name = path.to_string_lossy();
+        match &self.extensions {
+            Some(list) if !list.iter().any(|ending| name.ends_with(ending.as_str())) => {
+                Err(NoScript::Forbidden { path: path.to_owned(), reason: "no program's name ends so here" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn passes_body(&self) -> bool {
+        self.pass_request_body.unwrap_or(true)
+    }
+
     /// How `script` is started.
-    fn program(&self, script: &Script, request: &Request, has_body: bool) -> Result<Program, NoScript> {
+    fn program(
+        &self,
+        script: &Script,
+        conventions: Option<&Conventions>,
+        request: &Request,
+    ) -> Result<Program, NoScript> {
         let name = script.path.to_string_lossy();
         let interpreter = self.interpreters.iter().flat_map(|list| list.iter()).find(|one| name.ends_with(&one.ending));
         let (path, arguments) = match interpreter {
@@ -139,9 +174,13 @@ impl CgiPass {
             Some(folder) => PathBuf::from(String::from_utf8_lossy(&folder.value(request)).into_owned()),
             None => process::folder_of(&script.path),
         };
-        let parameters = self.parameters.as_deref().map(Vec::as_slice).unwrap_or_default();
-        let with_headers = self.pass_request_headers.unwrap_or(true);
-        let environment = environment::variables(request, script, parameters, with_headers, has_body);
+        let telling = Telling {
+            parameters: self.parameters.as_deref().map(Vec::as_slice).unwrap_or_default(),
+            passes_fields: self.pass_request_headers.unwrap_or(true),
+            passes_body: self.passes_body(),
+            conventions,
+        };
+        let environment = environment::variables(request, script, &telling);
         Ok(Program { path, arguments, environment, folder })
     }
 }
@@ -162,22 +201,29 @@ fn remember(script: &Script, request: &Request) {
 }
 
 fn cgi_pass<'a>(pass: &'a CgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
-    Box::pin(run(pass, request))
+    let found = pass.script(request);
+    Box::pin(run(pass, found, None, request))
 }
 
-async fn run(pass: &CgiPass, request: &mut Request) -> Outcome {
-    let script = match pass.script(request) {
+/// Has the program that was found answer the request.
+pub(crate) async fn run(
+    pass: &CgiPass,
+    found: Result<Script, NoScript>,
+    conventions: Option<&Conventions>,
+    request: &mut Request,
+) -> Outcome {
+    let script = match found {
         Ok(script) => script,
         Err(NoScript::Folder(_)) => return slash(request),
         Err(error) => return refuse(&error, request),
     };
-    let with_body = pass.pass_request_body.unwrap_or(true);
+    let with_body = pass.passes_body();
     // A script is told the length before it begins, so all of the body has to be here.
     if with_body && let Err(outcome) = request.read_body(None).await {
         return outcome;
     }
     remember(&script, request);
-    let program = match pass.program(&script, request, with_body) {
+    let program = match pass.program(&script, conventions, request) {
         Ok(program) => program,
         Err(error) => return refuse(&error, request),
     };

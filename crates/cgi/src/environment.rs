@@ -5,6 +5,7 @@ use daemun_gateway::variable::{Full, VariableName, VariableSink};
 use daemun_http::{HeaderId, Headers, Method};
 use daemun_server::{Request, Template};
 
+use crate::mounts::Conventions;
 use crate::script::Script;
 
 /// One `cgi_param`.
@@ -18,22 +19,29 @@ pub(crate) struct Parameter {
 /// Name and value of each variable.
 pub(crate) type Variables = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// What a location or a pool tells of its requests.
+pub(crate) struct Telling<'a> {
+    pub(crate) parameters: &'a [Parameter],
+    /// Whether the request's fields become variables.
+    pub(crate) passes_fields: bool,
+    /// Whether the program gets the body.
+    pub(crate) passes_body: bool,
+    pub(crate) conventions: Option<&'a Conventions>,
+}
+
 /// The variables for `script`; a parameter stands in the place of the variable of its name.
 ///
 /// Fields that speak of the connection, or that prove who the client is, do not become variables (§4.1.18).
-pub(crate) fn variables(
-    request: &Request,
-    script: &Script,
-    parameters: &[Parameter],
-    with_headers: bool,
-    has_body: bool,
-) -> Variables {
+pub(crate) fn variables(request: &Request, script: &Script, telling: &Telling<'_>) -> Variables {
     let mut out = Sink(Vec::with_capacity(32));
-    for parameter in parameters {
+    for parameter in telling.parameters {
         let value = parameter.value.value(request);
         if !(parameter.if_not_empty && value.is_empty()) {
             out.put(&parameter.name, &value);
         }
+    }
+    if let Some(conventions) = telling.conventions {
+        add_conventional(request, script, conventions, &mut out);
     }
     out.put(b"GATEWAY_INTERFACE", b"CGI/1.1");
     out.put(b"SERVER_SOFTWARE", concat!("daemun/", env!("CARGO_PKG_VERSION")).as_bytes());
@@ -60,14 +68,35 @@ pub(crate) fn variables(
             &Template::parse("$remote_user").map_or_else(|_| Vec::new(), |user| user.value(request)),
         );
     }
-    if has_body {
+    if telling.passes_body {
         add_body(request, &mut out);
     }
-    if with_headers {
+    if telling.passes_fields {
         // A value that does not fit is none: this sink takes all.
         let _ = add_headers(&told(request.headers()), &mut out);
     }
+    if let Some(conventions) = telling.conventions {
+        out.0.retain(|(name, _)| !conventions.unset.iter().any(|unset| unset.as_bytes() == name));
+    }
     out.0
+}
+
+/// What uWSGI tells programs, beside what the web server in front of it says of the client.
+fn add_conventional(request: &Request, script: &Script, conventions: &Conventions, out: &mut Sink) {
+    let root = conventions.root.as_os_str().as_encoded_bytes();
+    out.put(b"DOCUMENT_ROOT", root);
+    out.put(b"SCRIPT_FILENAME", script.path.as_os_str().as_encoded_bytes());
+    out.put(b"REQUEST_URI", request.head.target());
+    // Without it, newer PHP runs nothing.
+    out.put(b"REDIRECT_STATUS", b"200");
+    if !script.path_info.is_empty() {
+        out.put(b"PATH_TRANSLATED", &[root, script.path_info.as_slice()].concat());
+    }
+    for (name, value) in &request.gateway_variables {
+        if matches!(name.as_slice(), b"REMOTE_USER" | b"AUTH_TYPE" | b"HTTPS" | b"SERVER_NAME" | b"SERVER_PORT") {
+            out.put(name, value);
+        }
+    }
 }
 
 fn add_body(request: &Request, out: &mut Sink) {

@@ -14,6 +14,7 @@ pub mod cgi_pass;
 mod conversation;
 mod environment;
 pub mod limits;
+pub mod mounts;
 mod places;
 mod process;
 mod script;

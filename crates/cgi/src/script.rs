@@ -58,8 +58,7 @@ impl Script {
     }
 }
 
-/// Looks for the program below `root` or `alias`: the first part of the path that is no folder, as web servers with a
-/// `cgi-bin` have always done it. `split`, if it matches, says the parts instead.
+/// Looks for the program below `root` or `alias`. `split`, if it matches, says the parts of the path.
 pub(crate) fn below_root(request: &Request, split: Option<&Pattern>, index: &[String]) -> Result<Script, NoScript> {
     let uri = &request.uri;
     if let Some((name, path_info)) = split.and_then(|split| split_by(split, uri)) {
@@ -69,10 +68,16 @@ pub(crate) fn below_root(request: &Request, split: Option<&Pattern>, index: &[St
             _ => Err(NoScript::Forbidden { path, reason: "it is no file" }),
         };
     }
+    below(uri, |name| map(request, name), index)
+}
+
+/// Looks for the program where `map` has the files of a path: the first part of the path that is no folder, as web servers
+/// with a `cgi-bin` have always done it.
+pub(crate) fn below(uri: &[u8], map: impl Fn(&[u8]) -> Option<PathBuf>, index: &[String]) -> Result<Script, NoScript> {
     let slashes = uri.iter().enumerate().skip(1).filter(|(_, octet)| **octet == b'/').map(|(at, _)| at);
     for end in slashes.chain([uri.len()]).take(PATH_COMPONENTS_MAX) {
         let (name, path_info) = uri.split_at_checked(end).ok_or(NoScript::NoPath)?;
-        let Some(path) = map(request, name) else { continue };
+        let Some(path) = map(name) else { continue };
         let kind = kind_of(&path)?;
         if kind.is_dir() {
             continue;
@@ -82,18 +87,18 @@ pub(crate) fn below_root(request: &Request, split: Option<&Pattern>, index: &[St
         }
         return Ok(Script { path, name: name.to_vec(), path_info: path_info.to_vec() });
     }
-    in_folder(request, index)
+    in_folder(uri, map, index)
 }
 
 /// The path names a folder: its index, if it has one.
-fn in_folder(request: &Request, index: &[String]) -> Result<Script, NoScript> {
-    let path = map(request, &request.uri).ok_or(NoScript::NoPath)?;
-    if !request.uri.ends_with(b"/") {
+fn in_folder(uri: &[u8], map: impl Fn(&[u8]) -> Option<PathBuf>, index: &[String]) -> Result<Script, NoScript> {
+    let path = map(uri).ok_or(NoScript::NoPath)?;
+    if !uri.ends_with(b"/") {
         return Err(NoScript::Folder(path));
     }
     for name in index {
-        let name = [request.uri.as_slice(), name.as_bytes()].concat();
-        if let Some(path) = map(request, &name)
+        let name = [uri, name.as_bytes()].concat();
+        if let Some(path) = map(&name)
             && kind_of(&path).is_ok_and(|kind| kind.is_file())
         {
             return Ok(Script { path, name, path_info: Vec::new() });

@@ -102,6 +102,12 @@ fn rows() -> impl Iterator<Item = (&'static str, Argument, Option<char>)> {
 static NO_EFFECT: &[(&str, &str)] = &[
     ("thunder-lock", "idle workers are woken one by one from a single queue"),
     ("thunder-lock-watchdog", "idle workers are woken one by one from a single queue"),
+    ("cgi-optimize", "the paths of programs are looked at for each request"),
+    ("cgi-optimized", "the paths of programs are looked at for each request"),
+    ("cgi-path-info", "it does nothing in uWSGI either"),
+    ("cgi-dontresolve", "programs are always called by the path that was asked for"),
+    ("cgi-close-stdin-on-eof", "a program's standard input always ends with the body"),
+    ("cgi-async-max-attempts", "nobody waits for a program's end"),
     ("single-interpreter", "every pool has an interpreter of its own"),
     ("max-vars", "there is no bound on the number of variables but that of the request's head"),
     ("ignore-sigpipe", "a client that goes away is no error"),

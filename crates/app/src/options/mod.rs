@@ -28,7 +28,7 @@ mod tests;
 
 pub use address::SocketAddress;
 pub use known::{Known, known, known_names};
-pub use pool::{Application, Command, LogTarget, PoolOptions, PoolSocket, Protocol};
+pub use pool::{Application, CgiOptions, Command, LogTarget, PoolOptions, PoolSocket, Protocol};
 pub use reader::{Reading, read_arguments, read_file};
 pub use setting::Value;
 pub use surroundings::{Owner, Surroundings};

@@ -105,6 +105,8 @@ pub struct PoolOptions {
     pub procname_master: Option<String>,
     /// Processes are named for what they are.
     pub auto_procname: bool,
+    /// Programs of the pool's own sockets.
+    pub cgi: CgiOptions,
     /// What is unknown or not built is an error.
     pub strict: bool,
     /// What to do instead of serving.
@@ -159,6 +161,7 @@ impl Default for PoolOptions {
             procname_append: None,
             procname_master: None,
             auto_procname: false,
+            cgi: CgiOptions::default(),
             strict: false,
             command: None,
         }
@@ -221,6 +224,27 @@ pub enum Protocol {
     Scgi,
     /// FastCGI.
     FastCgi,
+}
+
+/// `cgi` and its like: programs that answer some of the paths of a pool's own sockets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CgiOptions {
+    /// Beginnings of paths, and the folder or the program behind each.
+    pub mounts: Vec<(String, PathBuf)>,
+    /// Endings of names, and what runs such files.
+    pub helpers: Vec<(String, PathBuf)>,
+    /// Names of programs that answer for their folder, in order.
+    pub index: Vec<String>,
+    /// How names of programs must end; empty for any.
+    pub allowed_endings: Vec<String>,
+    /// Folders that links may lead to, beside the mounted one.
+    pub safe: Vec<PathBuf>,
+    /// Variables that are not told.
+    pub unset: Vec<String>,
+    /// How long a program may say nothing.
+    pub timeout: Option<Duration>,
+    /// Octets of an answer's head.
+    pub buffer_size: Option<u64>,
 }
 
 /// Where log lines go.

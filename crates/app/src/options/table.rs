@@ -231,6 +231,47 @@ pub static OPTIONS: &[UwsgiOption] = &[
     value("buffer-size", "accepted: there is no such bound in daemun", |pool, value| {
         put(&mut pool.buffer_size, value.number(0..=u64::MAX)?)
     }),
+    // Programs.
+    value("cgi", "/path=folder or /path=program: what answers these paths of the pool's own sockets", |pool, value| {
+        let (mount, path) = value.pair()?;
+        if !mount.starts_with('/') {
+            return Err(value.invalid("a path begins with a slash"));
+        }
+        add(&mut pool.cgi.mounts, (mount, path.into()))
+    })
+    .list(),
+    value("cgi-helper", ".ending=program: what runs files of this ending", |pool, value| {
+        let (ending, program) = value.pair()?;
+        if !program.starts_with('/') {
+            return Err(value.invalid("a program needs its whole path: no search path is asked"));
+        }
+        add(&mut pool.cgi.helpers, (ending, program.into()))
+    })
+    .also(&["cgi-map-helper"])
+    .list(),
+    value("cgi-index", "program that answers for its folder", |pool, value| {
+        add(&mut pool.cgi.index, value.text().to_owned())
+    })
+    .list(),
+    value("cgi-allowed-ext", "how names of programs must end", |pool, value| {
+        add(&mut pool.cgi.allowed_endings, value.text().to_owned())
+    })
+    .list(),
+    value("cgi-safe", "folder that links in a folder of programs may lead to", |pool, value| {
+        add(&mut pool.cgi.safe, value.path())
+    })
+    .list(),
+    value("cgi-unset", "variable that programs are not told", |pool, value| {
+        add(&mut pool.cgi.unset, value.text().to_owned())
+    })
+    .list(),
+    value("cgi-timeout", "seconds that a program may say nothing", |pool, value| {
+        pool.cgi.timeout = seconds(value)?;
+        Ok(())
+    }),
+    value("cgi-buffer-size", "longest head of a program's answer", |pool, value| {
+        put(&mut pool.cgi.buffer_size, value.number(1..=u64::from(u32::MAX))?)
+    }),
     // Process.
     value("uid", "user to become", |pool, value| put(&mut pool.uid, value.text().to_owned())),
     value("gid", "group to become", |pool, value| put(&mut pool.gid, value.text().to_owned())),
