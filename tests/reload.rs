@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use harness::process::ProcessEntry;
+use harness::process::{ProcessEntry, signal_process};
 use harness::{
     Address, Application, Backend, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web,
     servers, wait_until,
@@ -258,10 +258,28 @@ fn connections_of_old_are_closed_in_time() {
 /// A hundred reloads under load: every request is answered, and nothing piles up.
 #[test]
 fn a_hundred_reloads_lose_no_request() {
+    assert_nothing_lost(1, 30, 70);
+}
+
+#[test]
+fn several_threads_go_over_together() {
+    assert_nothing_lost(3, 10, 20);
+}
+
+/// The first reloads show what is needed anyway, the later ones must not add to it.
+#[track_caller]
+fn assert_nothing_lost(threads: u32, first: u32, later: u32) {
     let scratch = Scratch::new();
     scratch.write("files/page.html", "a page");
     let server = "location /files/ { root SCRATCH; }\n location = / { return 200 \"round 0\"; }";
     let site = Site::start(&scratch, server, "pep3333", "processes = 2");
+    if threads > 1 {
+        change(&scratch, "site.conf", "worker_processes 1", &format!("worker_processes {threads}"));
+        site.process.signal(Signal::HUP);
+        wait_until("the old edge has ended", || {
+            scratch.read("error.log").matches("start edge process").count() == 2 && site.process.children().len() == 2
+        });
+    }
     let load = Load::start(&site.address);
     let mut round = 0;
     let mut reload = |count: u32| {
@@ -271,18 +289,18 @@ fn a_hundred_reloads_lose_no_request() {
             reload_to(&site.process, &site.address, &format!("round {round}"));
         }
     };
-    reload(30);
+    reload(first);
     let drained =
         |rounds: usize| scratch.read("error.log").matches("has drained and exited with code 0").count() >= rounds;
-    wait_until("the old ones have drained", || drained(29));
+    wait_until("the old ones have drained", || drained(first as usize - 1));
     let edge =
         site.process.children().into_iter().find(|child| !child.command.contains("python")).expect("the edge").pid;
     let master = site.process.pid();
     let descriptors = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there").count();
     let before = [resident_kb(edge), resident_kb(master)];
     let open_before = descriptors(master);
-    reload(70);
-    wait_until("the old ones have drained", || drained(99));
+    reload(later);
+    wait_until("the old ones have drained", || drained((first + later) as usize - 1));
     let (requests, failures) = load.stop();
     assert!(failures.is_empty(), "{} of {requests} requests failed, such as {:?}", failures.len(), &failures[0]);
     assert!(requests > 200, "{requests} requests are no load");
@@ -374,6 +392,22 @@ fn an_application_alone_is_loaded_anew() {
     application.process.signal(Signal::HUP);
     wait_until("it is given up", || application.process.output().contains("the new configuration is given up"));
     assert_eq!(get(&application.address), "new code");
+}
+
+/// An edge that dies is replaced by one of the configuration in force.
+#[test]
+fn a_dead_edge_comes_back_as_it_was_last() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&web.process, &web.address, "new");
+    let edge = web.process.children().first().expect("the edge").pid;
+    signal_process(edge, Signal::KILL);
+    wait_until("another one answers", || {
+        Request::get("/").try_send(&web.address).is_ok_and(|answer| answer.text() == "new")
+    });
+    change(&scratch, "web.conf", "\"new\"", "\"newer\"");
+    reload_to(&web.process, &web.address, "newer");
 }
 
 /// Another user is another process; root's rights are not needed by who serves.

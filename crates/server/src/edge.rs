@@ -80,7 +80,7 @@ pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
     let EdgePlan { runtime, listeners, pools, threads, succession } = plan;
     let pools = Arc::new(pools);
     let (sender, commands) = watch::channel(Command::Run);
-    let (installer, installed) = generation::install(Configuration { runtime, listeners });
+    let (installer, installed) = generation::install(Configuration { runtime, listeners }, threads.max(1))?;
     let plan_of = |index| ThreadPlan {
         index,
         pools: Arc::clone(&pools),
@@ -151,7 +151,7 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
     spawn_local(parking::sweep(Rc::clone(&edge)));
     spawn_local(parking::attend(Rc::clone(&edge)));
     let mut acceptors = HashMap::new();
-    edge.listen(&begin.runtime, begin.own_listeners()?, &mut acceptors)?;
+    edge.listen(&begin.runtime, begin.take_listeners(index), &mut acceptors)?;
     // Threads share what it works at: one of them is enough.
     let mut background = first.is_some().then(|| Running::start(&begin.runtime));
     drop(begin);
@@ -171,12 +171,12 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
             changed = installed.changed(), if is_followed => {
                 is_followed = changed.is_ok();
                 let next = installed.borrow_and_update().clone();
-                edge.take_over(&next, &mut acceptors);
+                edge.take_over(&next, next.take_listeners(index), &mut acceptors);
                 background = background.map(|_| Running::start(&next.runtime));
             }
         }
     }
-    installed.borrow().close_listeners();
+    installed.borrow().take_listeners(index);
     drop(installed);
     for (_, acceptor) in acceptors {
         acceptor.task.abort(); // Closes its socket.
@@ -421,13 +421,12 @@ impl EdgeThread {
 
     /// Goes over to another configuration. Requests that have begun keep theirs; connections that wait for one go over with us, and
     /// those whose listener is gone end, at once or after their request.
-    fn take_over(self: &Rc<Self>, next: &Installed, acceptors: &mut Acceptors) {
+    fn take_over(self: &Rc<Self>, next: &Installed, sockets: ListenerSet, acceptors: &mut Acceptors) {
         let backends = self.runtime().backends.clone();
         let next_runtime = ThreadRuntime::new(next, backends);
         let last = self.runtime.replace(Rc::clone(&next_runtime));
         thread::begin_generation(next.generation.number);
-        let listening = next.own_listeners().and_then(|sockets| self.listen(&next.runtime, sockets, acceptors));
-        if let Err(error) = listening {
+        if let Err(error) = self.listen(&next.runtime, sockets, acceptors) {
             let log = &next_runtime.shared.error_log;
             log.write(Level::Alert, format_args!("a listener cannot be accepted from ({error})"));
         }

@@ -54,41 +54,60 @@ impl Drop for Generation {
 pub(crate) struct Installed {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) generation: Arc<Generation>,
-    /// `None` once the edge drains: as long as anybody holds a socket, clients get into its queue.
-    listeners: Arc<Mutex<Option<ListenerSet>>>,
+    /// Each thread's own descriptors, until it takes them. Nobody else may hold any: as long as somebody holds a socket, clients get
+    /// into its queue.
+    listeners: Arc<Vec<Mutex<Option<ListenerSet>>>>,
 }
 
 impl Installed {
-    fn new(number: u64, configuration: Configuration) -> Self {
+    fn new(number: u64, configuration: Configuration, threads: usize) -> io::Result<Self> {
         let Configuration { runtime, listeners } = configuration;
+        let mut sets = Vec::new();
+        for _ in 1..threads {
+            sets.push(Mutex::new(Some(listeners.try_clone()?)));
+        }
+        sets.push(Mutex::new(Some(listeners)));
         let generation = Generation::new(number, &runtime);
-        Self { runtime, generation, listeners: Arc::new(Mutex::new(Some(listeners))) }
+        Ok(Self { runtime, generation, listeners: Arc::new(sets) })
     }
 
-    /// A thread's own descriptors of the sockets.
-    pub(super) fn own_listeners(&self) -> io::Result<ListenerSet> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.as_ref().map_or_else(|| Ok(ListenerSet::new()), ListenerSet::try_clone)
-    }
-
-    /// Closes the sockets, but for the threads' own descriptors.
-    pub(super) fn close_listeners(&self) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// The descriptors of the thread with this number, the first time it asks.
+    pub(super) fn take_listeners(&self, thread: usize) -> ListenerSet {
+        let set = self.listeners.get(thread);
+        set.and_then(|set| set.lock().unwrap_or_else(PoisonError::into_inner).take()).unwrap_or_default()
     }
 }
 
-/// The configuration to begin with, and the way later ones take to the threads.
-pub(super) fn install(configuration: Configuration) -> (watch::Sender<Installed>, watch::Receiver<Installed>) {
-    watch::channel(Installed::new(1, configuration))
+/// The configuration to begin with, and the way later ones take to this many threads.
+///
+/// # Errors
+/// When there are not enough descriptors.
+pub(super) fn install(
+    configuration: Configuration,
+    threads: usize,
+) -> io::Result<(watch::Sender<Installed>, watch::Receiver<Installed>)> {
+    Installed::new(1, configuration, threads).map(watch::channel)
 }
 
 /// Hands every configuration of `succession` to the threads, for as long as there are any.
 pub(super) fn follow(mut succession: Box<dyn Succession>, threads: &watch::Sender<Installed>) {
+    let count = threads.borrow().listeners.len();
     let mut number = 1;
     while let Some(configuration) = succession.next() {
-        number += 1;
-        let last = threads.send_replace(Installed::new(number, configuration));
-        last.generation.is_followed.store(true, Ordering::Relaxed);
+        let log = configuration.runtime.error_log.clone();
+        match Installed::new(number + 1, configuration, count) {
+            Ok(next) => {
+                number += 1;
+                let last = threads.send_replace(next);
+                last.generation.is_followed.store(true, Ordering::Relaxed);
+            }
+            Err(error) => {
+                log.write(
+                    Level::Emerg,
+                    format_args!("the new configuration cannot be listened for ({error}): the old one stays"),
+                );
+            }
+        }
         if threads.is_closed() {
             return;
         }
