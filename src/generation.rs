@@ -207,16 +207,21 @@ impl Generation {
             let children = self.children(true).inspect_err(|_| self.give_up())?;
             return Ok(Reload::Replaced(facts, children));
         }
-        if let Some(Err(reason)) = now.edge.as_ref().map(|edge| succession::send(edge, &texts, &runtime, &listeners)) {
-            runtime
-                .error_log
-                .write(Level::Alert, format_args!("the edge could not be told of the configuration: {reason}"));
+        Ok(Reload::Taken(self.swap(now, &texts, runtime, listeners)))
+    }
+
+    /// Tells the edge that runs.
+    fn swap(&self, now: &mut InForce, texts: &Snapshot, runtime: Runtime, listeners: ListenerSet) -> ReloadFacts {
+        let sent = now.edge.as_ref().map(|edge| succession::send(edge, texts, &runtime, &listeners));
+        if let Some(Err(reason)) = sent {
+            let text = format_args!("the edge could not be told of the configuration: {reason}");
+            runtime.error_log.write(Level::Alert, text);
         }
         let former = now.socket_files();
         now.listeners = Some(listeners);
         now.runtime = Arc::new(runtime);
         remove_dropped(former, now);
-        Ok(Reload::Taken(now.facts(&self.settings)))
+        now.facts(&self.settings)
     }
 
     /// Forgets the configuration whose processes did not start.

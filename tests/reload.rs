@@ -23,6 +23,12 @@ fn get(address: &Address) -> String {
     Request::get("/").send(address).text()
 }
 
+/// The processes of the application.
+fn python(process: &Process) -> Vec<i32> {
+    let is_python = |entry: &ProcessEntry| entry.command.contains("python");
+    process.descendants().into_iter().filter(is_python).map(|entry| entry.pid).collect()
+}
+
 /// Reloads and waits until the answer to `/` is `text`.
 fn reload_to(process: &Process, address: &Address, text: &str) {
     process.signal(Signal::HUP);
@@ -170,10 +176,6 @@ fn applications_live_on_until_their_file_changes() {
         "pep3333",
         "processes = 1\nthreads = 2\nenv = GO=SCRATCH/go",
     );
-    let python = |process: &Process| {
-        let is_python = |entry: &ProcessEntry| entry.command.contains("python");
-        process.descendants().into_iter().filter(is_python).map(|entry| entry.pid).collect::<Vec<_>>()
-    };
     let which = || Request::get("/which").send(&site.address).text();
     assert_eq!(Request::get("/hello").send(&site.address).status, 200);
     let before = python(&site.process);
@@ -203,8 +205,13 @@ fn applications_live_on_until_their_file_changes() {
     scratch.write("go", "");
     assert_eq!(running.response().text(), "first piece\nsecond piece\n");
     wait_until("the old application has ended", || !before.iter().any(|pid| python(&site.process).contains(pid)));
+}
 
-    // One that does not start changes nothing.
+/// One that does not start changes nothing.
+#[test]
+fn an_application_that_does_not_start_leaves_the_old_one() {
+    let scratch = Scratch::new();
+    let site = Site::start(&scratch, "", "pep3333", "processes = 1");
     let now = python(&site.process);
     change(&scratch, "site.ini", "pep3333:application", "no_such_module:application");
     site.process.signal(Signal::HUP);
