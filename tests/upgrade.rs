@@ -268,3 +268,18 @@ fn a_failed_upgrade_is_in_the_log() {
     signal_process(old, Signal::QUIT);
     wait_until("it has ended", || !is_alive(old));
 }
+
+/// A variable that only happens to have the name means nothing.
+#[test]
+fn a_stray_variable_is_no_inheritance() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let text = format!("server {{ listen {}; location / {{ return 200 \"up\"; }} }}", port.address());
+    scratch.write("web.conf", servers::nginx_conf(&text).replace("daemon off;", ""));
+    let ended = servers::web(&scratch, "web.conf").env("NGINX", "/usr/sbin/nginx:77;0;-1;").run();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    assert_eq!(Request::get("/").send(&port.address()).text(), "up");
+    let pid: i32 = scratch.read("nginx.pid").trim().parse().expect("a number");
+    signal_process(pid, Signal::QUIT);
+    wait_until("it has ended", || !is_alive(pid));
+}

@@ -23,7 +23,7 @@ pub struct Inheritance {
     pub refused: Vec<String>,
 }
 
-/// Takes over the sockets that the environment names, and takes the variable away; `None` where there is none.
+/// Takes over the sockets that the environment names, and takes the variable away; `None` where it names none.
 ///
 /// To be called once, by the program's only thread, before anything else is opened.
 #[must_use]
@@ -54,7 +54,8 @@ pub fn inherit() -> Option<Inheritance> {
             Err(error) => inheritance.refused.push(format!("inherited socket #{number} cannot be used ({error})")),
         }
     }
-    Some(inheritance)
+    // Somebody may have named the program's path so.
+    Some(inheritance).filter(|inheritance| !inheritance.listeners.is_empty())
 }
 
 /// The first after the standard ones.
