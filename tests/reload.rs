@@ -149,6 +149,32 @@ fn logs_and_pid_file_follow() {
     assert_eq!(scratch.read("other.pid").trim(), web.process.pid().to_string());
 }
 
+/// USR1 after a reload finds everybody who writes to a log: master and edge, by whatever configuration.
+#[test]
+fn logs_are_reopened_after_a_reload() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "location / { return 200 \"old\"; }");
+    let mut begun = Connection::to(&web.address);
+    begun.send(b"GET /begun HTTP/1.1\r\nHost: a\r\n");
+    assert_eq!(get(&web.address), "old");
+    change(&scratch, "web.conf", "\"old\"", "\"new\"");
+    reload_to(&web.process, &web.address, "new");
+    for name in ["access.log", "error.log"] {
+        fs::rename(scratch.path(name), scratch.path(&format!("moved-{name}"))).expect("the log can be renamed");
+    }
+    web.process.signal(Signal::USR1);
+    wait_until("the edge writes to the new log", || {
+        get(&web.address);
+        scratch.read("access.log").contains("GET / ")
+    });
+    begun.send(b"\r\n");
+    assert_eq!(begun.response().text(), "old");
+    wait_until("the old configuration writes to it, too", || scratch.read("access.log").contains("GET /begun "));
+    wait_until("so does what is said of its end", || scratch.read("error.log").contains("exited with code 0"));
+    web.process.signal(Signal::HUP);
+    wait_until("and the master", || scratch.read("error.log").contains("reconfiguring"));
+}
+
 #[test]
 fn limits_remember_over_a_reload() {
     let scratch = Scratch::new();
@@ -212,6 +238,7 @@ fn applications_live_on_until_their_file_changes() {
 fn an_application_that_does_not_start_leaves_the_old_one() {
     let scratch = Scratch::new();
     let site = Site::start(&scratch, "", "pep3333", "processes = 1");
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
     let now = python(&site.process);
     change(&scratch, "site.ini", "pep3333:application", "no_such_module:application");
     site.process.signal(Signal::HUP);
