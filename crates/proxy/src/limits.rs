@@ -41,8 +41,8 @@ pub const STORE_TIME: Duration = Duration::from_secs(3_600);
 const _: () = assert!(BUFFER_BYTES < READ_BYTES);
 const _: () = assert!(COPIED_BYTES < READ_BYTES);
 const _: () = assert!(BLOCK_BYTES <= 65_535, "a block fits the length field of FastCGI");
-/// Octets of a host's name in a question or an answer.
-pub const DNS_NAME_BYTES_MAX: usize = 255;
+/// Octets of a host's name in a question or an answer: RFC 1035 has 255, but nginx asks for four labels of 63 all the same.
+pub const DNS_NAME_BYTES_MAX: usize = 257;
 
 /// Records that are read of an answer.
 pub const DNS_RECORDS_MAX: usize = 512;

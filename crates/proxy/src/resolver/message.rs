@@ -64,7 +64,7 @@ pub struct Answer {
 /// Why octets are no answer to the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// The name has no labels, an empty one, one of more than 63 octets, or more than 255 octets in all.
+    /// The name has no labels, an empty one, one of more than 63 octets, or is too long.
     #[error("it is no name of a host")]
     Name,
     /// It answers something else: a forgery, or an answer that comes too late.

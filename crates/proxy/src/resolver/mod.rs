@@ -35,7 +35,7 @@ pub struct Resolver {
     wants_v4: bool,
     wants_v6: bool,
     next_server: AtomicUsize,
-    known: Mutex<Recency<Key, Lookup>>,
+    known: Mutex<Recency<Key, Found>>,
 }
 
 /// What is looked up: a name in lower case, for addresses or for a service's hosts.
@@ -45,8 +45,15 @@ struct Key {
     is_service: bool,
 }
 
+/// What a lookup finds, once it is done.
+type Found = watch::Receiver<Option<Finding>>;
+
 /// A lookup, under way or done.
-type Lookup = watch::Receiver<Option<Finding>>;
+struct Lookup {
+    finding: Found,
+    /// Whether it was done before it was asked for.
+    is_known: bool,
+}
 
 #[derive(Clone, Debug)]
 struct Finding {
@@ -194,6 +201,7 @@ impl Resolver {
     }
 
     async fn wait_for_addresses(&self, lookup: Lookup, deadline: Instant) -> Result<Resolved, ResolveError> {
+        let is_known = lookup.is_known;
         let outcome = wait(lookup, deadline).await?;
         let address = |data: &Data| match data {
             Data::A(address) => Some(IpAddr::V4(*address)),
@@ -204,8 +212,11 @@ impl Resolver {
         if addresses.is_empty() {
             return Err(ResolveError::NotFound);
         }
-        let first = daemun_server::thread::random() % addresses.len() as u64;
-        addresses.rotate_left(usize::try_from(first).unwrap_or(0));
+        // Who has just asked gets the server's own order.
+        if is_known {
+            let first = daemun_server::thread::random() % addresses.len() as u64;
+            addresses.rotate_left(usize::try_from(first).unwrap_or(0));
+        }
         Ok(Resolved { addresses, until: outcome.until })
     }
 
@@ -215,9 +226,9 @@ impl Resolver {
         let key = Key { name: name.into(), is_service };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = known.ask(&key).filter(|lookup| is_of_use(lookup)) {
-            return lookup.clone();
+            return Lookup { is_known: lookup.borrow().is_some(), finding: lookup.clone() };
         }
-        let (sender, lookup) = watch::channel(None);
+        let (sender, finding) = watch::channel(None);
         let (resolver, asked) = (Arc::clone(self), key.clone());
         tokio::task::spawn_local(async move {
             let outcome = resolver.find(&asked, deadline).await;
@@ -226,8 +237,8 @@ impl Resolver {
         if known.len() >= RESOLVER_NAMES_MAX {
             known.remove_oldest();
         }
-        known.insert(key, lookup.clone());
-        lookup
+        known.insert(key, finding.clone());
+        Lookup { finding, is_known: false }
     }
 
     /// Looks a name up, and the names that it is an alias of.
@@ -253,7 +264,7 @@ impl Resolver {
         Finding { found: Err(ResolveError::NotFound), until: Instant::now() }
     }
 
-    /// The records of one name. One family of addresses is enough.
+    /// The records of one name. Addresses of one family are enough, but what is known by halves is not known.
     async fn records(&self, name: &str, is_service: bool, deadline: Instant) -> Result<Vec<Record>, ResolveError> {
         let first = self.next_server.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
         let ask = async |kind, is_wanted: bool| match is_wanted {
@@ -267,19 +278,21 @@ impl Resolver {
         }
         let (v4, v6) = tokio::join!(ask(RecordType::A, self.wants_v4), ask(RecordType::Aaaa, self.wants_v6));
         let mut records = Vec::new();
-        let mut error = None;
         for answer in [v4, v6].into_iter().flatten() {
-            match answer {
-                Ok(answer) => records.extend(answer.records),
-                Err(why) => error = error.or(Some(why)),
-            }
+            // An alias that is left out still says how long the rest holds.
+            let answer = answer?.records;
+            let ttl = answer.iter().chain(&records).map(|record| record.ttl).min().unwrap_or(0);
+            // As in nginx, the answer that is read last says whether the name is an alias.
+            records.retain(|record: &Record| !matches!(record.data, Data::Cname(_)));
+            records.extend(answer);
+            records.iter_mut().for_each(|record| record.ttl = ttl);
         }
-        if records.is_empty() { error.map_or(Ok(records), Err) } else { Ok(records) }
+        Ok(records)
     }
 }
 
 /// Whether a lookup need not be made again: it is under way, or its answer still holds.
-fn is_of_use(lookup: &Lookup) -> bool {
+fn is_of_use(lookup: &Found) -> bool {
     match &*lookup.borrow() {
         Some(outcome) => outcome.found.is_ok() && outcome.until > Instant::now(),
         None => lookup.has_changed().is_ok(),
@@ -287,7 +300,7 @@ fn is_of_use(lookup: &Lookup) -> bool {
 }
 
 async fn wait(mut lookup: Lookup, deadline: Instant) -> Result<Finding, ResolveError> {
-    let outcome = timeout_at(deadline, lookup.wait_for(Option::is_some)).await;
+    let outcome = timeout_at(deadline, lookup.finding.wait_for(Option::is_some)).await;
     // The task of a lookup ends before it is done with its thread alone.
     outcome.ok().and_then(Result::ok).and_then(|outcome| outcome.clone()).ok_or(ResolveError::TimedOut)
 }
