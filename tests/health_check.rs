@@ -94,6 +94,11 @@ fn wrong_checks_are_refused() {
         (&*format!("{pass} persistent;"), "", "\"persistent\" requires \"mandatory\""),
         (&*format!("{pass} type=grpc;"), "", "is not supported by daemun yet"),
         (&*format!("{pass} match=none;"), "", "match \"none\" is not found"),
+        (
+            "uwsgi_pass group; health_check; } location /b { uwsgi_pass group; health_check;",
+            "",
+            "a second \"health_check\" of upstream \"group\" is not supported by daemun yet",
+        ),
         ("", "match a { status x; }", "invalid value \"x\" in \"status\" directive"),
         ("", "match a { header X ? y; }", "invalid parameter \"?\""),
         ("", "match a { require $host; }", "\"require\" is not supported by daemun yet"),

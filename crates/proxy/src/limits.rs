@@ -41,6 +41,9 @@ pub const STORE_TIME: Duration = Duration::from_secs(3_600);
 const _: () = assert!(BUFFER_BYTES < READ_BYTES);
 const _: () = assert!(COPIED_BYTES < READ_BYTES);
 const _: () = assert!(BLOCK_BYTES <= 65_535, "a block fits the length field of FastCGI");
+/// Points of the circle of `hash ... consistent`, servers' names aside.
+pub const HASH_POINTS_MAX: u64 = 1 << 20;
+
 /// Octets of a host's name in a question or an answer: RFC 1035 has 255, but nginx asks for four labels of 63 all the same.
 pub const DNS_NAME_BYTES_MAX: usize = 257;
 

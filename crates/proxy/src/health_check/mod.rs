@@ -168,7 +168,12 @@ impl HealthChecks {
             timeout: settings.interval.clamp(TIMEOUT_MIN, TIMEOUT_MAX),
             port: settings.port,
         };
-        upstream.begin_checks(settings.is_mandatory, settings.is_persistent);
+        if !upstream.begin_checks(settings.is_mandatory, settings.is_persistent) {
+            let name = &upstream.name;
+            return Err(error(format!(
+                "a second \"health_check\" of upstream \"{name}\" is not supported by daemun yet"
+            )));
+        }
         build.run_beside(Arc::new(HealthCheck {
             upstream: Arc::downgrade(&upstream),
             probe: Arc::new(probe),

@@ -22,7 +22,7 @@ use daemun_server::recency::Recency;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::limits::{DNS_ALIASES_MAX, RESOLVER_NAMES_MAX};
+use crate::limits::{DNS_ALIASES_MAX, RESOLVER_NAMES_MAX, SERVERS_MAX};
 pub use directives::{MODULE, ResolverInForce, ResolverSettings, read_resolver};
 use message::{Data, Record, RecordType};
 
@@ -179,6 +179,9 @@ impl Resolver {
         let mut services = Services { hosts: Vec::new(), until: outcome.until, failed: Vec::new() };
         let mut error = ResolveError::NotFound;
         for ((priority, weight, port, target), lookup) in lookups {
+            if services.hosts.len() >= SERVERS_MAX {
+                break;
+            }
             match self.wait_for_addresses(lookup, deadline).await {
                 Ok(resolved) => {
                     services.until = services.until.min(resolved.until);

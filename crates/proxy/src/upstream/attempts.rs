@@ -198,6 +198,9 @@ impl Attempts {
         peer.has_answered.set(result == PeerResult::Answered);
         if self.roster.is_single() {
             server.fails.store(0, Ordering::Relaxed);
+            if result == PeerResult::Failed {
+                server.failures.fetch_add(1, Ordering::Relaxed);
+            }
             self.tries_left = 0;
             return;
         }

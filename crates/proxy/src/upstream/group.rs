@@ -22,6 +22,8 @@ pub struct Upstream {
     /// Tells groups apart, those of an earlier configuration too.
     pub(super) id: u64,
     roster: RwLock<Arc<Roster>>,
+    /// Whether a `health_check` looks after the servers.
+    is_checked: AtomicBool,
     /// Whether a server gets no requests before a check has been passed.
     awaits_check: AtomicBool,
     /// Held while a server is chosen.
@@ -117,6 +119,7 @@ impl Upstream {
             settings,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             roster: RwLock::new(Arc::new(Roster::new(servers))),
+            is_checked: AtomicBool::new(false),
             awaits_check: AtomicBool::new(false),
             choosing: Mutex::new(()),
         }
@@ -145,8 +148,12 @@ impl Upstream {
     }
 
     /// Checks begin: where they are `is_mandatory`, a server gets no requests before one has been passed, unless `is_persistent` and
-    /// it was well under the configuration before this one.
-    pub fn begin_checks(&self, is_mandatory: bool, is_persistent: bool) {
+    /// it was well under the configuration before this one. False where somebody else checks them already.
+    #[must_use]
+    pub fn begin_checks(&self, is_mandatory: bool, is_persistent: bool) -> bool {
+        if self.is_checked.swap(true, Ordering::Relaxed) {
+            return false;
+        }
         self.awaits_check.store(is_mandatory, Ordering::Relaxed);
         for server in self.roster().servers() {
             match is_mandatory {
@@ -154,6 +161,7 @@ impl Upstream {
                 false => server.health.resume(),
             }
         }
+        true
     }
 
     /// Makes `change` to the list of the servers. Requests under way go on with the list that they began with.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::address::UpstreamAddress;
 use super::group::Upstream;
 use super::server::{ServerSettings, ServerState};
+use crate::limits::SERVERS_MAX;
 use crate::resolver::{ResolveError, Resolver};
 
 /// A `server` line with `resolve`.
@@ -70,6 +71,7 @@ impl Upstream {
     /// Puts `members` in the place of the servers that name number `origin` stood for until now. Who stays keeps its state.
     pub fn replace_members(&self, origin: usize, mut members: Vec<Member>) {
         let Some(name) = self.settings.names.get(origin) else { return };
+        members.truncate(SERVERS_MAX);
         self.change_servers(|servers| {
             servers.retain(|server| {
                 if server.origin != Some(origin) {

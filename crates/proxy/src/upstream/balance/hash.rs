@@ -7,6 +7,7 @@ use daemun_server::{Request, Template};
 
 use super::crc32::Crc32;
 use super::{Choice, Memory, round_robin};
+use crate::limits::HASH_POINTS_MAX;
 use crate::upstream::group::Tier;
 
 /// What `hash` says.
@@ -100,7 +101,7 @@ impl Points {
             let (host, port) = split_port(name);
             let base = Crc32::new().with(host.as_bytes()).with(&[0]).with(port.as_bytes());
             let mut previous = 0_u32;
-            for _ in 0..u64::from(server.settings.weight) * POINTS_PER_WEIGHT {
+            for _ in 0..points_of(server.settings.weight, tier) {
                 previous = base.with(&previous.to_le_bytes()).sum();
                 points.push((previous, Arc::clone(name)));
             }
@@ -124,6 +125,15 @@ impl Points {
 
 const POINTS_PER_WEIGHT: u64 = 160;
 
+/// The points of a server. There are no more than [`HASH_POINTS_MAX`] in all, whatever weights a service gives its hosts.
+fn points_of(weight: u32, tier: &Tier) -> u64 {
+    let (weight, total) = (u64::from(weight), u64::try_from(tier.total_weight).unwrap_or(u64::MAX).max(1));
+    if total.saturating_mul(POINTS_PER_WEIGHT) <= HASH_POINTS_MAX {
+        return weight * POINTS_PER_WEIGHT;
+    }
+    (u128::from(weight) * u128::from(HASH_POINTS_MAX) / u128::from(total)).max(1).try_into().unwrap_or(1)
+}
+
 /// Host and port as they were written; a port is digits behind the last colon.
 fn split_port(name: &str) -> (&str, &str) {
     if let Some(path) = name.get(..5).filter(|start| start.eq_ignore_ascii_case("unix:")).and(name.get(5..)) {
@@ -146,6 +156,13 @@ mod tests {
         assert_eq!(split_port("a.example"), ("a.example", ""));
         assert_eq!(split_port("unix:/tmp/a:80"), ("/tmp/a:80", ""));
         assert_eq!(split_port("[::1]"), ("[::1]", ""));
+    }
+
+    #[test]
+    fn weights_beyond_measure_have_no_more_points_than_there_may_be() {
+        let (heavy, light) = (Points::new(&tier(&[u32::MAX, u32::MAX, 1])), Points::new(&tier(&[2, 1])));
+        assert!(heavy.points.len() as u64 <= HASH_POINTS_MAX + 3);
+        assert!(light.points.len() > 470);
     }
 
     #[test]
