@@ -1,7 +1,7 @@
 //! A server behind the one under test: answers every request with its name, over HTTP or the uwsgi protocol.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -109,7 +109,13 @@ fn serve(mut stream: TcpStream, answer: &Answer) {
     while let Some(head) = next_head(&mut stream, &mut octets) {
         let text = answer(&head);
         let is_last = !text.contains("Content-Length:") || text.contains("X-Then: close");
-        if stream.write_all(text.as_bytes()).is_err() || is_last {
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+        if is_last {
+            // Our end is closed; the connection is open until the other end is, too.
+            let _ = stream.shutdown(Shutdown::Write);
+            while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
             return;
         }
     }

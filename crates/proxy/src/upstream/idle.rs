@@ -134,8 +134,7 @@ pub fn put(upstream: &Upstream, peer: &Peer, key: IdleKey, mut connection: Upstr
             tokio::task::spawn_local(watch());
         }
         if let Some(watcher) = &pools.watcher {
-            let readable = connection.stream.poll_read_ready(&mut Context::from_waker(watcher));
-            if readable.is_ready() && !is_silent(&connection.stream) {
+            if !is_left_alone(&connection.stream, &mut Context::from_waker(watcher)) {
                 return;
             }
             if pools.wakes.is_none_or(|wakes| until < wakes) {
