@@ -56,6 +56,8 @@ mod coded_files;
 
 mod small_files;
 
+mod symbolic_links;
+
 mod keyed_zone;
 
 // The modules know it by their own name.

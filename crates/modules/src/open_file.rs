@@ -12,7 +12,6 @@ use std::rc::Rc;
 use daemun_http::StatusCode;
 use daemun_http::date::{HTTP_DATE_LENGTH, format_http_date};
 use daemun_server::Request;
-use daemun_server::config::Core;
 use daemun_server::log::Level;
 use daemun_server::response::OpenFile;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -20,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::open_file_cache;
 use crate::small_files::{self, SmallFile};
+use crate::symbolic_links::LinkRule;
 
 /// What `stat` tells of a file, as far as answers need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,11 @@ pub struct OpenError {
 ///
 /// # Errors
 /// What the system says; with `open_file_cache_errors` perhaps what it said within `open_file_cache_valid`.
-pub fn open(core: &Core, path: &CStr) -> Result<Opened, OpenError> {
+pub fn open(request: &Request, path: &CStr) -> Result<Opened, OpenError> {
+    if let Some(rule) = LinkRule::of(request, path) {
+        return open_by_rule(rule, path);
+    }
+    let core = request.core();
     if core.open_file_cache().is_some() {
         return Ok(match open_file_cache::open(core, path)? {
             Opened::File(file) => match small_files::of_open_file(&file) {
@@ -123,15 +127,46 @@ pub fn open(core: &Core, path: &CStr) -> Result<Opened, OpenError> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn look_at(core: &Core, path: &CStr) -> Result<FileFacts, OpenError> {
+pub fn look_at(request: &Request, path: &CStr) -> Result<FileFacts, OpenError> {
+    if let Some(rule) = LinkRule::of(request, path) {
+        return look_at_by_rule(rule, path);
+    }
+    let core = request.core();
     if core.open_file_cache().is_some() { open_file_cache::look_at(core, path) } else { stat(path) }
+}
+
+/// Opens the file at `path` past no link that should not be followed. What the caches know was found without such care.
+fn open_by_rule(rule: LinkRule, path: &CStr) -> Result<Opened, OpenError> {
+    let opened = rule.open(path, READING, Mode::empty());
+    let file = OpenFile { descriptor: opened.map_err(|errno| OpenError { errno, call: "openat()" })? };
+    let facts = look_at_open(&file)?;
+    Ok(match facts.kind {
+        FileKind::Regular => {
+            Opened::File(OpenedFile { file: Rc::new(file), facts, validators: Validators::of(&facts) })
+        }
+        FileKind::Directory => Opened::Directory,
+        FileKind::Other => Opened::Other,
+    })
+}
+
+fn look_at_by_rule(rule: LinkRule, path: &CStr) -> Result<FileFacts, OpenError> {
+    let opened = rule.open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let descriptor = opened.map_err(|errno| OpenError { errno, call: "openat()" })?;
+    look_at_open(&OpenFile { descriptor })
+}
+
+/// Whether the location lets the way to `path` be gone, as far as its links are concerned.
+pub(crate) fn check_links(request: &Request, path: &CStr) -> Result<(), OpenError> {
+    LinkRule::of(request, path).map_or(Ok(()), |rule| look_at_by_rule(rule, path).map(drop))
 }
 
 /// Opens `path` and looks at what was opened. A pipe without a writer does not make this wait.
 pub(crate) fn open_and_look(path: &CStr) -> Result<(OpenFile, FileFacts), OpenError> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    open_with(path, flags, Mode::empty())
+    open_with(path, READING, Mode::empty())
 }
+
+/// How a file is opened that is to be sent: what is none must not make this wait.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// Opens `path` for writing at its end, makes it if it is not there, and looks at it.
 pub(crate) fn open_to_append(path: &CStr) -> Result<(OpenFile, FileFacts), OpenError> {

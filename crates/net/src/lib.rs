@@ -39,7 +39,7 @@ pub use holder::{Holder, holder_of};
 pub use inheritance::{INHERITANCE_VARIABLE, Inheritance, bequest, inherit};
 pub use listener::{BindOptions, Listener};
 pub use listener_set::ListenerSet;
-pub use options::{Credentials, peer_credentials, set_cork, set_no_delay, set_quick_ack};
+pub use options::{Credentials, TcpInfo, peer_credentials, set_cork, set_no_delay, set_quick_ack, tcp_info};
 pub use passing::{DESCRIPTORS_MAX, Received, receive_with_descriptors, send_with_descriptors};
 pub use proxy_protocol::{ProxyEndpoint, ProxyHeader, ProxyHeaderError, ProxyHeaderStep, TlvError, read_proxy_header};
 pub use socket_file::{SocketFile, refusal_on_path};

@@ -64,3 +64,42 @@ pub(crate) fn set_deferred(socket: impl AsFd, seconds: i32) -> io::Result<()> {
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// What the kernel knows of a TCP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Time of a round trip, smoothed, in microseconds.
+    pub round_trip_us: u32,
+    /// How much it varies, in microseconds.
+    pub round_trip_variance_us: u32,
+    /// The congestion window in segments.
+    pub send_window: u32,
+    /// Room for what is received, in octets.
+    pub receive_space: u32,
+}
+
+/// What the kernel knows of the connection.
+///
+/// # Errors
+///
+/// On anything but a TCP socket.
+#[allow(unsafe_code)] // rustix has no such option
+pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the structure is plain numbers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed for the call, and the kernel writes at most `size` bytes of `info`.
+    let result = unsafe {
+        libc::getsockopt(descriptor, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut size)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(TcpInfo {
+        round_trip_us: info.tcpi_rtt,
+        round_trip_variance_us: info.tcpi_rttvar,
+        send_window: info.tcpi_snd_cwnd,
+        receive_space: info.tcpi_rcv_space,
+    })
+}

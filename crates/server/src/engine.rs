@@ -299,7 +299,7 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
         response.head.reason.clear();
     }
     if response.is_own && matches!(response.body, crate::response::Body::Empty) && response.status().as_u16() >= 300 {
-        error_page::fill(request.core(), &mut response);
+        error_page::fill(request, &mut response);
     }
     let given = response.status();
     let response = filter(request, response);
@@ -342,7 +342,7 @@ fn stand_in(request: &mut Request, other: StandIn) -> End {
 
 fn own_answer(request: &mut Request, status: StatusCode) -> End {
     let mut response = Response::new(request.error_status.take().unwrap_or(status));
-    error_page::fill(request.core(), &mut response);
+    error_page::fill(request, &mut response);
     if error_page::closes_connection(status) {
         request.keep_alive = false;
     }
@@ -379,7 +379,7 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
     let status = page.replacement.flatten().filter(|status| status.is_redirection()).unwrap_or(StatusCode::FOUND);
     let mut response = Response::new(status);
     response.head.headers.append_known(HeaderId::Location, &target);
-    error_page::fill(request.core(), &mut response);
+    error_page::fill(request, &mut response);
     Some(Next::End(End::Answer(filter(request, response))))
 }
 

@@ -112,10 +112,23 @@ pub struct Sent {
     pub bytes: u64,
     /// Octets of the body.
     pub body_bytes: u64,
+    /// What the connection itself said in the head.
+    pub framing: SentFraming,
     /// Fields of the head that went out, for `$sent_http_*`.
     pub headers: Headers,
     /// Fields behind the body, for `$sent_trailer_*`.
     pub trailers: RefCell<Headers>,
+}
+
+/// Fields of a head that are the connection's own business, as they went out.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SentFraming {
+    /// `Content-Length`.
+    pub length: Option<u64>,
+    /// Whether `Transfer-Encoding` was `chunked`.
+    pub is_chunked: bool,
+    /// `Keep-Alive: timeout=`, in seconds.
+    pub keep_alive: Option<u64>,
 }
 
 impl Request {
@@ -186,6 +199,7 @@ impl Request {
         self.sent.status = 0;
         self.sent.bytes = 0;
         self.sent.body_bytes = 0;
+        self.sent.framing = SentFraming::default();
         self.sent.headers.clear();
         self.sent.trailers.get_mut().clear();
         self.gateway_variables.clear();

@@ -7,7 +7,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use daemun_conf::{Arity, Context, Diagnostic, Directive};
@@ -41,7 +41,7 @@ pub static MODULE: Module<AuthBasic> = Module {
             contexts: PLACES,
             arity: Arity::Exactly(1),
             default: "none",
-            help: "file: a line name:password each; {PLAIN}, {SHA}, {SSHA}, $apr1$, $1$, $5$, $6$ and bcrypt passwords",
+            help: "file: a line name:password each; {PLAIN}, {SHA}, {SSHA}, crypt, $apr1$, $1$, $5$, $6$ and bcrypt passwords",
             set: |conf, arguments| {
                 let file = setter::template(arguments, 0)?;
                 arguments.set_once(&mut conf.user_file, file)
@@ -63,14 +63,14 @@ pub static MODULE: Module<AuthBasic> = Module {
 pub struct AuthBasic {
     realm: Option<Template>,
     user_file: Option<Template>,
+    /// Where a path begins that does not begin with a slash.
+    folder: PathBuf,
 }
 
 impl AuthBasic {
     #[expect(clippy::unnecessary_wraps, reason = "the signature of every module's finish")]
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-        if let Some(file) = &mut self.user_file {
-            build.make_absolute_beside_configuration(file);
-        }
+        self.folder = build.configuration_folder();
         Ok(())
     }
 }
@@ -91,7 +91,9 @@ fn check(conf: &AuthBasic, request: &mut Request) -> Outcome {
         return challenge(&realm, request);
     };
     let path = user_file.value(request);
-    let path = Path::new(OsStr::from_bytes(&path));
+    // Variables may give a relative path too.
+    let path = conf.folder.join(OsStr::from_bytes(&path));
+    let path = path.as_path();
     let users = match read_users(path) {
         Ok(users) => users,
         Err(error) => return refuse_file(path, &error, request),

@@ -6,4 +6,6 @@ pub mod auth_basic;
 
 pub mod auth_request;
 
+mod des_crypt;
+
 mod password;

@@ -1,10 +1,12 @@
-//! Passwords as a user file keeps them: `{PLAIN}`, `{SHA}`, `{SSHA}`, and the forms of crypt(3) that begin with `$`.
+//! Passwords as a user file keeps them: `{PLAIN}`, `{SHA}`, `{SSHA}`, and the forms of crypt(3).
 
 use blowfish::Blowfish;
 use daemun_http::credentials::decode_base64;
 use md_5::Md5;
 use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha1::{Digest, Sha1};
+
+use super::des_crypt::des_crypt;
 
 /// What a kept password says of one that is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,10 @@ pub(super) fn verify(offered: &[u8], kept: &str) -> Verdict {
     if ["$2a$", "$2b$", "$2y$"].iter().any(|magic| kept.starts_with(magic)) {
         return verify_bcrypt(offered, kept.get(4..).unwrap_or_default()).unwrap_or(Verdict::Mismatch);
     }
-    Verdict::Unknown
+    match des_crypt(offered, kept.as_bytes()) {
+        Some(text) if kept.len() == text.len() => verdict(&text, kept.as_bytes()),
+        _ => Verdict::Unknown,
+    }
 }
 
 /// Compares without telling by the time it takes how much is right.
@@ -173,6 +178,7 @@ mod tests {
     }
 
     const KEPT: &[&str] = &[
+        "sa3tHJ3/KuYvI",
         "{PLAIN}password",
         "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
         "{SSHA}yI6cZwQadOA1e+/f+T+H3eCQQhRzYWx0",

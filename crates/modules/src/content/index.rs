@@ -80,7 +80,7 @@ fn try_each(request: &Request, files: impl Iterator<Item = (bool, Vec<u8>)>) -> 
         let mut uri = Vec::with_capacity(request.uri.len() + file.len());
         uri.extend_from_slice(&request.uri);
         uri.extend_from_slice(&file);
-        let looked = open_file::with_path(request, &uri, |path| match open_file::look_at(request.core(), path) {
+        let looked = open_file::with_path(request, &uri, |path| match open_file::look_at(request, path) {
             Ok(_) => Ok(true),
             Err(error) => after_error(request, path, error, &mut is_directory_known).map(|()| false),
         });
@@ -120,7 +120,7 @@ fn after_error(
 fn check_directory(request: &Request) -> Result<(), StatusCode> {
     let checked = open_file::with_path(request, &request.uri, |path| {
         let shown = path.to_string_lossy();
-        match open_file::look_at(request.core(), path) {
+        match open_file::look_at(request, path) {
             Ok(facts) if facts.is_directory() => Ok(()),
             Ok(_) => {
                 request.log(Level::Alert, format_args!("\"{shown}\" is not a directory"));

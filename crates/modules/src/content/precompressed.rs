@@ -149,7 +149,7 @@ enum Found {
 }
 
 fn open(request: &Request, path: &CStr) -> Found {
-    match open_file::open(request.core(), path) {
+    match open_file::open(request, path) {
         Ok(Opened::File(file)) => Found::File {
             body: Body::File(FilePart { file: file.file, offset: 0, length: file.facts.size }),
             modified: file.facts.modified,

@@ -53,7 +53,7 @@ enum Found {
 }
 
 fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
-    match open_file::open(request.core(), path) {
+    match open_file::open(request, path) {
         Ok(Opened::File(_) | Opened::Small(_)) if *request.method() == Method::Post => {
             Err(StatusCode::METHOD_NOT_ALLOWED)
         }

@@ -359,7 +359,7 @@ fn write_to_path(path: &Template, cache: Option<&LogFileCache>, line: &[u8], req
     let mut root = Vec::new();
     request.document_root(&mut root);
     let Ok(root) = CString::new(root) else { return };
-    let missing = match open_file::look_at(request.core(), &root) {
+    let missing = match open_file::look_at(request, &root) {
         Ok(facts) if facts.is_directory() => None,
         Ok(_) => Some(Errno::NOTDIR),
         Err(error) => Some(error.errno),

@@ -109,7 +109,7 @@ impl Candidate {
 }
 
 fn is_there(request: &Request, uri: &[u8], is_directory: bool) -> bool {
-    let looked = open_file::with_path(request, uri, |path| match open_file::look_at(request.core(), path) {
+    let looked = open_file::with_path(request, uri, |path| match open_file::look_at(request, path) {
         Ok(facts) => facts.is_directory() == is_directory,
         Err(error) if error.is_missing() => false,
         Err(error) => {

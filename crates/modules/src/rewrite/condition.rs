@@ -1,6 +1,6 @@
 //! The condition of an `if`.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use daemun_conf::{ArgumentError, Arguments};
 use daemun_server::log::Level;
 use daemun_server::{Pattern, Request, Template};
+
+use crate::open_file;
 
 /// When the block of an `if` counts.
 pub(super) struct Condition {
@@ -118,6 +120,13 @@ impl Condition {
 
 impl FileTest {
     fn holds(self, request: &Request, path: &[u8]) -> bool {
+        let Ok(c_path) = CString::new(path) else { return false };
+        if let Err(error) = open_file::check_links(request, &c_path) {
+            if !error.is_missing() {
+                error.log(request, &c_path);
+            }
+            return false;
+        }
         let metadata = match std::fs::metadata(OsStr::from_bytes(path)) {
             Ok(metadata) => metadata,
             Err(error) => {

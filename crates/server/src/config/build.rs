@@ -196,6 +196,12 @@ impl Build<'_> {
         }
     }
 
+    /// The folder of the main file, where some relative paths begin.
+    #[must_use]
+    pub fn configuration_folder(&self) -> PathBuf {
+        self.prefix.join(self.configuration_folder)
+    }
+
     /// As [`Build::make_absolute`], below the folder of the main file.
     pub fn make_absolute_beside_configuration(&self, path: &mut Template) {
         if path.begins_relative() {

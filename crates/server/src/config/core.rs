@@ -24,7 +24,7 @@ use setters::{
 };
 
 pub(crate) use transfer::size_of;
-pub use transfer::{LingeringClose, Transfer};
+pub use transfer::{DisableSymlinks, LingeringClose, LinkMode, Transfer};
 
 /// The http core as a module: it has settings and directives, and no handler of its own.
 pub static CORE: Module<Core> = Module {

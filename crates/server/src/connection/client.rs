@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use daemun_http::chunked::{self, Decoder};
-use daemun_net::{PeerAddress, ProxyHeader, Stream};
+use daemun_net::{PeerAddress, ProxyHeader, Stream, TcpInfo, tcp_info};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
@@ -369,6 +369,11 @@ impl Client {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         result
+    }
+
+    /// What the kernel knows of the connection; `None` over a unix socket.
+    pub(crate) fn tcp_info(&self) -> Option<TcpInfo> {
+        self.stream.borrow().as_ref().filter(|stream| stream.is_tcp()).and_then(|stream| tcp_info(stream.as_fd()).ok())
     }
 
     /// Whether something of the client's can be read now, if only its end.

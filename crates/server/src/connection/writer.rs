@@ -25,7 +25,7 @@ use crate::limits::{
 };
 use crate::listener::Protocol;
 use crate::log::Level;
-use crate::request::Request;
+use crate::request::{Request, SentFraming};
 use crate::response::{
     Body, BodyError, BodyPieces, BodyStream, FilePart, OpenFile, Piece, ReadAhead, Response, Trailers, Tunnel,
     UpstreamMessage,
@@ -134,16 +134,24 @@ fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, is_own: b
     if request.client.is_last_request.get() {
         request.keep_alive = false;
     }
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        write_header(out, b"Connection", b"upgrade");
-    } else if !request.keep_alive {
-        write_header(out, b"Connection", b"close");
-    } else {
-        write_header(out, b"Connection", b"keep-alive");
-        if let Some(time) = request.core().keepalive_header() {
-            write_header(out, b"Keep-Alive", format!("timeout={}", time.as_secs()).as_bytes());
-        }
+    let connection = match request.keep_alive {
+        _ if head.status == StatusCode::SWITCHING_PROTOCOLS => "upgrade",
+        true => "keep-alive",
+        false => "close",
+    };
+    write_header(out, b"Connection", connection.as_bytes());
+    let keep_alive = request.core().keepalive_header().filter(|_| connection == "keep-alive");
+    if let Some(time) = keep_alive {
+        write_header(out, b"Keep-Alive", format!("timeout={}", time.as_secs()).as_bytes());
     }
+    request.sent.framing = SentFraming {
+        length: match framing {
+            Framing::Length(length) => Some(length),
+            _ => declared_length(head).or_else(|| body.length().filter(|_| request.is_head())),
+        },
+        is_chunked: framing == Framing::Chunked,
+        keep_alive: keep_alive.map(|time| time.as_secs()),
+    };
     out.extend_from_slice(HEAD_END);
     framing
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use daemun_http::credentials::BasicCredentials;
 use daemun_http::{Framing, HeaderId, Headers, StatusCode, date};
 use daemun_net::ProxyHeader;
+use daemun_net::TcpInfo;
 
 use super::Variable;
 use crate::clock;
@@ -136,6 +137,21 @@ pub static CORE_VARIABLES: &[Variable] = &[
         name: "sent_trailer_",
         evaluate: |request, name, out| header_by_name(&request.sent.trailers.borrow(), name, out),
     },
+    Variable {
+        name: "sent_http_content_length",
+        evaluate: |request, _, out| request.sent.framing.length.is_some_and(|length| number(out, length)),
+    },
+    Variable {
+        name: "sent_http_keep_alive",
+        evaluate: |request, _, out| {
+            let time = request.sent.framing.keep_alive;
+            time.is_some_and(|seconds| put(out, b"timeout=") && number(out, seconds))
+        },
+    },
+    Variable {
+        name: "sent_http_transfer_encoding",
+        evaluate: |request, _, out| request.sent.framing.is_chunked && put(out, b"chunked"),
+    },
     Variable { name: "server_addr", evaluate: |request, _, out| put(out, request.client.local_address().as_bytes()) },
     Variable { name: "server_name", evaluate: |request, _, out| put(out, request.server().first_name()) },
     Variable {
@@ -147,6 +163,16 @@ pub static CORE_VARIABLES: &[Variable] = &[
         evaluate: |request, _, out| put(out, request.head.version.as_str().as_bytes()),
     },
     Variable { name: "status", evaluate: |request, _, out| status(request, out) },
+    Variable {
+        name: "tcpinfo_rcv_space",
+        evaluate: |request, _, out| tcp_info(request, |info| info.receive_space, out),
+    },
+    Variable { name: "tcpinfo_rtt", evaluate: |request, _, out| tcp_info(request, |info| info.round_trip_us, out) },
+    Variable {
+        name: "tcpinfo_rttvar",
+        evaluate: |request, _, out| tcp_info(request, |info| info.round_trip_variance_us, out),
+    },
+    Variable { name: "tcpinfo_snd_cwnd", evaluate: |request, _, out| tcp_info(request, |info| info.send_window, out) },
     Variable { name: "time_iso8601", evaluate: |_, _, out| time_iso8601(out) },
     Variable { name: "time_local", evaluate: |_, _, out| time_local(out) },
     Variable { name: "uri", evaluate: |request, _, out| put(out, &request.uri) },
@@ -206,6 +232,11 @@ fn seconds(out: &mut Vec<u8>, milliseconds: u64) -> bool {
 fn status(request: &Request, out: &mut Vec<u8>) -> bool {
     let status = request.sent.status.min(999);
     put(out, &[b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8])
+}
+
+/// What the kernel knows of the client's connection; nothing over a unix socket.
+fn tcp_info(request: &Request, of: fn(&TcpInfo) -> u32, out: &mut Vec<u8>) -> bool {
+    request.client.tcp_info().is_some_and(|info| number(out, u64::from(of(&info))))
 }
 
 /// The octets of the address.

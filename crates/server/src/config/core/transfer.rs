@@ -24,6 +24,29 @@ pub struct Transfer {
     lingering_timeout: Option<Duration>,
     body_in_file: Option<InFile>,
     body_early_read: Option<Vec<Template>>,
+    msie_padding: Option<bool>,
+    msie_refresh: Option<bool>,
+    disable_symlinks: Option<DisableSymlinks>,
+}
+
+/// `disable_symlinks`.
+#[derive(Clone)]
+pub struct DisableSymlinks {
+    /// Which links are not followed.
+    pub mode: LinkMode,
+    /// The front of a path that is not looked at.
+    pub from: Option<Template>,
+}
+
+/// Which symbolic links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkMode {
+    /// All are followed.
+    Off,
+    /// None is.
+    On,
+    /// None that belongs to another user than what it leads to.
+    IfNotOwner,
 }
 
 /// `lingering_close`: whether a connection that ends still takes what its client sends, so that it sees the answer.
@@ -130,7 +153,59 @@ pub(super) const DIRECTIVES: &[Directive<Core>] = &[
             arguments.set_once(&mut core.transfer.body_early_read, strings)
         },
     },
+    Directive {
+        name: "msie_padding",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: error pages are long enough for Internet Explorer and Chrome to show them",
+        set: |core, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut core.transfer.msie_padding, flag)
+        },
+    },
+    Directive {
+        name: "msie_refresh",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "off",
+        help: "on|off: Internet Explorer gets a page that sends it elsewhere in place of a redirect",
+        set: |core, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut core.transfer.msie_refresh, flag)
+        },
+    },
+    Directive {
+        name: "disable_symlinks",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Between(1, 2),
+        default: "off",
+        help: "off | on|if_not_owner [from=part]: symbolic links are not followed, or not to files of others; the path's front may be left out",
+        set: set_disable_symlinks,
+    },
 ];
+
+fn set_disable_symlinks(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let (mut mode, mut from) = (None, None);
+    for index in 0..arguments.len() {
+        match (arguments.text(index)?, arguments.parameter(index)) {
+            ("off", _) => mode = Some(LinkMode::Off),
+            ("on", _) => mode = Some(LinkMode::On),
+            ("if_not_owner", _) => mode = Some(LinkMode::IfNotOwner),
+            (_, Some(("from", text))) => {
+                let span = arguments.word(index)?.span;
+                let parsed = Template::parse_at(text, Some(span));
+                from = Some(parsed.map_err(|error| ArgumentError::new(Some(index), error.to_string()))?);
+            }
+            _ => return Err(arguments.invalid_parameter(index)),
+        }
+    }
+    let mode = mode.ok_or_else(|| {
+        let message = format!("\"{}\" must have \"off\", \"on\" or \"if_not_owner\" parameter", arguments.name());
+        ArgumentError::new(None, message)
+    })?;
+    arguments.set_once(&mut core.transfer.disable_symlinks, DisableSymlinks { mode, from })
+}
 
 /// A size, or a text that gives one for each request.
 fn read_rate(arguments: &Arguments<'_>) -> Result<Template, ArgumentError> {
@@ -154,7 +229,7 @@ impl Transfer {
     pub(super) fn merge(parent: &Self, child: &mut Self) {
         inherit!(parent, child;
             limit_rate, limit_rate_after, reset_timedout_connection, lingering_close, lingering_time, lingering_timeout,
-            body_in_file, body_early_read);
+            body_in_file, body_early_read, msie_padding, msie_refresh, disable_symlinks);
     }
 
     /// Octets a second for the answer to `request`, where the location limits them.
@@ -221,4 +296,25 @@ fn size(template: &Template, request: &Request) -> Option<u64> {
         request.log(Level::Error, format_args!("invalid size \"{}\"", String::from_utf8_lossy(&text)));
     }
     size
+}
+
+/// What of these settings is asked for by the core's name.
+impl Core {
+    /// Whether error pages are made long enough for browsers that show no short ones.
+    #[must_use]
+    pub fn msie_padding(&self) -> bool {
+        self.transfer.msie_padding.unwrap_or(true)
+    }
+
+    /// Whether Internet Explorer gets a page in place of a redirect.
+    #[must_use]
+    pub fn msie_refresh(&self) -> bool {
+        self.transfer.msie_refresh.unwrap_or(false)
+    }
+
+    /// Which symbolic links are not followed, where that is said.
+    #[must_use]
+    pub fn disable_symlinks(&self) -> Option<&DisableSymlinks> {
+        self.transfer.disable_symlinks.as_ref()
+    }
 }

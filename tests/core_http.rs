@@ -1,0 +1,153 @@
+//! What of nginx's core stands by itself: links that are not followed, pages for some browsers, variables of the connection.
+
+use std::os::unix::fs::symlink;
+
+use harness::{Address, Port, Request, Scratch, Web, servers};
+
+/// A target and the status that must come.
+const LINKS: &[(&str, u16)] = &[
+    ("/off/link", 200),
+    ("/off/folder/file", 200),
+    ("/on/file", 200),
+    ("/on/link", 403),
+    ("/on/folder/file", 404),
+    ("/on/none", 404),
+    ("/owner/link", 200),
+    ("/owner/folder/link", 200),
+    ("/owner/foreign", 403),
+    ("/from/file", 200),
+    ("/from/link", 403),
+    ("/try/link", 418),
+    ("/if/file", 204),
+    ("/if/link", 403),
+    ("/cached/file", 200),
+    ("/cached-on/link", 403),
+    ("/cached/link", 200),
+];
+
+const LINKS_SERVER: &str = "
+        location /off/ { alias SCRATCH/root/; }
+        location /on/ { alias SCRATCH/root/; disable_symlinks on; }
+        location /owner/ { alias SCRATCH/root/; disable_symlinks if_not_owner; }
+        location /from/ { alias SCRATCH/root/folder/; disable_symlinks on from=SCRATCH/root/folder; }
+        location /try/ { root SCRATCH/root; disable_symlinks on; try_files /link /none @teapot; }
+        location @teapot { return 418; }
+        location /if/ { alias SCRATCH/root/; disable_symlinks on; if (-f $request_filename) { return 204; } }
+        open_file_cache max=10;
+        open_file_cache_errors on;
+        location /cached/ { alias SCRATCH/root/; }
+        location /cached-on/ { alias SCRATCH/root/; disable_symlinks on; }
+";
+
+/// A file, a link to it, a folder, a link to that, and a link that belongs to somebody else than its file.
+fn make_links(scratch: &Scratch) {
+    scratch.write("root/file", "text");
+    scratch.write("root/real/file", "text");
+    for (target, name) in
+        [("file", "root/link"), ("real", "root/folder"), ("file", "root/real/link"), ("/proc/version", "root/foreign")]
+    {
+        symlink(target, scratch.path(name)).expect("linked");
+    }
+    // Root's own link to root's file would be let pass.
+    let nobody = rustix::fs::Uid::from_raw(65_534);
+    if servers::is_root() {
+        let path = scratch.path("root/foreign");
+        rustix::fs::chownat(rustix::fs::CWD, path, Some(nobody), None, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .expect("given away");
+    }
+}
+
+fn assert_links(address: &Address) {
+    for (target, status) in LINKS {
+        assert_eq!(Request::get(target).send(address).status, *status, "{target}");
+    }
+}
+
+#[test]
+fn links_are_followed_where_they_may_be() {
+    let scratch = Scratch::new();
+    make_links(&scratch);
+    let web = Web::start(&scratch, LINKS_SERVER);
+    assert_links(&web.address);
+    assert!(scratch.read("error.log").contains("openat() \""));
+}
+
+#[test]
+fn nginx_agrees_on_links() {
+    let scratch = Scratch::new();
+    make_links(&scratch);
+    let port = Port::reserve();
+    let text = format!("server {{ listen {}; {LINKS_SERVER} }}", port.address());
+    scratch.write("web.conf", servers::nginx_conf(&text));
+    let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
+    assert_links(&port.address());
+}
+
+#[test]
+fn some_browsers_get_pages_of_their_own() {
+    let scratch = Scratch::new();
+    let web = Web::start(
+        &scratch,
+        "location / { return 404; }
+        location /unpadded { msie_padding off; return 404; }
+        location /moved { return 301 \"/else where?a='1'\"; }
+        location /refresh { msie_refresh on; return 302 \"http://other/else where?a='1'\"; }",
+    );
+    let get = |target: &str, agent: &str| Request::get(target).header("User-Agent", agent).send(&web.address);
+    let plain = get("/", "curl/8").text();
+    for (agent, is_padded) in [
+        ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0)", true),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36", true),
+        ("Opera/9.0 (compatible; MSIE 8.0)", false),
+        ("Mozilla/5.0 (X11; rv:120.0) Gecko/20100101 Firefox/120.0", false),
+    ] {
+        let page = get("/", agent).text();
+        assert!(page.starts_with(&plain), "{agent}");
+        assert_eq!(page.len() > 512, is_padded, "{agent}");
+        assert_eq!(get("/unpadded", agent).text(), plain, "{agent}");
+    }
+    let msie = "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0)";
+    assert_eq!(get("/moved", msie).status, 301);
+    assert_eq!(get("/refresh", "curl/8").status, 302);
+    let answer = get("/refresh", msie);
+    assert_eq!((answer.status, answer.header("location")), (200, None));
+    assert!(answer.text().contains("content=\"0; URL=http://other/else%20where?a=%271%27\""), "{}", answer.text());
+}
+
+#[test]
+fn variables_tell_what_the_connection_said() {
+    let scratch = Scratch::new();
+    scratch.write("root/file.txt", "x".repeat(1_000));
+    let port = Port::reserve();
+    let text = format!(
+        "log_format sent \"$uri $sent_http_connection $sent_http_content_length $sent_http_transfer_encoding $sent_http_keep_alive\";
+        log_format tcp \"$tcpinfo_rtt $tcpinfo_rttvar $tcpinfo_snd_cwnd $tcpinfo_rcv_space\";
+        server {{ listen {}; root SCRATCH/root; gzip on; gzip_types *; gzip_comp_level 9; keepalive_timeout 60s 50s;
+            access_log SCRATCH/sent.log sent; access_log SCRATCH/tcp.log tcp; }}",
+        port.address()
+    );
+    scratch.write("web.conf", servers::nginx_conf(&text));
+    let mut web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    Request::get("/file.txt").header("Connection", "close").send(&port.address());
+    let mut connection = harness::Connection::to(&port.address());
+    connection.exchange(Request::get("/file.txt").octets());
+    connection.send(Request::new("HEAD", "/file.txt").octets());
+    connection.response_to_head();
+    drop(connection);
+    web.signal(rustix::process::Signal::QUIT);
+    web.wait();
+    let lines = scratch.read("sent.log");
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "/file.txt close 1000 - -",
+            "/file.txt keep-alive 1000 - timeout=50",
+            "/file.txt keep-alive 1000 - timeout=50"
+        ]
+    );
+    for line in scratch.read("tcp.log").lines() {
+        let numbers: Vec<u32> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
+        assert!(numbers.len() == 4 && numbers[2] > 0 && numbers[3] > 0, "{line}");
+    }
+}
