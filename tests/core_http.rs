@@ -151,3 +151,42 @@ fn variables_tell_what_the_connection_said() {
         assert!(numbers.len() == 4 && numbers[2] > 0 && numbers[3] > 0, "{line}");
     }
 }
+
+const NAMES: &str = "
+    server { listen PORT; server_name first; location / { return 200 \"first $server_name\"; } }
+    server { listen PORT; server_name other \"\"; location / { return 200 \"other $server_name\"; } }
+    server { listen PORT; server_name .point; location / { return 200 \"point $server_name\"; } }
+";
+
+fn assert_names(address: &Address) {
+    for (host, expected) in [
+        ("Host: unknown\r\n", "first first"),
+        ("Host: other\r\n", "other other"),
+        ("", "other other"),
+        ("Host: point\r\n", "point point"),
+        ("Host: below.point\r\n", "point point"),
+    ] {
+        let mut connection = harness::Connection::to(address);
+        connection.send(format!("GET / HTTP/1.0\r\n{host}\r\n"));
+        let answer = String::from_utf8(connection.rest()).expect("text");
+        assert!(answer.ends_with(&format!("\r\n\r\n{expected}")), "{host:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_request_without_a_host_has_the_empty_name() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    scratch.write("web.conf", servers::nginx_conf(&NAMES.replace("PORT", &port.address().to_string())));
+    let _web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    assert_names(&port.address());
+}
+
+#[test]
+fn nginx_agrees_on_names() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    scratch.write("web.conf", servers::nginx_conf(&NAMES.replace("PORT", &port.address().to_string())));
+    let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
+    assert_names(&port.address());
+}

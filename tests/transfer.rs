@@ -93,6 +93,21 @@ fn a_connection_lingers_where_something_is_to_be_expected() {
 }
 
 #[test]
+fn a_client_that_goes_away_is_noticed_while_its_answer_waits() {
+    let scratch = Scratch::new();
+    let web = Web::start(
+        &scratch,
+        "location /slow { limit_rate 1; return 200 0123456789; } location /status { stub_status; }",
+    );
+    let mut connection = Connection::to(&web.address);
+    connection.send(Request::get("/slow").octets());
+    connection.more();
+    assert_eq!(active(&web), "Active connections: 2");
+    drop(connection);
+    wait_until("the connection is closed", || active(&web) == "Active connections: 1");
+}
+
+#[test]
 fn a_connection_that_is_given_up_is_reset_where_that_is_wanted() {
     let scratch = Scratch::new();
     let web = Web::start(

@@ -61,6 +61,8 @@ pub struct ListenerRuntime {
     pub setting: ListenerSetting,
     /// The servers by name.
     pub names: ServerNames,
+    /// Who answers a request that names no host.
+    pub(crate) unnamed: Option<ServerId>,
     /// Who answers when no name fits.
     pub default_server: ServerId,
     /// Whether a server listens here already; the first one is the default until another says so.
@@ -114,7 +116,8 @@ impl Server {
     /// The first name, empty when there is none.
     #[must_use]
     pub fn first_name(&self) -> &[u8] {
-        self.names.first().map(String::as_bytes).unwrap_or_default()
+        let name = self.names.first().map(String::as_bytes).unwrap_or_default();
+        name.strip_prefix(b".").unwrap_or(name) // `.name` is the name itself, and all below it.
     }
 }
 

@@ -536,7 +536,15 @@ impl Builder<'_> {
                 listener.default_server = server;
             }
             listener.has_server = true;
-            for (name, span) in names.iter().filter(|(name, _)| !name.is_empty() || names.len() > 1) {
+            // A server without names has the empty one.
+            let empty = names.iter().find(|(name, _)| name.is_empty()).map(|(_, span)| *span);
+            if let Some(span) = empty.or(names.is_empty().then_some(span))
+                && *listener.unnamed.get_or_insert(server) != server
+            {
+                let message = format!("conflicting server name \"\" on {address}, ignored");
+                self.build.diagnostics.push(Diagnostic::warning(span, message));
+            }
+            for (name, span) in names.iter().filter(|(name, _)| !name.is_empty()) {
                 match listener.names.insert(name, server) {
                     Ok(true) => {}
                     Ok(false) => {
@@ -563,6 +571,7 @@ impl Builder<'_> {
         self.listeners.push(ListenerRuntime {
             setting,
             names: ServerNames::default(),
+            unnamed: None,
             default_server: ServerId(0),
             has_server: false,
             has_default: false,
@@ -607,6 +616,7 @@ impl Builder<'_> {
         self.listeners.push(ListenerRuntime {
             setting,
             names: ServerNames::default(),
+            unnamed: None,
             default_server,
             has_server: true,
             has_default: true,

@@ -358,10 +358,19 @@ impl Client {
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Err(closed())) };
-        if let Some(pace) = self.pace.borrow_mut().as_mut()
-            && ready!(pace.poll_ready(context))
-        {
-            self.deadline.borrow_mut().renew();
+        if let Some(pace) = self.pace.borrow_mut().as_mut() {
+            match pace.poll_ready(context) {
+                Poll::Ready(true) => self.deadline.borrow_mut().renew(),
+                Poll::Ready(false) => {}
+                // Nothing is written meanwhile, so that a client that goes away would not be noticed otherwise.
+                Poll::Pending => {
+                    let expects_input = self.has_pending_input() || self.is_body_due.get();
+                    if !expects_input && self.poll_closed(context).is_ready() {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
+                    return Poll::Pending;
+                }
+            }
         }
         let result = stream.poll_write_ready(context);
         if result.is_pending() {

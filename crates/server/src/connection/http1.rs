@@ -297,11 +297,18 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
 /// Finds the server whose name the client asks for; else the listener's default stays.
 pub(super) fn choose_server(request: &mut Request) {
     let runtime = Rc::clone(&request.runtime);
-    let names = &runtime.listener(request.client.listener()).names;
-    if !names.is_empty()
-        && let Some(host) = request.head.host()
-        && let Some(server) = names.find_for(request, host)
-    {
+    let listener = runtime.listener(request.client.listener());
+    let server = match request.head.host() {
+        Some(host) if !host.is_empty() => {
+            if listener.names.is_empty() {
+                None
+            } else {
+                listener.names.find_for(request, host)
+            }
+        }
+        _ => listener.unnamed,
+    };
+    if let Some(server) = server {
         request.server = server;
         request.location = runtime.server(server).settings;
     }
