@@ -190,3 +190,86 @@ fn nginx_agrees_on_names() {
     let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
     assert_names(&port.address());
 }
+
+/// A target and what must stand in the answer.
+const PASSING: &[(&str, &str)] = &[
+    ("/app?a=b", "Location: http://ADDRESS/app/?a=b"),
+    ("/sp%20ace", "Location: http://ADDRESS/sp%20ace/"),
+    ("/file", "HTTP/1.1 200 "),
+    ("/exact", "HTTP/1.1 204 "),
+    ("/regex", "Location: http://ADDRESS/regex/"),
+    ("/root", "HTTP/1.1 404 "),
+    // An error on the way to the page of an error is the one that is told, and so is a redirect.
+    ("/page-missing", "HTTP/1.1 404 "),
+    ("/page-folder", "HTTP/1.1 301 "),
+    ("/page-there", "HTTP/1.1 403 "),
+    ("/page-changed", "HTTP/1.1 404 "),
+    ("/bad%", "HTTP/1.1 301 "),
+];
+
+const PASSING_SERVER: &str = "
+    server {
+        listen ADDRESS;
+        root SCRATCH/root;
+        error_page 400 /bad-page;
+        location /app/ { proxy_pass http://ADDRESS/other/; }
+        location \"/sp ace/\" { proxy_pass http://ADDRESS/other/; }
+        location /file/ { proxy_pass http://ADDRESS/other/; }
+        location /file { alias SCRATCH/root/page; }
+        location /exact/ { proxy_pass http://ADDRESS/other/; }
+        location = /exact { return 204; }
+        location /regex/ { proxy_pass http://ADDRESS/other/; }
+        location ~ ^/regex$ { return 204; }
+        location /root/ { }
+        location /page-missing { error_page 403 /none; return 403; }
+        location /page-folder { error_page 403 /folder; return 403; }
+        location /page-there { error_page 403 /page; return 403; }
+        location /page-changed { error_page 403 =200 /none; return 403; }
+        location /bad-page { return 301 /moved; }
+        location /discard { return 200 text; }
+    }
+";
+
+fn assert_passing(address: &Address) {
+    for (target, expected) in PASSING {
+        let mut connection = harness::Connection::to(address);
+        connection.send(format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n"));
+        let answer = String::from_utf8(connection.rest()).expect("text");
+        let expected = expected.replace("ADDRESS", &address.to_string());
+        assert!(answer.contains(&expected), "{target}: {answer}");
+    }
+    // A chunk that is longer than it says, of a body that nobody reads.
+    let mut connection = harness::Connection::to(address);
+    connection.send("GET /discard HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n4\r\nSEE-THIS\r\n0\r\n\r\n");
+    let answer = String::from_utf8(connection.rest()).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 301 "), "the page of 400: {answer}");
+    // Whoever expects to be told to go on is told, even with nothing to send.
+    let mut connection = harness::Connection::to(address);
+    connection.send(
+        "POST /app/ HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(connection.interim(), 100);
+    assert_eq!(connection.response().status, 404);
+}
+
+fn passing(scratch: &Scratch, port: &Port) {
+    scratch.write("root/page", "a page");
+    scratch.make_folder("root/folder");
+    scratch.write("web.conf", servers::nginx_conf(&PASSING_SERVER.replace("ADDRESS", &port.address().to_string())));
+}
+
+#[test]
+fn paths_without_their_slash_and_errors_of_error_pages() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    passing(&scratch, &port);
+    let _web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    assert_passing(&port.address());
+}
+
+#[test]
+fn nginx_agrees_on_paths_and_errors() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    passing(&scratch, &port);
+    let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
+    assert_passing(&port.address());
+}

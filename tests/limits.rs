@@ -142,6 +142,29 @@ fn nginx_agrees() {
 }
 
 #[test]
+fn what_a_zone_knows_lives_on_over_a_reload() {
+    let scratch = Scratch::new();
+    write_files(&scratch);
+    let port = Port::reserve();
+    scratch.write("web.conf", configuration(&port.address()));
+    let web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    let address = port.address();
+    assert_eq!([1, 2, 3, 4].map(|_| get(&address, "/burst?key=r")), [200, 200, 200, 503]);
+    let mut reads_nothing = Connection::to(&address);
+    reads_nothing.send(Request::get("/big?key=r").octets());
+    wait_until("the place is taken", || get(&address, "/place?key=r") == 503);
+    // The same zones, and a location that tells that the new configuration is in force.
+    let changed = configuration(&address).replace("location /big", "location /new { return 204; } location /big");
+    scratch.write("web.conf", changed);
+    web.signal(rustix::process::Signal::HUP);
+    wait_until("the new configuration is in force", || get(&address, "/new") == 204);
+    assert_eq!(get(&address, "/burst?key=r"), 503);
+    assert_eq!(get(&address, "/place?key=r"), 503);
+    drop(reads_nothing);
+    wait_until("the place is free", || get(&address, "/place?key=r") == 200);
+}
+
+#[test]
 fn what_is_wrong_is_said_in_nginx_words() {
     for (http, message) in [
         ("limit_req_zone $uri rate=1r/s zone=a;", "invalid zone size \"zone=a\""),

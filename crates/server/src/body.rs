@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use daemun_gateway::fastcgi::FastCgiError;
@@ -120,11 +121,12 @@ impl RequestBody {
     #[must_use]
     pub fn announced(client: &Client, framing: Framing, expects_continue: bool) -> Self {
         let state = match framing {
+            Framing::None | Framing::Length(0) if expects_continue => State::Unread(Incoming::of_length(0, true)),
             Framing::None | Framing::Length(0) => State::None,
             Framing::Length(length) => State::Unread(Incoming::of_length(length, expects_continue)),
             Framing::Chunked => State::Unread(Incoming::chunked(expects_continue)),
         };
-        client.is_body_due.set(matches!(state, State::Unread(_)));
+        client.is_body_due.set(matches!(&state, State::Unread(incoming) if !incoming.is_complete()));
         Self { state, octets_read: 0 }
     }
 
@@ -219,6 +221,26 @@ impl RequestBody {
         Ok(())
     }
 
+    /// Drops what is here of a body that nobody reads.
+    ///
+    /// # Errors
+    /// When it is not as it must be.
+    pub(crate) fn drop_pending(&mut self, client: &Client) -> Result<(), RequestBodyError> {
+        let State::Unread(incoming) = &mut self.state else { return Ok(()) };
+        // What comes later is another reader's, and whoever waits to be asked for the rest has sent nothing wrong yet.
+        if !incoming.is_short(DISCARD_BODY_BYTES_MAX) {
+            return Ok(());
+        }
+        let limits = ReadLimits { total_max: None, timeout: Duration::ZERO };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut dropped = Vec::new();
+        while client.has_pending_input() && !incoming.is_complete() {
+            dropped.clear();
+            let _ = incoming.poll_octets(&mut context, client, &limits, &mut dropped)?;
+        }
+        Ok(())
+    }
+
     /// The body for somebody who passes it on; `None` where nothing of it is with the client, or somebody does already.
     pub(crate) fn share(&mut self) -> Option<Rc<RefCell<Incoming>>> {
         match std::mem::take(&mut self.state) {
@@ -246,6 +268,9 @@ impl RequestBody {
             },
             _ => return true,
         };
+        if incoming.is_complete() {
+            return true;
+        }
         if incoming.is_held_back() || !incoming.is_short(DISCARD_BODY_BYTES_MAX) {
             return false;
         }

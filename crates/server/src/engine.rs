@@ -43,8 +43,13 @@ pub enum End {
 
 /// Takes `request` through its phases.
 pub async fn handle(request: &mut Request) -> End {
+    let stage = if request.is_subrequest() { Stage::ServerRewrite } else { Stage::Server };
+    proceed(request, stage).await
+}
+
+/// Takes `request` through its phases from `stage` on.
+async fn proceed(request: &mut Request, mut stage: Stage) -> End {
     let runtime = Rc::clone(&request.runtime);
-    let mut stage = if request.is_subrequest() { Stage::ServerRewrite } else { Stage::Server };
     for _ in 0..PHASE_STEPS_MAX {
         let outcome = match stage {
             Stage::Server => {
@@ -102,10 +107,18 @@ pub async fn handle(request: &mut Request) -> End {
     own_answer(request, StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The answer to a head that no phase may see.
-pub fn refuse(request: &mut Request, status: StatusCode) -> End {
+/// The answer to a head that no phase may see, unless `error_page` sends the request elsewhere.
+pub async fn refuse(request: &mut Request, status: StatusCode) -> End {
     request.keep_alive = false;
-    own_answer(request, status)
+    // What could be read in two ways is not passed on.
+    for id in [HeaderId::ContentLength, HeaderId::TransferEncoding, HeaderId::Expect, HeaderId::Upgrade] {
+        request.head.headers.remove_known(id);
+    }
+    request.make_get();
+    match finish(request, status) {
+        Next::Stage(stage) => proceed(request, stage).await,
+        Next::End(end) => end,
+    }
 }
 
 /// What follows an outcome.
@@ -235,7 +248,7 @@ fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
     let server = runtime.server(request.server);
     if let Some(location) = server.tree.lacking_slash(&request.uri) {
         request.location = location;
-        return Outcome::Respond(redirect_to_slash(request));
+        return Outcome::Respond(redirect::to_folder(request));
     }
     let Some(location) = server.tree.find_for(request) else {
         request.location = server.settings;
@@ -256,20 +269,6 @@ fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
         return Outcome::Finish(StatusCode::CONTENT_TOO_LARGE);
     }
     Outcome::Continue
-}
-
-/// As nginx: a location that somebody else answers for is not asked for by its name without the slash.
-fn redirect_to_slash(request: &Request) -> Box<Response> {
-    let mut target = Vec::with_capacity(request.uri.len() + 16);
-    target::escape_uri(&request.uri, &mut target);
-    target.push(b'/');
-    if !request.args.is_empty() {
-        target.push(b'?');
-        target.extend_from_slice(&request.args);
-    }
-    let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
-    redirect::set_location(request, &mut response, &target);
-    response
 }
 
 /// An answer is there: it leaves through the filters, unless `error_page` stands for its status.
@@ -294,7 +293,9 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     {
         return next;
     }
-    if let Some(status) = request.error_status.take() {
+    // Neither a redirect nor an error is the page that was looked for.
+    let is_special = response.is_own && matches!(response.body, crate::response::Body::Empty) && status.as_u16() >= 300;
+    if let Some(status) = request.error_status.take().filter(|_| !is_special) {
         response.head.status = status;
         response.head.reason.clear();
     }
@@ -341,7 +342,8 @@ fn stand_in(request: &mut Request, other: StandIn) -> End {
 }
 
 fn own_answer(request: &mut Request, status: StatusCode) -> End {
-    let mut response = Response::new(request.error_status.take().unwrap_or(status));
+    request.error_status = None; // As nginx: an error on the way to an error's page is the one that is told.
+    let mut response = Response::new(status);
     error_page::fill(request, &mut response);
     if error_page::closes_connection(status) {
         request.keep_alive = false;

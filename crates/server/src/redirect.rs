@@ -1,6 +1,6 @@
 //! The `Location` field of redirects that are this program's own, or that it has rewritten.
 
-use daemun_http::HeaderId;
+use daemun_http::{HeaderId, StatusCode, target};
 
 use crate::listener::Protocol;
 use crate::request::Request;
@@ -12,6 +12,21 @@ pub fn set_location(request: &Request, response: &mut Response, target: &[u8]) {
     if !target.is_empty() {
         response.head.headers.set_known(HeaderId::Location, &location(request, target));
     }
+}
+
+/// Sends the client to the same path with a slash, so that relative links below it work.
+#[must_use]
+pub fn to_folder(request: &Request) -> Box<Response> {
+    let mut location = Vec::with_capacity(request.uri.len() + request.args.len() + 2);
+    target::escape_uri(&request.uri, &mut location);
+    location.push(b'/');
+    if !request.args.is_empty() {
+        location.push(b'?');
+        location.extend_from_slice(&request.args);
+    }
+    let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
+    set_location(request, &mut response, &location);
+    response
 }
 
 /// The value of a `Location` that leads to `target`.

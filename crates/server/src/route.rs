@@ -182,8 +182,13 @@ impl LocationTree {
     /// The same, where a path that lacks but the slash at the end of one of these names is redirected to it.
     #[must_use]
     pub fn with_redirects(mut self, names: Vec<(Vec<u8>, LocationId)>) -> Self {
-        self.lacking_slash = names.into_iter().filter(|(name, _)| !self.exact.contains_key(name)).collect();
+        self.lacking_slash = names.into_iter().filter(|(name, _)| !self.has(name)).collect();
         self
+    }
+
+    /// Whether a location that is no expression has this name.
+    fn has(&self, name: &[u8]) -> bool {
+        self.exact.contains_key(name) || self.prefixes.binary_search_by(|entry| entry.name.as_slice().cmp(name)).is_ok()
     }
 
     /// The location whose name is `path` and a slash, where that is worth a redirect.

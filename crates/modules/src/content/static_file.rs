@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use daemun_http::{HeaderId, Method, StatusCode, target};
+use daemun_http::{HeaderId, Method, StatusCode};
 use daemun_server::log::Level;
 use daemun_server::module::nothing_to_finish;
 use daemun_server::response::FilePart;
@@ -40,7 +40,7 @@ fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
     });
     match found {
         Some(Ok(Found::File { body, modified, validators })) => answer(request, body, modified, &validators),
-        Some(Ok(Found::Directory)) => add_slash(request),
+        Some(Ok(Found::Directory)) => Outcome::Respond(daemun_server::redirect::to_folder(request)),
         Some(Err(status)) => Outcome::Finish(status),
         None => Outcome::Finish(StatusCode::NOT_FOUND),
     }
@@ -106,19 +106,5 @@ fn answer(request: &mut Request, body: Body, modified: i64, validators: &Validat
     response.head.headers = headers;
     response.allows_ranges = true;
     response.body = body;
-    Outcome::Respond(response)
-}
-
-/// Sends the client to the same path with a slash, so that relative links within the directory work.
-fn add_slash(request: &Request) -> Outcome {
-    let mut location = Vec::with_capacity(request.uri.len() + request.args.len() + 2);
-    target::escape_uri(&request.uri, &mut location);
-    location.push(b'/');
-    if !request.args.is_empty() {
-        location.push(b'?');
-        location.extend_from_slice(&request.args);
-    }
-    let mut response = Response::new(StatusCode::MOVED_PERMANENTLY);
-    daemun_server::redirect::set_location(request, &mut response, &location);
     Outcome::Respond(response)
 }

@@ -29,6 +29,9 @@ pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mu
     }
     drop_repeated(&mut head.headers, link, request);
     let ignored = settings.ignored_headers();
+    if let Some(rate) = limit_rate(&head.headers).filter(|_| !ignored.limit_rate) {
+        request.limit_rate = Some(rate);
+    }
     if !ignored.redirect
         && let Some(place) = head.headers.first(HeaderId::XAccelRedirect)
     {
@@ -48,9 +51,6 @@ pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mu
     }
     if !ignored.charset {
         set_charset(&mut head.headers);
-    }
-    if let Some(rate) = limit_rate(&head.headers).filter(|_| !ignored.limit_rate) {
-        request.limit_rate = Some(rate);
     }
     if !is_buffered {
         request.limit_rate = Some(0); // As nginx: a server whose answer waits for nothing waits for no rate.

@@ -81,6 +81,11 @@ impl Incoming {
         Self { source, announced, interim, octets_read: 0, length: 0, is_complete: false, deadline }
     }
 
+    /// Whether nothing of it is still to come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete || matches!(self.source, Source::Length(0))
+    }
+
     pub(super) fn announced(&self) -> Option<u64> {
         self.announced
     }
@@ -128,6 +133,11 @@ impl Incoming {
             input.consume(used);
         } else {
             ready!(self.poll_interim(context, client, limits))?;
+            if matches!(self.source, Source::Length(0)) {
+                client.is_body_due.set(false);
+                self.is_complete = true;
+                return Poll::Ready(Ok(true));
+            }
             ready!(thread::with_read_buffer(|buffer| self.poll_read(context, client, limits, octets, buffer)))?;
         }
         if self.is_complete {

@@ -17,7 +17,7 @@ use crate::config::{Core, LingeringClose};
 use crate::edge::EdgeThread;
 use crate::engine::{self, End};
 use crate::limits::HEAD_BYTES_MAX;
-use crate::log::Level;
+use crate::log::{self, Level};
 use crate::phase::Outcome;
 use crate::request::Request;
 use crate::runtime::ThreadRuntime;
@@ -66,8 +66,9 @@ async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
                 None => engine::handle(&mut request).await,
                 Some(end) => end,
             },
-            Err(status) => engine::refuse(&mut request, status),
+            Err(status) => engine::refuse(&mut request, status).await,
         };
+        let end = judge_unread_body(&mut request, end).await;
         let goes_on = finish_request(client, &mut request, end).await && !edge.is_draining();
         thread::give_spare_request(request);
         if !goes_on || !client.has_pending_input() {
@@ -84,9 +85,24 @@ async fn read_body_early(request: &mut Request) -> Option<End> {
     match request.read_body(None).await {
         Ok(()) => None,
         Err(Outcome::Finish(status)) if status != StatusCode::CLIENT_CLOSED_REQUEST => {
-            Some(engine::refuse(request, status))
+            Some(engine::refuse(request, status).await)
         }
         Err(_) => Some(End::Close),
+    }
+}
+
+/// A body that nobody has read is looked at as far as it is here: a wrong one is an error, whatever the answer would be.
+async fn judge_unread_body(request: &mut Request, end: End) -> End {
+    let client = Rc::clone(&request.client);
+    match request.body.drop_pending(&client) {
+        Err(error) if matches!(end, End::Answer(_)) => {
+            let outcome = request.refuse_body(&error);
+            match outcome {
+                Outcome::Finish(status) => engine::refuse(request, status).await,
+                _ => end,
+            }
+        }
+        _ => end,
     }
 }
 
@@ -120,6 +136,7 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
         client.keepalive_timeout.set(request.core().keepalive_timeout());
         return true;
     }
+    log::flush(); // Whoever sees the connection end finds the request in the log.
     linger(client, request).await;
     false
 }
