@@ -198,7 +198,7 @@ const PASSING: &[(&str, &str)] = &[
     ("/file", "HTTP/1.1 200 "),
     ("/exact", "HTTP/1.1 204 "),
     ("/regex", "Location: http://ADDRESS/regex/"),
-    ("/root", "HTTP/1.1 404 "),
+    ("/rooted", "HTTP/1.1 404 "),
     // An error on the way to the page of an error is the one that is told, and so is a redirect.
     ("/page-missing", "HTTP/1.1 404 "),
     ("/page-folder", "HTTP/1.1 301 "),
@@ -220,7 +220,7 @@ const PASSING_SERVER: &str = "
         location = /exact { return 204; }
         location /regex/ { proxy_pass http://ADDRESS/other/; }
         location ~ ^/regex$ { return 204; }
-        location /root/ { }
+        location /rooted/ { }
         location /page-missing { error_page 403 /none; return 403; }
         location /page-folder { error_page 403 /folder; return 403; }
         location /page-there { error_page 403 /page; return 403; }
