@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use daemun_http::{HeaderId, StatusCode, target};
+use daemun_http::{HeaderId, StatusCode};
 
 use crate::config::Satisfy;
 use crate::connection::Client;
