@@ -1,4 +1,4 @@
-//! What of nginx's core stands by itself: links that are not followed, pages for some browsers, variables of the connection.
+//! What of nginx's core stands by itself: links that are not followed, names and errors of requests, variables of the connection.
 
 use std::os::unix::fs::symlink;
 
@@ -81,37 +81,6 @@ fn nginx_agrees_on_links() {
     scratch.write("web.conf", servers::nginx_conf(&text));
     let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
     assert_links(&port.address());
-}
-
-#[test]
-fn some_browsers_get_pages_of_their_own() {
-    let scratch = Scratch::new();
-    let web = Web::start(
-        &scratch,
-        "location / { return 404; }
-        location /unpadded { msie_padding off; return 404; }
-        location /moved { return 301 \"/else where?a='1'\"; }
-        location /refresh { msie_refresh on; return 302 \"http://other/else where?a='1'\"; }",
-    );
-    let get = |target: &str, agent: &str| Request::get(target).header("User-Agent", agent).send(&web.address);
-    let plain = get("/", "curl/8").text();
-    for (agent, is_padded) in [
-        ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0)", true),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36", true),
-        ("Opera/9.0 (compatible; MSIE 8.0)", false),
-        ("Mozilla/5.0 (X11; rv:120.0) Gecko/20100101 Firefox/120.0", false),
-    ] {
-        let page = get("/", agent).text();
-        assert!(page.starts_with(&plain), "{agent}");
-        assert_eq!(page.len() > 512, is_padded, "{agent}");
-        assert_eq!(get("/unpadded", agent).text(), plain, "{agent}");
-    }
-    let msie = "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0)";
-    assert_eq!(get("/moved", msie).status, 301);
-    assert_eq!(get("/refresh", "curl/8").status, 302);
-    let answer = get("/refresh", msie);
-    assert_eq!((answer.status, answer.header("location")), (200, None));
-    assert!(answer.text().contains("content=\"0; URL=http://other/else%20where?a=%271%27\""), "{}", answer.text());
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod command_line; // nginx's command line beside nginx itself
 mod compare; // the same requests as nginx + uWSGI answer them, in every pairing
 mod compression; // brotli and zstd beside gzip
 mod config_errors; // a wrong configuration is refused in its place, before anything is bound
-mod core_http; // links, pages for browsers, variables of the connection
+mod core_http; // links, names, errors of error pages, variables of the connection
 mod crash; // a worker that dies costs its own requests
 mod dav; // files written, removed, copied and moved; litmus
 mod edge_http; // connections, framing, limits, slow clients

@@ -293,14 +293,15 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     {
         return next;
     }
-    // Neither a redirect nor an error is the page that was looked for.
-    let is_special = response.is_own && matches!(response.body, crate::response::Body::Empty) && status.as_u16() >= 300;
-    if let Some(status) = request.error_status.take().filter(|_| !is_special) {
+    // A page that is itself a redirect, or refused, is that and no longer the page of another status.
+    if let Some(status) = request.error_status.take()
+        && !(response.is_own && response.status().as_u16() >= 300)
+    {
         response.head.status = status;
         response.head.reason.clear();
     }
     if response.is_own && matches!(response.body, crate::response::Body::Empty) && response.status().as_u16() >= 300 {
-        error_page::fill(request, &mut response);
+        error_page::fill(request.core(), &mut response);
     }
     let given = response.status();
     let response = filter(request, response);
@@ -342,9 +343,10 @@ fn stand_in(request: &mut Request, other: StandIn) -> End {
 }
 
 fn own_answer(request: &mut Request, status: StatusCode) -> End {
-    request.error_status = None; // As nginx: an error on the way to an error's page is the one that is told.
+    // What goes wrong with the page for another status is what the client is told.
+    request.error_status = None;
     let mut response = Response::new(status);
-    error_page::fill(request, &mut response);
+    error_page::fill(request.core(), &mut response);
     if error_page::closes_connection(status) {
         request.keep_alive = false;
     }
@@ -381,7 +383,7 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
     let status = page.replacement.flatten().filter(|status| status.is_redirection()).unwrap_or(StatusCode::FOUND);
     let mut response = Response::new(status);
     response.head.headers.append_known(HeaderId::Location, &target);
-    error_page::fill(request, &mut response);
+    error_page::fill(request.core(), &mut response);
     Some(Next::End(End::Answer(filter(request, response))))
 }
 

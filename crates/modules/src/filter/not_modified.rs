@@ -45,7 +45,7 @@ fn not_modified(_: &NotModified, request: &mut Request, mut response: Box<Respon
         }
         Precondition::Failed => {
             let mut refusal = Response::new(StatusCode::PRECONDITION_FAILED);
-            error_page::fill(request, &mut refusal);
+            error_page::fill(request.core(), &mut refusal);
             refusal
         }
     }

@@ -98,7 +98,7 @@ fn refuse(request: &Request, response: &mut Response, length: u64) {
         response.head.headers.remove_known(field);
     }
     response.head.headers.set_known(HeaderId::ContentRange, format!("bytes */{length}").as_bytes());
-    error_page::fill(request, response);
+    error_page::fill(request.core(), response);
 }
 
 fn begin(response: &mut Response) {

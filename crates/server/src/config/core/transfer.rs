@@ -24,8 +24,6 @@ pub struct Transfer {
     lingering_timeout: Option<Duration>,
     body_in_file: Option<InFile>,
     body_early_read: Option<Vec<Template>>,
-    msie_padding: Option<bool>,
-    msie_refresh: Option<bool>,
     disable_symlinks: Option<DisableSymlinks>,
 }
 
@@ -154,28 +152,6 @@ pub(super) const DIRECTIVES: &[Directive<Core>] = &[
         },
     },
     Directive {
-        name: "msie_padding",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Flag,
-        default: "on",
-        help: "on|off: error pages are long enough for Internet Explorer and Chrome to show them",
-        set: |core, arguments| {
-            let flag = arguments.flag(0)?;
-            arguments.set_once(&mut core.transfer.msie_padding, flag)
-        },
-    },
-    Directive {
-        name: "msie_refresh",
-        contexts: HTTP_SERVER_LOCATION,
-        arity: Arity::Flag,
-        default: "off",
-        help: "on|off: Internet Explorer gets a page that sends it elsewhere in place of a redirect",
-        set: |core, arguments| {
-            let flag = arguments.flag(0)?;
-            arguments.set_once(&mut core.transfer.msie_refresh, flag)
-        },
-    },
-    Directive {
         name: "disable_symlinks",
         contexts: HTTP_SERVER_LOCATION,
         arity: Arity::Between(1, 2),
@@ -229,7 +205,7 @@ impl Transfer {
     pub(super) fn merge(parent: &Self, child: &mut Self) {
         inherit!(parent, child;
             limit_rate, limit_rate_after, reset_timedout_connection, lingering_close, lingering_time, lingering_timeout,
-            body_in_file, body_early_read, msie_padding, msie_refresh, disable_symlinks);
+            body_in_file, body_early_read, disable_symlinks);
     }
 
     /// Octets a second for the answer to `request`, where the location limits them.
@@ -300,18 +276,6 @@ fn size(template: &Template, request: &Request) -> Option<u64> {
 
 /// What of these settings is asked for by the core's name.
 impl Core {
-    /// Whether error pages are made long enough for browsers that show no short ones.
-    #[must_use]
-    pub fn msie_padding(&self) -> bool {
-        self.transfer.msie_padding.unwrap_or(true)
-    }
-
-    /// Whether Internet Explorer gets a page in place of a redirect.
-    #[must_use]
-    pub fn msie_refresh(&self) -> bool {
-        self.transfer.msie_refresh.unwrap_or(false)
-    }
-
     /// Which symbolic links are not followed, where that is said.
     #[must_use]
     pub fn disable_symlinks(&self) -> Option<&DisableSymlinks> {
