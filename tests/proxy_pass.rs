@@ -1,6 +1,7 @@
 //! `proxy_pass`: what another server gets of a request, what the client gets of its answer, and what of one that does not come.
 
 mod bodies;
+mod orders;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};

@@ -1,6 +1,6 @@
 //! What the fields of a server's answer order, and which of them the client gets.
 
-use daemun_http::{HeaderId, Headers, ResponseHead, date, target};
+use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode, date, target};
 use daemun_server::log::Level;
 use daemun_server::{Outcome, Request, Response};
 
@@ -24,7 +24,9 @@ pub enum Answer {
 pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mut Request) -> Answer {
     let settings = pass.settings;
     if settings.intercept_errors() && head.status.as_u16() >= 300 && request.core().error_page(head.status).is_some() {
-        carry(&head.headers, |id| id == HeaderId::WwwAuthenticate, request);
+        if head.status == StatusCode::UNAUTHORIZED {
+            carry(&head.headers, |id| id == HeaderId::WwwAuthenticate, request);
+        }
         return Answer::Elsewhere(Outcome::Finish(head.status));
     }
     drop_repeated(&mut head.headers, link, request);
@@ -154,7 +156,7 @@ fn redirect(place: &[u8], request: &mut Request) -> Outcome {
     if place.is_empty() || climbs || target::normalize(parts.path, false, &mut uri).is_err() {
         let place = String::from_utf8_lossy(place).into_owned();
         request.log(Level::Error, format_args!("unsafe URI \"{place}\" was detected"));
-        return Outcome::Finish(daemun_http::StatusCode::NOT_FOUND);
+        return Outcome::Finish(StatusCode::NOT_FOUND);
     }
     request.make_get();
     Outcome::Redirect { uri, args: Some(parts.args.unwrap_or_default().to_vec()) }
