@@ -36,6 +36,9 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // a folder into a file before the file is looked for.
     &proxy::proxy_pass::MODULE,
     &proxy::uwsgi_pass::MODULE,
+    &proxy::fastcgi_pass::MODULE,
+    &proxy::scgi_pass::MODULE,
+    &proxy::memcached_pass::MODULE,
     &cgi::cgi_pass::MODULE,
     // Checks the group that the location passes requests on to.
     &proxy::health_check::MODULE,

@@ -17,6 +17,9 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// A piece of an answer up to this size is copied out of the buffer it was read into, which serves the next read.
 pub const COPIED_BYTES: usize = 16 * 1024;
 
+/// Octets of the variables that a request becomes by SCGI and FastCGI.
+pub const PARAMETERS_BYTES: usize = 1024 * 1024;
+
 /// Octets of a request's body in one block, for protocols that frame it.
 pub const BLOCK_BYTES: usize = 32 * 1024;
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
-use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
+use daemun_gateway::variable::{Full, VariableSink};
 use daemun_http::{HeaderId, StatusCode};
 use daemun_server::backend::{Backend, BackendId, BodyTransfer, Environment, SMALL_BODY_BYTES};
-use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
+use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
 use daemun_server::log::Level;
-use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
+use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response};
 
 use crate::exchange::Pass;
 use crate::health_check::PassedTo;
+use crate::parameters::Parameters;
 use crate::pass::{PassSettings, Protocol, pass_directives};
 use crate::transport::uwsgi::Uwsgi;
 use crate::upstream::{Upstream, UpstreamAddress, UpstreamTable};
@@ -37,7 +38,7 @@ pub struct UwsgiPass {
     target: Option<Target>,
     /// `uwsgi_pass` of the enclosing block, for `limit_except`: it changes who may, not who answers.
     enclosing: Option<(String, Span)>,
-    parameters: Option<Arc<Vec<Parameter>>>,
+    parameters: Parameters,
     /// What every `..._pass` has.
     pass: PassSettings,
     modifier1: Option<u64>,
@@ -52,15 +53,6 @@ enum Target {
     Remote(Arc<Upstream>),
 }
 
-/// One `uwsgi_param`.
-struct Parameter {
-    name: Vec<u8>,
-    id: Option<VariableId>,
-    value: Template,
-    /// Left out when its value is empty.
-    if_not_empty: bool,
-}
-
 static PROTOCOL: Protocol = Protocol {
     prefix: "uwsgi",
     hidden: &["X-Accel-Expires", "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset"],
@@ -70,7 +62,8 @@ impl UwsgiPass {
     fn merge(parent: &Self, child: &mut Self) {
         child.enclosing.clone_from(&parent.written);
         PassSettings::merge(&parent.pass, &mut child.pass);
-        daemun_server::inherit!(parent, child; parameters, modifier1, modifier2);
+        child.parameters.inherit(&parent.parameters);
+        daemun_server::inherit!(parent, child; modifier1, modifier2);
     }
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
@@ -122,56 +115,12 @@ impl UwsgiPass {
     fn body_transfer(&self) -> BodyTransfer {
         if self.pass.request_buffering() { BodyTransfer::Buffered } else { BodyTransfer::Streamed }
     }
-
-    fn overrides(&self, name: VariableName<'_>) -> bool {
-        let parameters = self.parameters.iter().flat_map(|list| list.iter());
-        match name {
-            VariableName::Known(id) => parameters.filter_map(|parameter| parameter.id).any(|other| other == id),
-            other => {
-                let mut written = Vec::with_capacity(other.len());
-                other.write(&mut written);
-                parameters.filter(|parameter| parameter.id.is_none()).any(|parameter| parameter.name == written)
-            }
-        }
-    }
 }
 
 /// The parameters, then the request's header fields that no parameter stands for.
 impl Environment for UwsgiPass {
     fn write(&self, request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
-        let mut value = Vec::with_capacity(64);
-        for parameter in self.parameters.iter().flat_map(|list| list.iter()) {
-            value.clear();
-            parameter.value.render(request, &mut value);
-            if parameter.if_not_empty && value.is_empty() {
-                continue;
-            }
-            let name = parameter.id.map_or(VariableName::Literal(&parameter.name), VariableName::Known);
-            sink.variable(name, &[&value])?;
-        }
-        if !self.pass.pass_request_headers() {
-            return Ok(());
-        }
-        let mut fields = PassedFields { pass: self, sink };
-        daemun_gateway::environment::add_headers(request.headers(), &mut fields)
-    }
-}
-
-/// Lets through what no parameter stands for.
-struct PassedFields<'a> {
-    pass: &'a UwsgiPass,
-    sink: &'a mut dyn VariableSink,
-}
-
-impl VariableSink for PassedFields<'_> {
-    fn variable(&mut self, name: VariableName<'_>, parts: &[&[u8]]) -> Result<(), Full> {
-        // CONTENT_TYPE and CONTENT_LENGTH are parameters' business alone.
-        if matches!(name, VariableName::Known(VariableId::CONTENT_TYPE | VariableId::CONTENT_LENGTH))
-            || self.pass.overrides(name)
-        {
-            return Ok(());
-        }
-        self.sink.variable(name, parts)
+        self.parameters.write(request, self.pass.pass_request_headers(), sink)
     }
 }
 
@@ -253,7 +202,7 @@ pass_directives! {
             arity: Arity::Between(2, 3),
             default: "none",
             help: "name value [if_not_empty]: a variable of the application's environment",
-            set: set_param,
+            set: |pass, arguments| pass.parameters.add(arguments),
         },
         Directive {
             name: "uwsgi_modifier1",
@@ -290,19 +239,4 @@ fn set_pass(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), A
     }
     let span = arguments.word(0)?.span;
     arguments.set_once(&mut pass.written, (text.to_owned(), span))
-}
-
-fn set_param(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let if_not_empty = arguments.len() == 3;
-    if if_not_empty && arguments.text(2)? != "if_not_empty" {
-        return Err(arguments.invalid_parameter(2));
-    }
-    let name = arguments.text(0)?.as_bytes().to_vec();
-    let parameter = Parameter { id: VariableId::of(&name), name, value: setter::template(arguments, 1)?, if_not_empty };
-    let list = pass.parameters.get_or_insert_default();
-    match Arc::get_mut(list) {
-        Some(list) => list.push(parameter),
-        None => return Err(ArgumentError::new(None, "parameters are shared before their block is closed")),
-    }
-    Ok(())
 }

@@ -63,6 +63,12 @@ impl Pattern {
         Ok(Self { expression, named, has_groups })
     }
 
+    /// How many groups it has, the whole match not counted.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.expression.regex.captures_len().saturating_sub(1)
+    }
+
     /// Whether `subject` matches, groups left alone.
     #[must_use]
     pub fn is_match(&self, subject: &[u8]) -> bool {

@@ -144,6 +144,9 @@ impl AnswerBody {
                 Ok(Some(Piece::Bytes(octets)))
             }
             BodyStep::End { is_kept, surplus } => {
+                if let Some((level, message)) = self.codec.take_message() {
+                    self.message = Some(UpstreamMessage { level, message, upstream: self.link.to_string() });
+                }
                 if let Some(surplus) = surplus {
                     self.message = Some(self.message(Level::Warn, surplus));
                 }

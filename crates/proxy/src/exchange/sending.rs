@@ -25,6 +25,8 @@ pub struct Sending {
     head: Bytes,
     head_sent: usize,
     rest: Rest,
+    /// Whether all of `rest` has been taken. It stays, for another server.
+    is_rest_over: bool,
     /// Octets of the body that are marked and not sent.
     block: Block,
     timeout: Duration,
@@ -79,6 +81,7 @@ impl Sending {
             head: head.into(),
             head_sent: 0,
             rest,
+            is_rest_over: false,
             block: Block::new(written.framing.filter(|_| written.passes_body)),
             timeout,
             deadline: Deadline::default(),
@@ -109,6 +112,7 @@ impl Sending {
         self.is_stopped = false;
         self.deadline.clear();
         self.block.restart();
+        self.is_rest_over = false;
         match &mut self.rest {
             Rest::Octets { at, .. } => *at = 0,
             Rest::File { offset, .. } => *offset = 0,
@@ -119,7 +123,7 @@ impl Sending {
     /// Whether there is nothing left to send, so that the upstream alone is waited for.
     pub fn is_done(&self) -> bool {
         self.is_stopped
-            || (self.head_sent >= self.head.len() && self.block.is_over() && matches!(self.rest, Rest::Nothing))
+            || (self.head_sent >= self.head.len() && self.block.is_over() && self.is_rest_over)
     }
 
     /// Whether all of it was sent.
@@ -178,8 +182,8 @@ impl Sending {
         }
         loop {
             ready!(self.block.poll_flush(context, stream, &mut self.sent)).map_err(SendError::Upstream)?;
-            if ready!(self.poll_rest(context, stream))? {
-                self.rest = Rest::Nothing;
+            if self.is_rest_over || ready!(self.poll_rest(context, stream))? {
+                self.is_rest_over = true;
                 self.block.end();
                 ready!(self.block.poll_flush(context, stream, &mut self.sent)).map_err(SendError::Upstream)?;
                 return Poll::Ready(Ok(()));

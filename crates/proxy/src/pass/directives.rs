@@ -22,6 +22,8 @@ macro_rules! pass_directives {
             pass_directives!(@one $prefix, "_pass_request_body", Flag, "on", "on|off: whether the request's body is passed on", set_pass_request_body),
             pass_directives!(@one $prefix, "_pass_request_headers", Flag, "on", "on|off: whether the request's fields are passed on", set_pass_request_headers),
             pass_directives!(@one $prefix, "_request_buffering", Flag, "on", "on|off: whether a server is asked only when all of the request's body is here", set_request_buffering),
+            pass_directives!(@one $prefix, "_socket_rcvbuf", Exactly(1), "none", "size: SO_RCVBUF of connections to servers", set_socket_rcvbuf),
+            pass_directives!(@one $prefix, "_socket_sndbuf", Exactly(1), "none", "size: SO_SNDBUF of connections to servers", set_socket_sndbuf),
             pass_directives!(@one $prefix, "_store", Exactly(1), "off", "on|off|path: whether answers are kept as files", set_store),
             pass_directives!(@one $prefix, "_store_access", Between(1, 3), "user:rw", "users:permissions ...: of files kept", set_store_access),
             pass_directives!(@one $prefix, "_temp_file_write_size", Exactly(1), "16k", "size: checked against the other sizes; files are written as octets come", set_temp_file_write_size),

@@ -42,8 +42,6 @@ pass_directives! {
         directive("proxy_cookie_flags", Arity::Between(1, 4), "off", "off|cookie [flag ...]: flags of servers' cookies", set_cookie_flags),
         directive("proxy_pass_trailers", Arity::Flag, "off", "on|off: whether fields behind an answer's body are passed on", |settings, arguments| pass::set_pass_trailers(&mut settings.pass, arguments)),
         directive("proxy_send_lowat", Arity::Exactly(1), "0", "size: read and without meaning here", |settings, arguments| pass::set_send_lowat(&mut settings.pass, arguments)),
-        directive("proxy_socket_rcvbuf", Arity::Exactly(1), "none", "size: SO_RCVBUF of connections to servers", |settings, arguments| pass::set_socket_rcvbuf(&mut settings.pass, arguments)),
-        directive("proxy_socket_sndbuf", Arity::Exactly(1), "none", "size: SO_SNDBUF of connections to servers", |settings, arguments| pass::set_socket_sndbuf(&mut settings.pass, arguments)),
     ]
 }
 

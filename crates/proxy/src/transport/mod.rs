@@ -5,7 +5,10 @@
 //!                    AnswerCodec::read_head, AnswerCodec::read_body <-
 //! ```
 
+pub mod fastcgi;
 pub mod http;
+pub mod memcached;
+pub mod scgi;
 pub mod uwsgi;
 
 use std::ops::Range;
