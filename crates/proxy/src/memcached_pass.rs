@@ -6,7 +6,7 @@ use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
 use crate::exchange::Pass;
-use crate::pass::{PassSettings, Protocol, pass_directives};
+use crate::pass::{PassSettings, Protocol, pass_directives, set_memcached_next_upstream};
 use crate::servers::Servers;
 use crate::transport::memcached::Memcached;
 
@@ -94,6 +94,14 @@ pass_directives! {
                 pass.key = Some(key.map_err(|error| ArgumentError::new(Some(0), error.to_string()))?);
                 pass.servers.set(arguments)
             },
+        },
+        Directive {
+            name: "memcached_next_upstream",
+            contexts: HTTP_SERVER_LOCATION,
+            arity: Arity::AtLeast(1),
+            default: "error timeout",
+            help: "condition ...: when another server is asked: error, timeout, invalid_response, not_found, off",
+            set: |pass, arguments| set_memcached_next_upstream(&mut pass.pass, arguments),
         },
         Directive {
             name: "memcached_gzip_flag",

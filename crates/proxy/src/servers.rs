@@ -42,6 +42,19 @@ impl Servers {
         Ok(())
     }
 
+    /// The servers of this group.
+    #[must_use]
+    pub fn of_group(group: Arc<Upstream>) -> Self {
+        Self { found: Some(Arc::new(Found::Fixed(group))), ..Self::default() }
+    }
+
+    /// Those that a text with variables names.
+    #[must_use]
+    pub fn of_template(template: Template, build: &Build<'_>) -> Self {
+        let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
+        Self { found: Some(Arc::new(Found::Variable { template, groups })), ..Self::default() }
+    }
+
     /// Notes what the enclosing block says.
     pub fn inherit(&mut self, parent: &Self) {
         self.enclosing.clone_from(&parent.found);
@@ -95,9 +108,11 @@ impl Servers {
             None => return Err(Outcome::Continue),
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
-        match groups.find(&text) {
+        // Of the protocols whose servers are named so, uwsgi alone may say its name.
+        let text = text.strip_prefix("uwsgi://").unwrap_or(&text);
+        match groups.find(text) {
             Some(group) => Ok(group),
-            None => address(&text).map(|address| Arc::new(Upstream::of_addresses(&text, vec![address]))).map_err(
+            None => address(text).map(|address| Arc::new(Upstream::of_addresses(text, vec![address]))).map_err(
                 |(status, message)| {
                     request.log(Level::Error, format_args!("{message}"));
                     Outcome::Finish(status)

@@ -8,14 +8,15 @@ use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directiv
 use daemun_gateway::variable::{Full, VariableSink};
 use daemun_http::{HeaderId, StatusCode};
 use daemun_server::backend::{Backend, BackendId, BodyTransfer, Environment, SMALL_BODY_BYTES};
-use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
+use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
-use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response};
+use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
 use crate::exchange::Pass;
 use crate::health_check::PassedTo;
 use crate::parameters::Parameters;
 use crate::pass::{PassSettings, Protocol, pass_directives};
+use crate::servers::Servers;
 use crate::transport::uwsgi::Uwsgi;
 use crate::upstream::{Upstream, UpstreamAddress, UpstreamTable};
 
@@ -34,10 +35,10 @@ pub static MODULE: Module<UwsgiPass> = Module {
 /// Settings of one location. An unset field is inherited from the enclosing block; `uwsgi_pass` never is.
 #[derive(Default)]
 pub struct UwsgiPass {
-    written: Option<(String, Span)>,
+    written: Option<Written>,
     target: Option<Target>,
     /// `uwsgi_pass` of the enclosing block, for `limit_except`: it changes who may, not who answers.
-    enclosing: Option<(String, Span)>,
+    enclosing: Option<Written>,
     parameters: Parameters,
     /// What every `..._pass` has.
     pass: PassSettings,
@@ -45,12 +46,21 @@ pub struct UwsgiPass {
     modifier2: Option<u64>,
 }
 
+/// The argument of `uwsgi_pass`.
+#[derive(Clone)]
+struct Written {
+    text: String,
+    /// Where it has variables.
+    template: Option<Template>,
+    span: Span,
+}
+
 /// Who answers.
 enum Target {
     /// A pool of this process tree.
     Local(BackendId),
     /// Servers elsewhere.
-    Remote(Arc<Upstream>),
+    Remote(Servers),
 }
 
 static PROTOCOL: Protocol = Protocol {
@@ -67,16 +77,20 @@ impl UwsgiPass {
     }
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-        self.pass.finish(&PROTOCOL, self.written.as_ref().map(|(_, span)| *span), build)?;
+        self.pass.finish(&PROTOCOL, self.written.as_ref().map(|written| written.span), build)?;
         let is_nameless = build.context() == Context::LIMIT_EXCEPT || build.context() == Context::IF_IN_LOCATION;
         let enclosing = self.enclosing.take().filter(|_| is_nameless);
-        let Some((written, span)) = self.written.as_ref().or(enclosing.as_ref()) else { return Ok(()) };
+        let Some(Written { text, template, span }) = self.written.clone().or(enclosing) else { return Ok(()) };
         build.want_slash();
-        let name = written.strip_prefix("uwsgi://").unwrap_or(written);
-        let error = |message: String| Diagnostic::error(*span, message);
+        if let Some(template) = template {
+            self.target = Some(Target::Remote(Servers::of_template(template, build)));
+            return Ok(());
+        }
+        let name = text.strip_prefix("uwsgi://").unwrap_or(&text);
+        let error = |message: String| Diagnostic::error(span, message);
         if let Some(pool) = name.strip_prefix("app:") {
             let backend = build.backend_by_name(pool).ok_or_else(|| error(format!("no application \"{pool}\"")))?;
-            self.use_pool(backend, *span, build);
+            self.use_pool(backend, span, build);
             return Ok(());
         }
         let group = match build.published::<UpstreamTable>().and_then(|table| table.find(name)) {
@@ -85,10 +99,10 @@ impl UwsgiPass {
         };
         let local = group.only_address().and_then(|only| build.backend(&only.socket_name()));
         match local {
-            Some(backend) => self.use_pool(backend, *span, build),
+            Some(backend) => self.use_pool(backend, span, build),
             None => {
                 build.publish(Some(PassedTo { upstream: Arc::clone(&group), scheme: "uwsgi" }));
-                self.target = Some(Target::Remote(group));
+                self.target = Some(Target::Remote(Servers::of_group(group)));
             }
         }
         Ok(())
@@ -133,15 +147,19 @@ fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<
                 None => pool.call(request, pass, pass.body_transfer()),
             }
         }
-        Some(Target::Remote(upstream)) => Box::pin(ask(pass, upstream, request)),
+        Some(Target::Remote(servers)) => Box::pin(ask(pass, servers, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),
     }
 }
 
-async fn ask(pass: &UwsgiPass, upstream: &Arc<Upstream>, request: &mut Request) -> Outcome {
+async fn ask(pass: &UwsgiPass, servers: &Servers, request: &mut Request) -> Outcome {
+    let upstream = match servers.upstream(request) {
+        Ok(upstream) => upstream,
+        Err(outcome) => return outcome,
+    };
     let transport =
         Uwsgi { environment: pass, passes_body: pass.pass.pass_request_body(), modifiers: pass.modifiers() };
-    Pass { settings: &pass.pass, upstream, transport: &transport }.run(request).await
+    Pass { settings: &pass.pass, upstream: &upstream, transport: &transport }.run(request).await
 }
 
 /// Takes off what an application to the web server in front of it and not to the client.
@@ -193,7 +211,7 @@ pass_directives! {
             contexts: Context::LOCATION.or(Context::IF_IN_LOCATION),
             arity: Arity::Exactly(1),
             default: "none",
-            help: "[uwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally",
+            help: "[uwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally; addresses and upstreams may come of variables",
             set: set_pass,
         },
         Directive {
@@ -231,12 +249,10 @@ pass_directives! {
 
 fn set_pass(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let text = arguments.text(0)?;
-    if text.contains('$') {
-        return Err(ArgumentError::new(Some(0), "variables in \"uwsgi_pass\" are not supported by daemun yet"));
-    }
     if text.starts_with("suwsgi://") {
         return Err(ArgumentError::new(Some(0), "\"suwsgi://\" is not supported by daemun yet"));
     }
-    let span = arguments.word(0)?.span;
-    arguments.set_once(&mut pass.written, (text.to_owned(), span))
+    let template = if text.contains('$') { Some(setter::template(arguments, 0)?) } else { None };
+    let written = Written { text: text.to_owned(), template, span: arguments.word(0)?.span };
+    arguments.set_once(&mut pass.written, written)
 }

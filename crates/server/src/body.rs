@@ -184,6 +184,17 @@ impl RequestBody {
         }
     }
 
+    /// Appends the body where it is in memory, or the front of one that is passed on; false where there is none.
+    pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        match &self.state {
+            State::Memory(octets) => out.extend_from_slice(octets),
+            State::Shared(incoming) => out.extend_from_slice(&incoming.borrow().front),
+            State::None | State::Unread(_) | State::File(_) => {}
+        }
+        out.len() > before
+    }
+
     /// The file that holds all of the body, from its first octet.
     #[must_use]
     pub fn in_file(&self) -> Option<&Rc<OpenFile>> {

@@ -33,6 +33,9 @@ pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Octets of a request's variables as another web server hands them on by SCGI or FastCGI; a uwsgi packet says its size in 16 bits.
 pub const GATEWAY_VARIABLES_BYTES: usize = 128 * 1024;
 
+/// Octets that are kept, for `$request_body`, of a body that is passed on as it comes.
+pub const PASSED_FRONT_BYTES: usize = 16 * 1024;
+
 /// Octets of an unread request body that are read and dropped so that the connection may live on.
 pub const DISCARD_BODY_BYTES_MAX: u64 = 256 * 1024;
 

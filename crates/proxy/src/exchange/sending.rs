@@ -17,7 +17,7 @@ use tokio::io::{AsyncWrite, Interest};
 
 use super::block::Block;
 use crate::limits::BLOCK_BYTES;
-use crate::transport::Written;
+use crate::transport::{Framing, Written};
 
 /// A request on its way out. It moves only while it is polled, so that it stops with the request.
 pub struct Sending {
@@ -38,11 +38,6 @@ pub struct Sending {
 
 enum Rest {
     Nothing,
-    /// A body in memory that has to be marked.
-    Octets {
-        octets: Bytes,
-        at: usize,
-    },
     /// A body that was read before.
     File {
         file: Rc<OpenFile>,
@@ -68,13 +63,16 @@ impl Sending {
     /// `head`, then the body of `request` as `written` has it: what has been read of it, or what comes of it.
     pub fn new(mut head: Vec<u8>, written: &Written, request: &mut Request, timeout: Duration) -> Self {
         let mut rest = Rest::Nothing;
+        let mut framing = written.framing.filter(|_| written.passes_body);
         if written.passes_body {
-            match request.body.in_memory() {
-                Some(octets) if written.framing.is_some() => {
-                    rest = Rest::Octets { octets: Bytes::copy_from_slice(octets), at: 0 };
+            match (request.body.in_memory(), framing.take()) {
+                // It leaves with the head: some servers read once and take what they have for all.
+                (Some(octets), Some(framing)) => mark(octets, framing, &mut head),
+                (Some(octets), None) => head.extend_from_slice(octets),
+                (None, taken) => {
+                    framing = taken;
+                    rest = body_of(request);
                 }
-                Some(octets) => head.extend_from_slice(octets),
-                None => rest = body_of(request),
             }
         }
         Self {
@@ -82,7 +80,7 @@ impl Sending {
             head_sent: 0,
             rest,
             is_rest_over: false,
-            block: Block::new(written.framing.filter(|_| written.passes_body)),
+            block: Block::new(framing),
             timeout,
             deadline: Deadline::default(),
             sent: 0,
@@ -114,7 +112,6 @@ impl Sending {
         self.block.restart();
         self.is_rest_over = false;
         match &mut self.rest {
-            Rest::Octets { at, .. } => *at = 0,
             Rest::File { offset, .. } => *offset = 0,
             Rest::Nothing | Rest::Client(_) => {}
         }
@@ -122,8 +119,7 @@ impl Sending {
 
     /// Whether there is nothing left to send, so that the upstream alone is waited for.
     pub fn is_done(&self) -> bool {
-        self.is_stopped
-            || (self.head_sent >= self.head.len() && self.block.is_over() && self.is_rest_over)
+        self.is_stopped || (self.head_sent >= self.head.len() && self.block.is_over() && self.is_rest_over)
     }
 
     /// Whether all of it was sent.
@@ -131,10 +127,9 @@ impl Sending {
         self.is_done() && !self.is_stopped
     }
 
-    /// Gives up what has not been sent: the upstream takes no more.
+    /// Gives up what has not been sent: the upstream takes no more. Another may still get all of it.
     pub fn stop(&mut self) {
         self.is_stopped = true;
-        self.rest = Rest::Nothing;
     }
 
     /// The answer's head goes out: a client that still waits for `100 Continue` gets none any more.
@@ -210,7 +205,7 @@ impl Sending {
         match moved {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
-                self.rest = Rest::Nothing;
+                self.is_rest_over = true;
                 self.block.end();
                 Ok(())
             }
@@ -224,13 +219,6 @@ impl Sending {
         let Self { rest, block, sent, .. } = self;
         match rest {
             Rest::Nothing => Poll::Ready(Ok(true)),
-            Rest::Octets { octets, at } => {
-                let part = octets.get(*at..).unwrap_or_default();
-                let part = part.get(..BLOCK_BYTES).unwrap_or(part);
-                block.put(part);
-                *at += part.len();
-                Poll::Ready(Ok(part.is_empty()))
-            }
             Rest::File { offset, end, .. } if *offset >= *end => Poll::Ready(Ok(true)),
             Rest::File { file, offset, end } if block.is_framed() => {
                 block.put_file(file, offset, *end).map_err(SendError::Upstream)?;
@@ -265,6 +253,16 @@ impl Sending {
             }
         }
     }
+}
+
+/// Appends all of a body as the protocol marks it.
+fn mark(octets: &[u8], framing: &Framing, out: &mut Vec<u8>) {
+    for part in octets.chunks(BLOCK_BYTES) {
+        (framing.begin)(part.len(), out);
+        out.extend_from_slice(part);
+        (framing.end)(part.len(), out);
+    }
+    out.extend_from_slice(framing.last);
 }
 
 fn body_of(request: &mut Request) -> Rest {

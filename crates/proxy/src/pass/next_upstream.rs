@@ -80,6 +80,15 @@ impl Condition {
         ("off", Self::Off),
     ];
 
+    /// The words of `memcached_next_upstream`.
+    pub const MEMCACHED_WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("timeout", Self::Timeout),
+        ("invalid_response", Self::InvalidHeader),
+        ("not_found", Self::Http404),
+        ("off", Self::Off),
+    ];
+
     /// The condition that an answer with this status is.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Option<Self> {

@@ -99,9 +99,25 @@ pub fn set_buffers(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -
 /// # Errors
 /// For a word that is none of nginx's.
 pub fn set_next_upstream(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -> Set {
+    add_conditions(settings, arguments, Condition::WORDS)
+}
+
+/// `memcached_next_upstream`
+///
+/// # Errors
+/// For a word that is none of nginx's.
+pub fn set_memcached_next_upstream(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -> Set {
+    add_conditions(settings, arguments, Condition::MEMCACHED_WORDS)
+}
+
+fn add_conditions(
+    settings: &mut PassSettings,
+    arguments: &mut Arguments<'_>,
+    words: &'static [(&'static str, Condition)],
+) -> Set {
     let mut conditions = settings.next_upstream.unwrap_or(Conditions::NONE);
     for position in 0..arguments.len() {
-        conditions = conditions.with(arguments.choice(position, Condition::WORDS)?);
+        conditions = conditions.with(arguments.choice(position, words)?);
     }
     settings.next_upstream = Some(conditions);
     Ok(())

@@ -43,12 +43,19 @@ impl Transport for Memcached<'_> {
         out.extend_from_slice(b"get ");
         out.extend_from_slice(&key);
         out.extend_from_slice(b"\r\n");
-        Ok(Written { passes_body: false, framing: None, is_head: false, path: 0..0 })
+        Ok(Written { passes_body: false, framing: None, is_head: request.is_head(), path: 0..0 })
     }
 
     fn codec(&self, request: &Request) -> Box<dyn AnswerCodec> {
         let key = self.escaped_key(request);
-        Box::new(MemcachedAnswer { key, gzip_flag: self.gzip_flag, rest: 0, trailer: 0, message: None })
+        Box::new(MemcachedAnswer {
+            key,
+            gzip_flag: self.gzip_flag,
+            rest: 0,
+            trailer: 0,
+            is_dropped: false,
+            message: None,
+        })
     }
 }
 
@@ -60,6 +67,8 @@ pub struct MemcachedAnswer {
     rest: u64,
     /// Octets of [`TRAILER`] still to come.
     trailer: usize,
+    /// Nobody wants the value: the connection is given up with it, as nginx does.
+    is_dropped: bool,
     message: Option<(Level, String)>,
 }
 
@@ -124,11 +133,18 @@ impl AnswerCodec for MemcachedAnswer {
         Ok(HeadStep::Complete)
     }
 
-    fn begin_body(&mut self, head: &ResponseHead, _: bool) -> BodyExtent {
+    fn begin_body(&mut self, head: &ResponseHead, to_head: bool) -> BodyExtent {
+        self.is_dropped = to_head && self.trailer > 0;
+        if self.is_dropped {
+            return BodyExtent::None;
+        }
         if head.status == StatusCode::NOT_FOUND { BodyExtent::None } else { BodyExtent::Length(self.rest) }
     }
 
     fn read_body(&mut self, input: &mut BytesMut) -> Result<BodyStep, &'static str> {
+        if self.is_dropped {
+            return Ok(BodyStep::End { is_kept: false, surplus: None });
+        }
         if self.rest > 0 {
             if input.is_empty() {
                 return Ok(BodyStep::NeedMore);
@@ -152,7 +168,7 @@ impl AnswerCodec for MemcachedAnswer {
     }
 
     fn may_end_here(&self) -> bool {
-        self.rest == 0
+        self.rest == 0 || self.is_dropped
     }
 
     fn take_message(&mut self) -> Option<(Level, String)> {
@@ -173,7 +189,14 @@ mod tests {
     use super::*;
 
     fn read(octets: &str, portion: usize) -> Result<(u16, String, Option<bool>), String> {
-        let mut answer = MemcachedAnswer { key: b"/a%20b".to_vec(), gzip_flag: 2, rest: 0, trailer: 0, message: None };
+        let mut answer = MemcachedAnswer {
+            key: b"/a%20b".to_vec(),
+            gzip_flag: 2,
+            rest: 0,
+            trailer: 0,
+            is_dropped: false,
+            message: None,
+        };
         let (mut head, mut input) = (ResponseHead::default(), BytesMut::new());
         let (mut body, mut end, mut has_head) = (Vec::new(), None, false);
         for part in octets.as_bytes().chunks(portion) {

@@ -9,6 +9,7 @@ use daemun_http::chunked::{self, Decoder};
 
 use super::RequestBodyError;
 use crate::connection::{Client, Deadline, Records};
+use crate::limits::PASSED_FRONT_BYTES;
 use crate::thread;
 
 /// A body that the client still has, all of it or the rest.
@@ -21,6 +22,8 @@ pub struct Incoming {
     pub(super) octets_read: u64,
     /// Octets of the body itself.
     pub(super) length: u64,
+    /// The first of them, where the body is passed on.
+    pub(super) front: Vec<u8>,
     is_complete: bool,
     deadline: Deadline,
 }
@@ -78,7 +81,7 @@ impl Incoming {
     fn new(source: Source, announced: Option<u64>, expects_continue: bool) -> Self {
         let interim = if expects_continue { Interim::Due } else { Interim::Settled };
         let deadline = Deadline::default();
-        Self { source, announced, interim, octets_read: 0, length: 0, is_complete: false, deadline }
+        Self { source, announced, interim, octets_read: 0, length: 0, front: Vec::new(), is_complete: false, deadline }
     }
 
     /// Whether nothing of it is still to come.
@@ -88,6 +91,13 @@ impl Incoming {
 
     pub(super) fn announced(&self) -> Option<u64> {
         self.announced
+    }
+
+    /// Keeps the first portion of a body that is passed on, for `$request_body`.
+    pub(super) fn note_front(&mut self, octets: &[u8]) {
+        if self.length == octets.len() as u64 && self.front.is_empty() {
+            self.front.extend_from_slice(octets.get(..PASSED_FRONT_BYTES).unwrap_or(octets));
+        }
     }
 
     /// Whether so few octets are still to come that reading them is cheaper than a new connection.

@@ -59,7 +59,10 @@ impl BodyPassage {
             }
             let mut incoming = self.incoming.borrow_mut();
             match incoming.poll_octets(context, &self.client, &self.limits, &mut self.octets) {
-                Poll::Ready(Ok(is_read)) => self.is_read = is_read,
+                Poll::Ready(Ok(is_read)) => {
+                    self.is_read = is_read;
+                    incoming.note_front(&self.octets);
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PassageError::Client(error))),
                 Poll::Pending => return Poll::Pending,
             }

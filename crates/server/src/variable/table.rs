@@ -88,10 +88,7 @@ pub static CORE_VARIABLES: &[Variable] = &[
     },
     Variable { name: "remote_user", evaluate: remote_user },
     Variable { name: "request", evaluate: |request, _, out| put(out, request.head.request_line()) },
-    Variable {
-        name: "request_body",
-        evaluate: |request, _, out| request.body.in_memory().is_some_and(|body| !body.is_empty() && put(out, body)),
-    },
+    Variable { name: "request_body", evaluate: |request, _, out| request.body.write_text(out) },
     Variable {
         name: "request_body_file",
         evaluate: |request, _, out| {
