@@ -16,6 +16,7 @@ mod crash; // a worker that dies costs its own requests
 mod dav; // files written, removed, copied and moved; litmus
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
+mod fastcgi_pass; // PHP-FPM, fcgiwrap, and answers of hand-made servers
 mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache in front, and hand-made octets
 mod geo; // variables by address
 mod gzip; // compressed answers, as nginx compresses them
@@ -25,6 +26,7 @@ mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod limits; // limit_req, limit_conn
 mod logs; // where lines of both logs go
 mod maps; // variables that depend on others: map, split_clients
+mod memcached_pass; // values of memcached as answers
 mod proxy_pass; // another server's answers, and those that do not come
 mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's header
 mod pythons; // every CPython on the machine
@@ -33,6 +35,7 @@ mod referer; // valid_referers
 mod reload; // HUP, and what the edge goes over to without losing a request
 mod resolver; // names that are looked up while requests are served
 mod rewrite; // set, rewrite, if, return and what they capture
+mod scgi_pass; // uWSGI by SCGI and FastCGI
 mod secure_link; // links that are signed, and that expire
 mod ssi; // commands in pages
 mod static_files; // files, locations, errors and logs of the web server itself

@@ -14,6 +14,7 @@ pub mod client;
 pub mod fastcgi_records;
 pub mod mariadb;
 pub mod name_server;
+pub mod php_fpm;
 pub mod port;
 pub mod process;
 pub mod programs;

@@ -51,6 +51,26 @@ pub fn litmus(suite: &str) -> PathBuf {
         .expect("litmus is not installed: run scripts/install-peers")
 }
 
+/// Debian's PHP-FPM, of whatever version.
+#[track_caller]
+pub fn php_fpm() -> PathBuf {
+    let folder = Path::new("/usr/sbin").read_dir().into_iter().flatten().flatten();
+    let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm"));
+    folder.map(|entry| entry.path()).find(is_it).expect("php-fpm is not installed: run scripts/install-peers")
+}
+
+/// Debian's fcgiwrap.
+#[track_caller]
+pub fn fcgiwrap() -> PathBuf {
+    on_path(&["/usr/sbin/fcgiwrap"]).expect("fcgiwrap is not installed: run scripts/install-peers")
+}
+
+/// Debian's memcached.
+#[track_caller]
+pub fn memcached() -> PathBuf {
+    on_path(&["/usr/bin/memcached"]).expect("memcached is not installed: run scripts/install-peers")
+}
+
 /// A program of the peers' virtualenv, which scripts/install-peers makes.
 #[track_caller]
 pub fn peer(program: &str) -> PathBuf {
