@@ -111,6 +111,35 @@ fn answers_are_as_long_as_they_say() {
 }
 
 #[test]
+fn connections_are_kept_where_both_sides_say_so() {
+    for (directive, flag) in [("on", 1), ("off", 0)] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let handle = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let first = read_request(&mut stream);
+            stream.write_all(&good("one")).expect("an answer");
+            let mut stream = if flag == 1 { stream } else { listener.accept().expect("another connection").0 };
+            let second = read_request(&mut stream);
+            stream.write_all(&good("two")).expect("an answer");
+            [first, second].map(|octets| octets.get(10).copied())
+        });
+        let scratch = Scratch::new();
+        let port = Port::reserve();
+        let http = format!(
+            "upstream kept {{ server {address}; keepalive 1; }}
+             server {{ listen {}; location / {{ fastcgi_pass kept; fastcgi_keep_conn {directive}; }} }}",
+            port.address()
+        );
+        scratch.write("web.conf", servers::nginx_conf(&http));
+        let _web = servers::daemun_web(&scratch, "web.conf", &port.address());
+        assert_eq!(Request::get("/").send(&port.address()).text(), "one");
+        assert_eq!(Request::get("/").send(&port.address()).text(), "two");
+        assert_eq!(handle.join().expect("two requests"), [Some(flag); 2], "the flag of BEGIN_REQUEST");
+    }
+}
+
+#[test]
 fn a_caught_complaint_sends_the_request_on() {
     let spoilt = [record(7, 1, b"PHP Fatal error: all is lost"), good("never seen")].concat();
     let (first, first_handle) = server(vec![spoilt]);

@@ -77,30 +77,6 @@ fn uploads_arrive_whole_buffered_and_as_they_come() {
 }
 
 #[test]
-fn connections_are_kept_where_both_sides_say_so() {
-    for (directives, most) in [("fastcgi_keep_conn on;", 4), ("", 30)] {
-        let scratch = Scratch::new();
-        let php = format!("upstream php {{ server unix:{}; keepalive 4; }}", scratch.text_path("php.sock"));
-        scratch.write("root/index.php", PAGE);
-        let _php = php_fpm::start(&scratch, "");
-        let port = Port::reserve();
-        let location = LOCATION.replace("unix:SCRATCH/php.sock", "php").replace("location / {", "location / { KEEP");
-        let location = location.replace("KEEP", directives);
-        let status = "location = /status { fastcgi_pass php; include /etc/nginx/fastcgi_params; fastcgi_param SCRIPT_FILENAME /status; }";
-        let http = format!("{php} server {{ listen {}; {location} {status} }}", port.address());
-        scratch.write("web.conf", servers::nginx_conf(&http));
-        let _web = servers::daemun_web(&scratch, "web.conf", &port.address());
-        for _ in 0..20 {
-            assert_eq!(Request::get("/").send(&port.address()).status, 200);
-        }
-        let status = Request::get("/status").send(&port.address()).text();
-        let line = status.lines().find(|line| line.starts_with("accepted conn:")).expect("PHP-FPM's status");
-        let count: u32 = line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number");
-        assert!((most == 4) == (count <= 4), "{directives} {line}");
-    }
-}
-
-#[test]
 fn complaints_are_in_the_log() {
     let scratch = Scratch::new();
     scratch.write("root/complain.php", "<?php error_log('a reason to complain'); echo 'a page';");

@@ -355,7 +355,7 @@ fn own_answer(request: &mut Request, status: StatusCode) -> End {
 
 /// Where `error_page` sends a request with this status; `None` where no page stands for it.
 fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Response>) -> Option<Next> {
-    if request.error_status.is_some() && !request.core().recursive_error_pages() {
+    if request.has_error_page && !request.core().recursive_error_pages() {
         return None;
     }
     let runtime = Rc::clone(&request.runtime);
@@ -370,12 +370,14 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
     };
     if target.first() == Some(&b'/') {
         request.error_status = status;
+        request.has_error_page = true;
         let (uri, args) = split_arguments(target);
         request.make_get();
         return Some(redirect(request, uri, Some(args.unwrap_or_default())));
     }
     if target.first() == Some(&b'@') {
         request.error_status = status;
+        request.has_error_page = true;
         return Some(go_to_named(request, &String::from_utf8_lossy(&target)));
     }
     // A URL: the client is sent there, unless the replacement is a status that carries no Location.

@@ -48,6 +48,8 @@ pub struct Request {
     pub redirects: u32,
     /// The status an `error_page` redirect keeps while another location makes the body.
     pub error_status: Option<StatusCode>,
+    /// Whether an `error_page` has been gone to: without `recursive_error_pages` there is no second one.
+    pub has_error_page: bool,
     /// Whether this is an internal redirect: `internal` locations are open to it.
     pub is_internal: bool,
     /// Whether the connection may serve another request after this one.
@@ -153,6 +155,7 @@ impl Request {
             started_ms: 0,
             redirects: 0,
             error_status: None,
+            has_error_page: false,
             is_internal: false,
             keep_alive: false,
             is_pipelined: false,
@@ -191,6 +194,7 @@ impl Request {
         self.body = RequestBody::default();
         self.redirects = 0;
         self.error_status = None;
+        self.has_error_page = false;
         self.is_internal = false;
         self.keep_alive = false;
         self.is_pipelined = false;
@@ -284,6 +288,7 @@ impl Request {
         other.started_ms = self.started_ms;
         other.is_internal = self.is_internal;
         other.error_status = self.error_status;
+        other.has_error_page = self.has_error_page;
         other.path_info.clone_from(&self.path_info);
         other.values.copy_captures(&self.values);
         other.extensions.clone_from(&self.extensions);
