@@ -64,7 +64,7 @@ impl FastCgiPass {
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
         self.pass.finish(&PROTOCOL, self.servers.span(), build)?;
-        self.servers.finish(build)
+        self.servers.finish("fastcgi", build)
     }
 
     /// The parts of the path: the script's name, and what is its own.
@@ -102,7 +102,7 @@ fn fastcgi_pass<'a>(pass: &'a FastCgiPass, request: &'a mut Request) -> LocalFut
 }
 
 async fn ask(pass: &FastCgiPass, request: &mut Request) -> Outcome {
-    let upstream = match pass.servers.upstream(request) {
+    let upstream = match pass.servers.upstream(request).await {
         Ok(upstream) => upstream,
         Err(outcome) => return outcome,
     };

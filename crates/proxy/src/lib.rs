@@ -15,8 +15,8 @@
 //! ([`daemun_server::Backend`]). This crate starts no process.
 
 pub mod exchange;
-pub mod health_check;
 pub mod fastcgi_pass;
+pub mod health_check;
 pub mod limits;
 pub mod memcached_pass;
 pub mod parameters;

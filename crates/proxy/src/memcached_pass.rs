@@ -44,7 +44,7 @@ impl MemcachedPass {
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
         self.pass.finish(&PROTOCOL, self.servers.span(), build)?;
-        self.servers.finish(build)
+        self.servers.finish("memcached", build)
     }
 }
 
@@ -57,7 +57,7 @@ async fn ask(pass: &MemcachedPass, request: &mut Request) -> Outcome {
         return Outcome::Finish(StatusCode::METHOD_NOT_ALLOWED);
     }
     let Some(key) = &pass.key else { return Outcome::Continue };
-    let upstream = match pass.servers.upstream(request) {
+    let upstream = match pass.servers.upstream(request).await {
         Ok(upstream) => upstream,
         Err(outcome) => return outcome,
     };

@@ -53,7 +53,7 @@ impl ScgiPass {
 
     fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
         self.pass.finish(&PROTOCOL, self.servers.span(), build)?;
-        self.servers.finish(build)
+        self.servers.finish("scgi", build)
     }
 }
 
@@ -62,7 +62,7 @@ fn scgi_pass<'a>(pass: &'a ScgiPass, request: &'a mut Request) -> LocalFuture<'a
 }
 
 async fn ask(pass: &ScgiPass, request: &mut Request) -> Outcome {
-    let upstream = match pass.servers.upstream(request) {
+    let upstream = match pass.servers.upstream(request).await {
         Ok(upstream) => upstream,
         Err(outcome) => return outcome,
     };

@@ -1,6 +1,5 @@
 //! The servers that a `..._pass` names where it names nothing else: no scheme, no path.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments, Context, Diagnostic, Span};
@@ -9,6 +8,8 @@ use daemun_server::config::{Build, setter};
 use daemun_server::log::Level;
 use daemun_server::{Outcome, Request, Template};
 
+use crate::health_check::PassedTo;
+use crate::resolver::ResolverInForce;
 use crate::upstream::{Place, Upstream, UpstreamAddress, UpstreamTable};
 
 /// The argument of such a `..._pass`. It is inherited by `if` and `limit_except` alone.
@@ -22,8 +23,8 @@ pub struct Servers {
 enum Found {
     /// An address or the name of a group.
     Fixed(Arc<Upstream>),
-    /// A text that each request gives its values to, and the groups that it may name.
-    Variable { template: Template, groups: UpstreamTable },
+    /// A text that each request gives its values to, the groups that it may name, and who knows all other names.
+    Variable { template: Template, groups: UpstreamTable, resolver: ResolverInForce },
 }
 
 impl Servers {
@@ -51,8 +52,7 @@ impl Servers {
     /// Those that a text with variables names.
     #[must_use]
     pub fn of_template(template: Template, build: &Build<'_>) -> Self {
-        let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
-        Self { found: Some(Arc::new(Found::Variable { template, groups })), ..Self::default() }
+        Self { found: Some(Arc::new(Found::of_template(template, build))), ..Self::default() }
     }
 
     /// Notes what the enclosing block says.
@@ -60,18 +60,18 @@ impl Servers {
         self.enclosing.clone_from(&parent.found);
     }
 
-    /// Finds the servers, or what to find them with.
+    /// Finds the servers, or what to find them with. `scheme` is what the protocol is called.
     ///
     /// # Errors
     /// In nginx's words.
-    pub fn finish(&mut self, build: &Build<'_>) -> Result<(), Diagnostic> {
+    pub fn finish(&mut self, scheme: &'static str, build: &mut Build<'_>) -> Result<(), Diagnostic> {
         let is_nameless = build.context() == Context::IF_IN_LOCATION || build.context() == Context::LIMIT_EXCEPT;
         self.found = match self.written.take() {
             None => self.enclosing.take().filter(|_| is_nameless),
             Some((text, template, span)) => {
                 let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
                 let found = match (template, groups.find(&text)) {
-                    (Some(template), _) => Found::Variable { template, groups },
+                    (Some(template), _) => Found::of_template(template, build),
                     (None, Some(group)) => Found::Fixed(group),
                     (None, None) => {
                         let addresses =
@@ -79,6 +79,9 @@ impl Servers {
                         Found::Fixed(Arc::new(Upstream::of_addresses(&text, addresses)))
                     }
                 };
+                if let Found::Fixed(group) = &found {
+                    build.publish(Some(PassedTo { upstream: Arc::clone(group), scheme }));
+                }
                 Some(Arc::new(found))
             }
         };
@@ -101,36 +104,39 @@ impl Servers {
     ///
     /// # Errors
     /// What the request ends with; the reason is in the log.
-    pub fn upstream(&self, request: &Request) -> Result<Arc<Upstream>, Outcome> {
-        let (template, groups) = match self.found.as_deref() {
+    pub async fn upstream(&self, request: &Request) -> Result<Arc<Upstream>, Outcome> {
+        let (template, groups, resolver) = match self.found.as_deref() {
             Some(Found::Fixed(upstream)) => return Ok(Arc::clone(upstream)),
-            Some(Found::Variable { template, groups }) => (template, groups),
+            Some(Found::Variable { template, groups, resolver }) => (template, groups, resolver),
             None => return Err(Outcome::Continue),
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
         // Of the protocols whose servers are named so, uwsgi alone may say its name.
         let text = text.strip_prefix("uwsgi://").unwrap_or(&text);
-        match groups.find(text) {
-            Some(group) => Ok(group),
-            None => address(text).map(|address| Arc::new(Upstream::of_addresses(text, vec![address]))).map_err(
-                |(status, message)| {
-                    request.log(Level::Error, format_args!("{message}"));
-                    Outcome::Finish(status)
-                },
-            ),
+        if let Some(group) = groups.find(text) {
+            return Ok(group);
+        }
+        let place = Place::parse(text).and_then(|place| match place {
+            Place::Host { port: None, .. } => Err("no port"),
+            place => Ok(place),
+        });
+        match place {
+            Ok(place) => resolver.servers_at(&place, text, NO_PORT, request).await,
+            Err(message) => {
+                request.log(Level::Error, format_args!("{message} in upstream \"{text}\""));
+                Err(Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR))
+            }
         }
     }
 }
 
-/// An address that needs no look-up.
-fn address(text: &str) -> Result<UpstreamAddress, (StatusCode, String)> {
-    let wrong = |message: &str| (StatusCode::INTERNAL_SERVER_ERROR, format!("{message} in upstream \"{text}\""));
-    match Place::parse(text).map_err(wrong)? {
-        Place::Unix(path) => Ok(UpstreamAddress::Unix(path)),
-        Place::Host { port: None, .. } => Err(wrong("no port")),
-        Place::Host { host, port: Some(port) } => match host.parse::<IpAddr>() {
-            Ok(ip) => Ok(UpstreamAddress::Inet((ip, port).into())),
-            Err(_) => Err((StatusCode::BAD_GATEWAY, format!("no resolver defined to resolve {host}"))),
-        },
+impl Found {
+    fn of_template(template: Template, build: &Build<'_>) -> Self {
+        let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
+        let resolver = build.published::<ResolverInForce>().cloned().unwrap_or_default();
+        Self::Variable { template, groups, resolver }
     }
 }
+
+/// Never asked for: these protocols have no port of their own, and a name without one is refused before.
+const NO_PORT: u16 = 0;

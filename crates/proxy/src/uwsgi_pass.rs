@@ -153,7 +153,7 @@ fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<
 }
 
 async fn ask(pass: &UwsgiPass, servers: &Servers, request: &mut Request) -> Outcome {
-    let upstream = match servers.upstream(request) {
+    let upstream = match servers.upstream(request).await {
         Ok(upstream) => upstream,
         Err(outcome) => return outcome,
     };
