@@ -69,6 +69,7 @@ impl Servers {
         self.found = match self.written.take() {
             None => self.enclosing.take().filter(|_| is_nameless),
             Some((text, template, span)) => {
+                build.want_slash();
                 let groups = build.published::<UpstreamTable>().cloned().unwrap_or_default();
                 let found = match (template, groups.find(&text)) {
                     (Some(template), _) => Found::of_template(template, build),
