@@ -283,6 +283,7 @@ fn a_subrequest_neither_hints_nor_takes_the_connection_over() {
     let web = Web::start(&scratch, &server);
     let response = Request::get("/page.html").send(&web.address);
     assert_eq!((response.status, response.header("x-seen")), (200, Some("seen")));
+    assert!(response.interim.is_empty(), "{:?}", response.interim);
     let upgrading = Request::get("/note.txt").header("Upgrade", "x").header("Connection", "upgrade");
     assert!(upgrading.try_send(&web.address).is_err(), "nothing can be said of who may");
     assert!(scratch.read("error.log").contains("connection upgrade in subrequest"));
