@@ -60,6 +60,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // and are recoded there.
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
+    &modules::filter::user_id::MODULE,
     &modules::filter::gunzip::MODULE,
     &modules::filter::sub::MODULE,
     &modules::filter::charset::MODULE,

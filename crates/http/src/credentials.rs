@@ -60,6 +60,22 @@ pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(octets)
 }
 
+/// A base64 text with its padding.
+#[must_use]
+pub fn encode_base64(octets: &[u8]) -> Vec<u8> {
+    const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = Vec::with_capacity(octets.len().div_ceil(3) * 4);
+    for group in octets.chunks(3) {
+        let octet = |place: usize| u32::from(group.get(place).copied().unwrap_or(0));
+        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= group.len() { digit } else { b'=' });
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +88,11 @@ mod tests {
         assert_eq!(decode_base64(b"").as_deref(), Some(&b""[..]));
         assert_eq!(decode_base64(b"d*==").as_deref(), None);
         assert_eq!(decode_base64(b"A").as_deref(), Some(&b""[..]));
+        for (octets, text) in [("", ""), ("u", "dQ=="), ("u:", "dTo="), ("u:p", "dTpw"), ("user:pass", "dXNlcjpwYXNz")]
+        {
+            assert_eq!(encode_base64(octets.as_bytes()), text.as_bytes());
+        }
+        assert_eq!(decode_base64(&encode_base64(&[0xff, 0, 0x80, 0xfb])).as_deref(), Some(&[0xff, 0, 0x80, 0xfb][..]));
     }
 
     #[test]

@@ -343,6 +343,16 @@ impl Request {
         })
     }
 
+    /// The value of a cookie; the name's case does not count.
+    #[must_use]
+    pub fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        let lines = self.headers().all(HeaderId::Cookie);
+        lines.flat_map(|line| line.split(|octet| *octet == b';')).map(<[u8]>::trim_ascii).find_map(|pair| {
+            let (front, rest) = pair.split_at_checked(name.len())?;
+            rest.strip_prefix(b"=").filter(|_| front.eq_ignore_ascii_case(name))
+        })
+    }
+
     /// `$host`: from the request line, else from `Host`, else the server's first name; lower case, without port.
     #[must_use]
     pub fn host(&self) -> &[u8] {

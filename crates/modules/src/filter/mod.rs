@@ -9,5 +9,6 @@ pub mod not_modified;
 pub mod range;
 pub mod ssi;
 pub mod sub;
+pub mod user_id;
 
 mod changed_body;

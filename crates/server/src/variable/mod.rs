@@ -15,6 +15,7 @@ use crate::request::Request;
 
 pub use registry::{
     Compute, Declared, Definition, Registry, VariableId, declare_assigned, declare_captured, declare_computed,
+    declare_default,
 };
 pub(crate) use registry::{close as close_registry, open as open_registry};
 pub use table::{CORE_VARIABLES, header_by_name};

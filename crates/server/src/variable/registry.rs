@@ -116,6 +116,18 @@ pub fn declare_computed(name: &str, compute: Compute, is_volatile: bool) -> Resu
     declare(name, |definition| *definition = Some(Definition::Computed { compute, is_volatile }))
 }
 
+/// Declares `name` as a variable that is computed unless the configuration computes it otherwise.
+///
+/// # Errors
+/// When the program itself has a variable of this name.
+pub fn declare_default(name: &str, compute: Compute) -> Result<VariableId, TemplateError> {
+    declare(name, |definition| {
+        if !matches!(definition, Some(Definition::Computed { .. })) {
+            *definition = Some(Definition::Computed { compute, is_volatile: false });
+        }
+    })
+}
+
 fn declare(name: &str, define: impl FnOnce(&mut Option<Definition>)) -> Result<VariableId, TemplateError> {
     let lower = name.to_ascii_lowercase();
     if builtin_exact(&lower).is_some() {

@@ -37,7 +37,10 @@ pub static CORE_VARIABLES: &[Variable] = &[
         name: "content_type",
         evaluate: |request, _, out| header(request.headers(), HeaderId::ContentType, out),
     },
-    Variable { name: "cookie_", evaluate: |request, name, out| cookie(request.headers(), name.as_bytes(), out) },
+    Variable {
+        name: "cookie_",
+        evaluate: |request, name, out| request.cookie(name.as_bytes()).is_some_and(|value| put(out, value)),
+    },
     Variable { name: "document_root", evaluate: |request, _, out| all(out, |out| request.document_root(out)) },
     Variable { name: "document_uri", evaluate: |request, _, out| put(out, &request.uri) },
     Variable { name: "host", evaluate: |request, _, out| put(out, request.host()) },
@@ -282,17 +285,6 @@ pub fn header_by_name(headers: &Headers, name: &str, out: &mut Vec<u8>) -> bool 
         found = put(out, field.value);
     }
     found
-}
-
-fn cookie(headers: &Headers, name: &[u8], out: &mut Vec<u8>) -> bool {
-    let pairs =
-        headers.all(HeaderId::Cookie).flat_map(|value| value.split(|octet| *octet == b';')).map(<[u8]>::trim_ascii);
-    for pair in pairs {
-        if pair.len() > name.len() && pair[name.len()] == b'=' && pair[..name.len()].eq_ignore_ascii_case(name) {
-            return put(out, &pair[name.len() + 1..]);
-        }
-    }
-    false
 }
 
 fn realpath(request: &Request, out: &mut Vec<u8>) -> bool {
