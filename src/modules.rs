@@ -58,6 +58,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // whole type in each part.
     // ssi and addition stand behind what changes a body: the parts that they put in went through their own location's filters,
     // and are recoded there.
+    &modules::filter::msie::MODULE,
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,
     &modules::filter::user_id::MODULE,

@@ -27,6 +27,7 @@ mod limits; // limit_req, limit_conn
 mod logs; // where lines of both logs go
 mod maps; // variables that depend on others: map, split_clients
 mod memcached_pass; // values of memcached as answers
+mod msie; // pages for old browsers; the status of an error within an error
 mod proxy_pass; // another server's answers, and those that do not come
 mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's header
 mod pythons; // every CPython on the machine

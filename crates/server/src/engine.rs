@@ -368,6 +368,13 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
         None => Some(status),
         Some(replacement) => replacement,
     };
+    let is_internal = matches!(target.first(), Some(b'/' | b'@'));
+    if let Some(location) =
+        answer.and_then(|answer| answer.head.headers.first(HeaderId::Location)).filter(|_| is_internal)
+    {
+        // The page for a redirect is one, too.
+        request.carried.set_known(HeaderId::Location, location);
+    }
     if target.first() == Some(&b'/') {
         request.error_status = status;
         request.has_error_page = true;
@@ -381,7 +388,6 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
         return Some(go_to_named(request, &String::from_utf8_lossy(&target)));
     }
     // A URL: the client is sent there, unless the replacement is a status that carries no Location.
-    let _ = answer;
     let status = page.replacement.flatten().filter(|status| status.is_redirection()).unwrap_or(StatusCode::FOUND);
     let mut response = Response::new(status);
     response.head.headers.append_known(HeaderId::Location, &target);
@@ -416,6 +422,7 @@ fn redirect(request: &mut Request, uri: Vec<u8>, args: Option<Vec<u8>>) -> Next 
     }
     request.is_internal = true;
     request.is_target_intact = false;
+    request.has_uri_behind_alias = false;
     request.location = request.server().settings;
     Next::Stage(Stage::ServerRewrite)
 }
@@ -460,6 +467,9 @@ fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {
         response.head.headers.append_known(HeaderId::WwwAuthenticate, &challenge);
     }
     for field in request.carried.iter() {
+        if field.id == HeaderId::Location && response.head.headers.has(HeaderId::Location) {
+            continue;
+        }
         if field.id == HeaderId::ContentType {
             response.head.headers.set_known(field.id, field.value);
         } else {

@@ -90,6 +90,8 @@ pub struct Request {
     pub is_target_intact: bool,
     /// Whether the location's name still stands at the front of [`Request::uri`]: no `rewrite ... break` came between.
     pub is_location_intact: bool,
+    /// Whether the path stands behind what `alias` of a location with an expression names: `try_files` has found it there.
+    pub has_uri_behind_alias: bool,
     /// Fields that whoever redirected the request internally wants in the answer.
     pub carried: Headers,
     /// What modules keep with the request.
@@ -174,6 +176,7 @@ impl Request {
             family: Rc::default(),
             is_target_intact: true,
             is_location_intact: true,
+            has_uri_behind_alias: false,
             carried: Headers::default(),
             extensions: Extensions::default(),
         })
@@ -221,6 +224,7 @@ impl Request {
         }
         self.is_target_intact = true;
         self.is_location_intact = true;
+        self.has_uri_behind_alias = false;
         self.carried.clear();
         self.extensions.clear();
     }
@@ -392,6 +396,7 @@ impl Request {
             Some(alias) => {
                 alias.render(self, path);
                 match location.prefix_length() {
+                    WHOLE_PATH if self.has_uri_behind_alias => path.extend_from_slice(uri),
                     WHOLE_PATH => {}
                     replaced => match uri.get(replaced..) {
                         Some(rest) => path.extend_from_slice(rest),

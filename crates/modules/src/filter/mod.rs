@@ -5,6 +5,7 @@ pub mod charset;
 pub mod compression;
 pub mod gunzip;
 pub mod headers;
+pub mod msie;
 pub mod not_modified;
 pub mod range;
 pub mod ssi;

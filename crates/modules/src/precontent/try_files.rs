@@ -2,7 +2,7 @@
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
 use daemun_http::StatusCode;
-use daemun_server::config::setter;
+use daemun_server::config::{WHOLE_PATH, setter};
 use daemun_server::log::Level;
 use daemun_server::module::nothing_to_finish;
 use daemun_server::{Handler, Module, Outcome, Phase, Request, Template};
@@ -76,16 +76,23 @@ fn parse_digits(text: &str) -> Option<u16> {
 }
 
 fn try_files(conf: &TryFiles, request: &mut Request) -> Outcome {
+    // An alias with an expression names a folder here, as it names the file itself elsewhere.
+    let is_behind_alias = request.core().alias.is_some() && request.location().prefix_length() == WHOLE_PATH;
     for candidate in &conf.candidates {
+        request.has_uri_behind_alias = is_behind_alias;
         let mut uri = candidate.uri(request);
         if uri.is_empty() {
             uri.push(b'/');
         }
         if is_there(request, &uri, candidate.is_directory) {
-            request.uri = uri;
+            request.has_uri_behind_alias = is_behind_alias && !candidate.is_directory;
+            if !is_behind_alias || !candidate.is_directory {
+                request.uri = uri;
+            }
             return Outcome::Continue;
         }
     }
+    request.has_uri_behind_alias = false;
     match &conf.fallback {
         Some(Fallback::Status(status)) => Outcome::Finish(*status),
         Some(Fallback::Uri(uri)) => go_to(uri.value(request)),

@@ -8,6 +8,8 @@ use daemun_server::variable::Variable;
 use daemun_server::{Module, Request};
 use memchr::memmem;
 
+use crate::user_agent::is_msie;
+
 /// Named once, in the program's list of modules.
 pub static MODULE: Module<Browser> = Module {
     name: "browser",
@@ -224,12 +226,6 @@ fn read_version(text: &[u8]) -> u64 {
     };
     let scales = [1_000_000, 10_000, 100, 1];
     parts.zip(scales).fold(0, |sum: u64, (part, scale)| sum.saturating_add(number(part).saturating_mul(scale)))
-}
-
-/// Internet Explorer, or whoever calls itself so.
-fn is_msie(agent: &[u8]) -> bool {
-    let at = memmem::find(agent, b"MSIE ");
-    at.is_some_and(|at| at + 7 < agent.len()) && memmem::find(agent, b"Opera").is_none()
 }
 
 #[cfg(test)]

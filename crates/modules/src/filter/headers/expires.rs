@@ -122,7 +122,10 @@ impl Lifetime {
             Self::Max => return set(response, END_OF_2037, b"max-age=315360000"),
             Self::FromNow(time) => now.saturating_add(time),
             Self::FromModified(0) => now,
-            Self::FromModified(time) => response.last_modified.unwrap_or(now).saturating_add(time),
+            Self::FromModified(time) => {
+                let told = || response.head.headers.first(HeaderId::LastModified).and_then(date::parse_http_date);
+                response.last_modified.or_else(told).unwrap_or(now).saturating_add(time)
+            }
             Self::Daily(time) => next_time(time, now, offset),
         };
         let max_age = expires - now;
