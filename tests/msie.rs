@@ -10,7 +10,7 @@ const HTTP: &str = r#"
         location /plain { msie_padding off; return 404; }
         location /own { return 404 "<html>mine</html>"; }
         location /stays { return 301 /elsewhere; }
-        location /refreshed { msie_refresh on; return 301 "/else where?a='b'"; }
+        location /refreshed { msie_refresh on; return 301 "else where?a='b'"; }
         location /refreshed-too { msie_refresh on; return 302 http://example.test/; }
         location /other { msie_refresh on; return 303 /x; }
 

@@ -91,8 +91,10 @@ pub(super) fn refer(lower: &str, span: Option<Span>) -> Option<VariableId> {
 /// # Errors
 /// When the program itself has a variable of this name.
 pub fn declare_assigned(name: &str) -> Result<VariableId, TemplateError> {
+    // A name with a prefix of the program's (`$http_x`) has that meaning wherever nothing is assigned.
+    let has_prefix = builtin_prefixed(&name.to_ascii_lowercase()).is_some();
     declare(name, |definition| {
-        if matches!(definition, None | Some(Definition::Captured)) {
+        if !has_prefix && matches!(definition, None | Some(Definition::Captured)) {
             *definition = Some(Definition::Assigned);
         }
     })
