@@ -23,7 +23,9 @@ pub fn fill(core: &Core, response: &mut Response) {
     // 494 to 497 are nginx's own and go out as 400, with a word on the cause.
     response.head.status = status.on_the_wire();
     let phrase = match response.head.status {
-        StatusCode::UNAUTHORIZED => "Authorization Required", // The page's word, not the status line's.
+        // The page's words, not the status line's.
+        StatusCode::UNAUTHORIZED => "Authorization Required",
+        StatusCode::FOUND => "Found",
         status => status.reason(),
     };
     if phrase.is_empty() {
