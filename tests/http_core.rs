@@ -226,3 +226,16 @@ fn the_edge_may_open_as_many_files_as_asked_for() {
         web.descendants().iter().any(|process| is_limited(limits(process.pid)))
     });
 }
+
+/// A field may tell of those before it, all of a name joined.
+#[test]
+fn fields_of_the_answer_so_far_are_variables() {
+    let scratch = Scratch::new();
+    let server = "location / { add_header Link one; add_header Link two; add_header X-Seen $sent_http_link; add_header X-Type $content_type;
+        add_header X-Later $sent_http_x_last; add_header X-Last last; return 204; }";
+    let web = Web::start(&scratch, server);
+    let response = Request::get("/").header("Content-Type", "a").header("Content-Type", "b").send(&web.address);
+    assert_eq!(response.header("X-Seen"), Some("one, two"));
+    assert_eq!(response.header("X-Type"), Some("a, b"));
+    assert_eq!((response.header("X-Later"), response.header("X-Last")), (None, Some("last")));
+}

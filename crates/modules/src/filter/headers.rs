@@ -168,7 +168,10 @@ fn headers(conf: &AddedHeaders, request: &mut Request, mut response: Box<Respons
             Some(value) => value,
             None => {
                 rendered.clear();
+                // What the answer has so far is what `$sent_http_x` tells.
+                std::mem::swap(&mut request.sent.headers, &mut response.head.headers);
                 added.value.render(request, &mut rendered);
+                std::mem::swap(&mut request.sent.headers, &mut response.head.headers);
                 &rendered
             }
         };

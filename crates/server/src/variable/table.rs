@@ -35,7 +35,7 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable { name: "content_length", evaluate: content_length },
     Variable {
         name: "content_type",
-        evaluate: |request, _, out| header(request.headers(), HeaderId::ContentType, out),
+        evaluate: |request, _, out| header_by_name(request.headers(), "content_type", out),
     },
     Variable {
         name: "cookie_",
