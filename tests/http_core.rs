@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Connection, Ended, Port, Process, Request, Scratch, servers, wait_until};
+use harness::{Connection, Ended, Port, Process, Request, Scratch, Web, servers, wait_until};
 
 fn start(scratch: &Scratch, port: &Port, server: &str) -> Process {
     let http =
