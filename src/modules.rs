@@ -73,4 +73,5 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::filter::range::MODULE,
     // Log, the last phase.
     &modules::log::access_log::MODULE,
+    &modules::log::post_action::MODULE,
 ];

@@ -239,3 +239,30 @@ fn fields_of_the_answer_so_far_are_variables() {
     assert_eq!(response.header("X-Type"), Some("a, b"));
     assert_eq!((response.header("X-Later"), response.header("X-Last")), (None, Some("last")));
 }
+
+/// Once the answer is out, another location hears of it; the client does not.
+#[test]
+fn a_post_action_follows_the_answer() {
+    let http = r#"
+    log_format uri "$request_method $request_uri $http_x_seen";
+    server {
+        listen LISTEN;
+        root SCRATCH/root;
+        access_log SCRATCH/uri.log uri;
+        location / { post_action /done; }
+        location = /done { proxy_pass http://LISTEN/counted; proxy_set_header X-Seen $request_uri; }
+        location = /counted { return 204; }
+        location = /quiet { return 200 quiet; }
+    }"#;
+    let servers = harness::Beside::start(http, |scratch| {
+        scratch.write("root/page", "page");
+    });
+    for target in ["/page", "/absent", "/quiet"] {
+        let seen = servers.agreed(target, |address| Request::get(target).send(address).status);
+        assert_eq!(seen, if target == "/absent" { 404 } else { 200 });
+    }
+    for scratch in [servers.folders().0, servers.folders().1] {
+        let counted = || scratch.read("uri.log").lines().filter(|line| line.starts_with("GET /counted /")).count();
+        wait_until("both are counted", || counted() == 2 && scratch.read("uri.log").contains("GET /quiet"));
+    }
+}

@@ -16,7 +16,7 @@
 //! | precontent | `try_files`, `mirror` | nginx's order |
 //! | content | whatever passes requests on, `empty_gif`, `stub_status`, `random_index`, `index`, `autoindex`, `dav`, `precompressed`, `static_file` | a location with `uwsgi_pass` has no files; `static_file` refuses directories that nobody else answered for |
 //! | filters | `msie`, `not_modified`, `headers`, `user_id`, `gunzip`, `sub`, `charset`, `ssi`, `addition`, `compression`, `range` | compressed answers have no ranges; 304 has lost its `Content-Type` before `charset` looks for it and gets `expires` like a 200; parts of several ranges name the whole type, and 206 has the fields of a 200 |
-//! | log | `access_log` | |
+//! | log | `access_log`, `post_action` | |
 //!
 //! Modules in reading order: [`variable`], [`post_read`], [`rewrite`], [`preaccess`], [`access`], [`precontent`], [`content`], [`filter`], [`log`];
 //! [`open_file`] is what several of them stand on.

@@ -2,3 +2,5 @@
 
 pub mod access_log;
 pub mod format;
+
+pub mod post_action;

@@ -118,6 +118,9 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
         Err(_) => request.beside.abort(),
     }
     engine::log(request);
+    if sent.is_ok() {
+        request.beside.finish().await; // What the log phase has begun.
+    }
     request.release();
     if let Err(error) = sent {
         let is_aborted = error.kind() == io::ErrorKind::ConnectionAborted;
