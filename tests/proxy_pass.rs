@@ -308,6 +308,29 @@ fn requests_arrive_as_nginx_passes_them() {
     }
 }
 
+/// What a client has encoded ends no line of the request to the server, whatever variables it goes through.
+#[test]
+fn no_line_of_a_request_is_the_clients_to_end() {
+    let scratch = Scratch::new();
+    let backend = Backend::answering(|head| {
+        let body = head.to_owned();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    });
+    let pass = format!(
+        "location / {{ proxy_pass http://{address}$uri; proxy_set_header X-Path $uri; }}
+        location /rewritten {{ rewrite ^/rewritten(.*)$ /new$1 break; proxy_pass http://{address}; }}
+        location /method {{ proxy_pass http://{address}; proxy_method $uri; }}",
+        address = backend.address()
+    );
+    let web = Web::start(&scratch, &pass);
+    for place in ["", "rewritten/", "method/"] {
+        let target = format!("/{place}a%20HTTP/1.1%0d%0aX-Evil:%201%0a%0a");
+        let head = Request::get(&target).send(&web.address).text();
+        assert!(!head.lines().any(|line| line.starts_with("X-Evil")), "{head}");
+        assert!(head.lines().next().is_some_and(|line| line.split(' ').count() == 3), "{head}");
+    }
+}
+
 /// What the client gets: fields that are the server's connection's own stay there, places and cookies are rewritten.
 #[test]
 fn answers_arrive_as_nginx_passes_them() {

@@ -38,7 +38,7 @@ impl Transport for HttpRequest<'_> {
         let is_http11 = settings.http_version() == Version::Http11;
         let method = out.len();
         match &settings.method {
-            Some(template) => template.render(request, out),
+            Some(template) => write_one_word(&template.value(request), out),
             None => out.extend_from_slice(request.method().as_str().as_bytes()),
         }
         let is_head = out.get(method..).is_some_and(|method| method.eq_ignore_ascii_case(b"HEAD"));
@@ -77,7 +77,7 @@ impl HttpRequest<'_> {
         let start = out.len();
         let path = self.destination.path.as_bytes();
         if self.destination.is_whole_path {
-            out.extend_from_slice(path);
+            write_one_word(path, out);
         } else if path.is_empty() && request.is_target_intact {
             out.extend_from_slice(request.head.target());
         } else {
@@ -104,6 +104,17 @@ impl HttpRequest<'_> {
             return Err(Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR));
         }
         Ok(start..out.len())
+    }
+}
+
+/// What a variable got from the client must not end the request line: `$uri` has decoded what the client encoded.
+fn write_one_word(text: &[u8], out: &mut Vec<u8>) {
+    for &octet in text {
+        if octet <= b' ' || octet == 0x7f {
+            out.extend_from_slice(format!("%{octet:02X}").as_bytes());
+        } else {
+            out.push(octet);
+        }
     }
 }
 
