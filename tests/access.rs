@@ -1,6 +1,6 @@
 //! Who may: `allow` and `deny`, `satisfy`, `limit_except`. The table is true of nginx too: see `nginx_agrees`.
 
-use harness::{Address, Port, Request, Scratch, Web, servers};
+use harness::{Address, Request, Scratch, Web, servers};
 
 /// A method, a path, the status that must come.
 const TABLE: &[(&str, &str, u16)] = &[
@@ -71,11 +71,7 @@ fn the_table_holds() {
 fn nginx_agrees() {
     let scratch = Scratch::new();
     scratch.write("root/file.txt", "a file");
-    let port = Port::reserve();
-    let text = format!("    server {{\n        listen {};\n{}\n    }}", port.address(), server());
-    scratch.write("web.conf", servers::nginx_conf(&text));
-    let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
-    assert_table(&port.address());
+    assert_table(&Web::nginx(&scratch, &server()).address);
 }
 
 #[test]
@@ -103,8 +99,7 @@ fn server() -> String {
 
 #[track_caller]
 fn assert_table(address: &Address) {
-    let mut failures = Vec::new();
-    for (method, target, status) in TABLE {
+    harness::assert_each(TABLE, |(method, target, status)| {
         let mut request = Request::new(method, target);
         if *method != "GET" && *method != "HEAD" {
             request = request.header("Content-Length", "0");
@@ -112,9 +107,7 @@ fn assert_table(address: &Address) {
         let connection = &mut harness::Connection::to(address);
         connection.send(request.octets());
         let response = if *method == "HEAD" { connection.response_to_head() } else { connection.response() };
-        if response.status != *status {
-            failures.push(format!("{method} {target}: {} instead of {status}", response.status));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+        let is_right = response.status == *status;
+        (!is_right).then(|| format!("{method} {target}: {} instead of {status}", response.status))
+    });
 }

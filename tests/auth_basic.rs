@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Address, Port, Request, Scratch, Web, servers, wait_until};
+use harness::{Address, Request, Scratch, Web, wait_until};
 
 /// A path, `Authorization`, the status and `WWW-Authenticate` that must come.
 const TABLE: &[(&str, Option<&str>, u16, Option<&str>)] = &[
@@ -82,11 +82,7 @@ fn the_table_holds() {
 fn nginx_agrees() {
     let scratch = Scratch::new();
     write_files(&scratch);
-    let port = Port::reserve();
-    let text = format!("    server {{\n        listen {};\n{SERVER}\n    }}", port.address());
-    scratch.write("web.conf", servers::nginx_conf(&text));
-    let _nginx = servers::nginx(&scratch, "web.conf", &port.address());
-    assert_table(&port.address());
+    assert_table(&Web::nginx(&scratch, SERVER).address);
 }
 
 #[test]
@@ -118,18 +114,12 @@ fn write_files(scratch: &Scratch) {
 
 #[track_caller]
 fn assert_table(address: &Address) {
-    let mut failures = Vec::new();
-    for (target, authorization, status, challenge) in TABLE {
+    harness::assert_each(TABLE, |(target, authorization, status, challenge)| {
         let request = Request::get(target);
         let request = authorization.iter().fold(request, |request, value| request.header("Authorization", value));
         let response = request.send(address);
-        if (response.status, response.header("WWW-Authenticate")) != (*status, *challenge) {
-            let got = response.header("WWW-Authenticate");
-            failures.push(format!(
-                "{target} {authorization:?}: {} {got:?} instead of {status} {challenge:?}",
-                response.status
-            ));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+        let got = (response.status, response.header("WWW-Authenticate"));
+        let expected = (*status, *challenge);
+        (got != expected).then(|| format!("{target} {authorization:?}: {got:?} instead of {expected:?}"))
+    });
 }

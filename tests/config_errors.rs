@@ -210,6 +210,20 @@ fn test_run_and_check_refuse_the_same() {
     }
 }
 
+/// What is accepted and changes nothing is told.
+#[test]
+fn check_tells_what_has_no_effect() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let server = "server {\n    listen PORT;\n    tcp_nopush off;\n    sendfile off;\n}";
+    write_conf(&scratch, &port, server);
+    let launch = servers::daemun(&scratch).arg("check").arg("-p").arg(scratch.folder());
+    let ended = launch.arg("-c").arg(scratch.path("nginx.conf")).run();
+    assert!(ended.status.success(), "{}", ended.output);
+    assert!(ended.output.contains("\"tcp_nopush off\" has no effect"), "{}", ended.output);
+    assert!(!ended.output.contains("sendfile"), "it is obeyed:\n{}", ended.output);
+}
+
 /// A faultless file: `-t` says so in nginx's words, and binds nothing either.
 #[test]
 fn a_right_configuration_passes() {

@@ -160,14 +160,11 @@ fn compare(server: &str, table: &[Asked]) -> (u32, u32) {
     let web = Web::start(&scratch, server);
     let theirs = Scratch::new();
     write_files(&theirs);
-    let port = Port::reserve();
-    let text = format!("    server {{\n        listen {};\n{server}\n    }}", port.address());
-    theirs.write("web.conf", servers::nginx_conf(&text));
-    let _nginx = servers::nginx(&theirs, "web.conf", &port.address());
+    let nginx_web = Web::nginx(&theirs, server);
     let mut failures = Vec::new();
     let (mut compressed, mut plain) = (0, 0);
     for (target, fields) in table {
-        let (ours, nginx) = (ask(target, fields, &web.address), ask(target, fields, &port.address()));
+        let (ours, nginx) = (ask(target, fields, &web.address), ask(target, fields, &nginx_web.address));
         *(if ours.header("Content-Encoding").is_some() { &mut compressed } else { &mut plain }) += 1;
         if facts(&ours) != facts(&nginx) {
             failures.push(format!("{target} {fields:?}:\n  {:?}\n  {:?}", told(&ours), told(&nginx)));

@@ -88,6 +88,22 @@ fn header_fields_are_counted_and_judged_as_the_server_says() {
     assert_eq!(ask("A: 1\r\nB: 2\r\n").status, 400);
 }
 
+/// `merge_slashes`, here and in nginx.
+#[test]
+fn slashes_are_merged_unless_they_are_not_to_be() {
+    let scratch = Scratch::new();
+    for (setting, answers) in [("", ["/a/b", "/a/b/"]), ("merge_slashes off;", ["/a//b", "///a///b//"])] {
+        let server = format!("{setting} location / {{ return 200 $uri; }} location = /a/c {{ return 200 found; }}");
+        for web in [Web::start(&scratch, &server), Web::nginx(&scratch, &server)] {
+            for (target, answer) in ["/a//b", "///a///b//"].into_iter().zip(answers) {
+                assert_eq!(Request::get(target).send(&web.address).text(), answer, "{setting} {target}");
+            }
+            let expected = if setting.is_empty() { "found" } else { "/a//c" };
+            assert_eq!(Request::get("/a//c").send(&web.address).text(), expected, "{setting}");
+        }
+    }
+}
+
 #[test]
 fn trace_and_connect_are_refused_at_once() {
     let (scratch, port) = (Scratch::new(), Port::reserve());

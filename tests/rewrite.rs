@@ -1,6 +1,6 @@
 //! `set`, `rewrite`, `if`, `break`, `return` and captures. The table is true of nginx too: see `nginx_agrees`.
 
-use harness::{Address, Port, Process, Request, Scratch, Web, servers, wait_until};
+use harness::{Address, Request, Scratch, Web, wait_until};
 
 /// A request and what must come; of a redirect `answer` is the `Location`, else the body.
 struct Asked {
@@ -130,17 +130,14 @@ const SERVER: &str = r#"
 fn the_table_holds() {
     let scratch = Scratch::new();
     write_files(&scratch);
-    let web = Web::start(&scratch, SERVER);
-    assert_table(&web.address);
+    assert_table(&Web::start(&scratch, SERVER).address);
 }
 
 #[test]
 fn nginx_agrees() {
     let scratch = Scratch::new();
     write_files(&scratch);
-    let port = Port::reserve();
-    let _nginx = nginx(&scratch, &port);
-    assert_table(&port.address());
+    assert_table(&Web::nginx(&scratch, SERVER).address);
 }
 
 #[test]
@@ -199,18 +196,10 @@ fn write_files(scratch: &Scratch) {
     std::fs::set_permissions(tool, mode).expect("the file is ours");
 }
 
-fn nginx(scratch: &Scratch, port: &Port) -> Process {
-    let text = format!("    server {{\n        listen {};\n{SERVER}\n    }}", port.address());
-    scratch.write("web.conf", servers::nginx_conf(&text));
-    servers::nginx(scratch, "web.conf", &port.address())
-}
-
 #[track_caller]
 fn assert_table(address: &Address) {
-    let Address::Tcp(socket) = address else { panic!("the table is asked by TCP") };
-    let port = socket.port().to_string();
-    let mut failures = Vec::new();
-    for asked in TABLE {
+    let port = address.port();
+    harness::assert_each(TABLE, |asked| {
         let response = Request::get(asked.target).send(address);
         let expected = asked.answer.replace("PORT", &port);
         let answer = match response.header("Location") {
@@ -219,12 +208,8 @@ fn assert_table(address: &Address) {
         };
         let is_right =
             response.status == asked.status && (answer == expected || (expected.is_empty() && asked.status >= 300));
-        if !is_right {
-            failures.push(format!(
-                "{}: {} {answer:?} instead of {} {expected:?}",
-                asked.target, response.status, asked.status
-            ));
-        }
-    }
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), TABLE.len(), failures.join("\n"));
+        let status = asked.status;
+        (!is_right)
+            .then(|| format!("{}: {} {answer:?} instead of {status} {expected:?}", asked.target, response.status))
+    });
 }

@@ -1,9 +1,10 @@
 //! Files from disk, and what the web server answers by itself. Every table is true of nginx too: see `nginx_agrees`.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use harness::{Address, Connection, Port, Process, Request, Response, Scratch, Web, servers, wait_until};
+use harness::{Address, Connection, Port, Request, Response, Scratch, Web, servers, wait_until};
 
 /// A request and what must come.
 struct Asked {
@@ -150,17 +151,14 @@ const SERVER: &str = r#"
 fn the_table_holds() {
     let scratch = Scratch::new();
     write_files(&scratch);
-    let web = Web::start(&scratch, SERVER);
-    assert_table(&web.address);
+    assert_table(&Web::start(&scratch, SERVER).address);
 }
 
 #[test]
 fn nginx_agrees() {
     let scratch = Scratch::new();
     write_files(&scratch);
-    let port = Port::reserve();
-    let _nginx = nginx(&scratch, &port);
-    assert_table(&port.address());
+    assert_table(&Web::nginx(&scratch, SERVER).address);
 }
 
 #[test]
@@ -177,6 +175,31 @@ fn a_large_file_reaches_slow_and_fast_readers() {
     assert!(slow.response().body == large);
     // The connection is as good as before.
     assert_eq!(slow.exchange(Request::get("/precedence/exact").octets()).text(), "exact");
+}
+
+/// Without sendfile() a file goes through memory, and is the same.
+#[test]
+fn sendfile_may_be_switched_off() {
+    let scratch = Scratch::new();
+    let large: Vec<u8> = (0..5_000_000_u32).map(|index| (index / 1000) as u8).collect();
+    scratch.write("root/files/large.bin", &large);
+    let web = Web::start(&scratch, &format!("{SERVER}\nsendfile off;"));
+    let mut connection = Connection::to(&web.address);
+    for _ in 0..2 {
+        assert!(connection.exchange(Request::get("/files/large.bin").octets()).body == large);
+        let ranges = Request::get("/files/large.bin").header("Range", "bytes=0-99999,4000000-");
+        assert!(connection.exchange(ranges.octets()).body.windows(999_000).any(|window| window == &large[4_001_000..]));
+    }
+    connection.send(Request::get("/files/large.bin").octets());
+    connection.more();
+    let path = scratch.path("root/files/large.bin");
+    let mut file = File::options().append(true).open(&path).expect("the file is ours");
+    file.write_all(&vec![b'x'; 25_000_000]).expect("the file is ours");
+    assert!(connection.response().body.len() == large.len(), "a file that grows is sent as far as was announced");
+    connection.send(Request::get("/files/large.bin").octets());
+    connection.more();
+    file.set_len(1000).expect("the file is ours");
+    assert!(connection.try_response().is_err(), "fewer octets than announced must not look whole");
 }
 
 /// A file that grows or shrinks while it is sent does not spoil the framing.
@@ -339,26 +362,15 @@ fn write_files(scratch: &Scratch) {
     assert!(fs::metadata(link).is_ok());
 }
 
-fn nginx(scratch: &Scratch, port: &Port) -> Process {
-    let text = format!("    server {{\n        listen {};\n{SERVER}\n    }}", port.address());
-    scratch.write("web.conf", servers::nginx_conf(&text));
-    servers::nginx(scratch, "web.conf", &port.address())
-}
-
 #[track_caller]
 fn assert_table(address: &Address) {
-    let Address::Tcp(socket) = address else { panic!("the table is asked by TCP") };
-    let port = socket.port().to_string();
-    let mut failures = Vec::new();
-    for asked in TABLE {
+    let port = address.port();
+    harness::assert_each(TABLE, |asked| {
         let request = Request::get(asked.target);
         let request = asked.header.iter().fold(request, |request, (name, value)| request.header(name, value));
-        let response = request.send(address);
-        if let Some(why) = disagreement(asked, &response, &port) {
-            failures.push(format!("{} {:?}: {why}", asked.target, asked.header));
-        }
-    }
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), TABLE.len(), failures.join("\n"));
+        let why = disagreement(asked, &request.send(address), &port)?;
+        Some(format!("{} {:?}: {why}", asked.target, asked.header))
+    });
 }
 
 /// What is otherwise than the table says. An empty body in the table says nothing of an error page.

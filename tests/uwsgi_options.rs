@@ -183,7 +183,9 @@ fn a_socket_is_given_away() {
         return;
     }
     let scratch = Scratch::new();
-    let _site = Site::start(&scratch, "", "pep3333", "chown-socket = www-data:daemon");
+    let site = Site::start(&scratch, "", "pep3333", "chown-socket = www-data:daemon");
+    // The port is bound a moment before the socket.
+    assert_eq!(Request::get("/hello").send(&site.address).status, 200);
     let socket = fs::metadata(scratch.path("site.sock")).expect("the socket is there");
     assert_eq!((socket.uid(), socket.gid(), socket.mode() & 0o777), (33, 1, 0o666));
 }

@@ -142,6 +142,39 @@ fn bare_line_feeds_are_line_ends() {
     assert_eq!(response.status, 200);
 }
 
+/// `error_page` counts for heads that are refused, too: in nginx as here.
+#[test]
+fn error_pages_stand_for_bad_heads() {
+    let server = "root SCRATCH/root; error_page 400 /bad.txt; error_page 405 =403 @method; error_page 414 =200 /long.txt;
+        error_page 505 http://elsewhere.test/; location = /long.txt { internal; } location @method { return 403 \"no $request_method\"; }";
+    let scratch = harness::Scratch::new();
+    scratch.write("root/bad.txt", "our 400\n");
+    scratch.write("root/long.txt", "our 414\n");
+    for web in [harness::Web::start(&scratch, server), harness::Web::nginx(&scratch, server)] {
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000));
+        for (head, status, body) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "our 400\n"),
+            ("nonsense\r\n\r\n", 400, "our 400\n"),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                400,
+                "our 400\n",
+            ),
+            ("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400, "our 400\n"),
+            (long.as_str(), 200, "our 414\n"),
+            ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 403, "no TRACE"),
+            ("GET / HTTP/9.0\r\nHost: a\r\n\r\n", 302, ""),
+        ] {
+            let mut connection = Connection::to(&web.address);
+            connection.send(head);
+            let response = connection.try_response().unwrap_or_else(|error| panic!("{head:?}: {error}"));
+            let text = if status == 302 { String::new() } else { response.text() };
+            assert_eq!((response.status, text.as_str()), (status, body), "{head:?}");
+            assert_eq!(connection.rest(), b"", "{head:?}: there is more than one answer");
+        }
+    }
+}
+
 /// The error log tells why, with the client's address.
 #[test]
 fn a_refusal_is_logged() {

@@ -8,10 +8,15 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
+
 use crate::response::{Response, Step, read_interim, read_response};
 
 /// How long a read or write may stand still before the test fails.
 const STALL: Duration = Duration::from_secs(30);
+
+/// Octets of an answer that a failing test prints.
+const SHOWN_OCTETS: usize = 1000;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +25,17 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
+}
+
+impl Address {
+    /// The port, as text.
+    #[track_caller]
+    pub fn port(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.port().to_string(),
+            Self::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
 }
 
 impl fmt::Display for Address {
@@ -47,7 +63,8 @@ impl fmt::Display for ClientError {
         match self {
             Self::Io(error) => write!(formatter, "{error}"),
             Self::Cut(seen) => {
-                write!(formatter, "closed after {} octets: {:?}", seen.len(), String::from_utf8_lossy(seen))
+                let shown = seen.get(..SHOWN_OCTETS.min(seen.len())).unwrap_or_default();
+                write!(formatter, "closed after {} octets: {:?}", seen.len(), String::from_utf8_lossy(shown))
             }
             Self::Malformed(why) => write!(formatter, "malformed answer: {why}"),
         }
@@ -221,7 +238,21 @@ impl Connection {
                 }
                 Step::Malformed(why) => return Err(ClientError::Malformed(why)),
                 Step::More if is_closed => return Err(ClientError::Cut(std::mem::take(&mut self.received))),
-                Step::More => is_closed = self.receive()? == 0,
+                Step::More => is_closed = self.receive()? == 0 || self.receive_what_is_there()?,
+            }
+        }
+    }
+
+    /// Takes what has arrived already, so that a long answer is not parsed anew for each piece; true at its end.
+    fn receive_what_is_there(&mut self) -> io::Result<bool> {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            // By a flag of the call: a time-out or a mode of the socket would be the writer's, too.
+            match self.stream.receive_now(&mut buffer) {
+                Ok(0) => return Ok(true),
+                Ok(count) => self.received.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -251,6 +282,14 @@ impl Stream {
             Self::Tcp(stream) => stream.set_read_timeout(Some(limit)),
             Self::Unix(stream) => stream.set_read_timeout(Some(limit)),
         }
+    }
+
+    fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = match self {
+            Self::Tcp(stream) => recv(stream, buffer, RecvFlags::DONTWAIT)?,
+            Self::Unix(stream) => recv(stream, buffer, RecvFlags::DONTWAIT)?,
+        };
+        Ok(count)
     }
 
     fn duplicate(&self) -> io::Result<Self> {

@@ -23,6 +23,7 @@ pub mod response;
 pub mod scratch;
 pub mod servers;
 pub mod site;
+pub mod table;
 pub mod uwsgi_packet;
 pub mod waiting;
 
@@ -38,4 +39,5 @@ pub use request::Request;
 pub use response::{Framing, Response};
 pub use scratch::Scratch;
 pub use site::{Application, Site, Web};
+pub use table::assert_each;
 pub use waiting::{LIMIT, wait_until, wait_until_within};

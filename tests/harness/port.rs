@@ -1,7 +1,10 @@
 //! Loopback ports that no other test takes, also when tests run as separate processes.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -29,9 +32,11 @@ impl Port {
     pub fn reserve() -> Self {
         let folder = std::env::temp_dir().join("daemun-tests-ports");
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        // Whoever runs tests on this machine shares it; only its owner can say so.
+        let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777));
         for _ in 0..COUNT {
             let number = next_candidate();
-            let file = File::create(folder.join(number.to_string())).expect("a lock file can be made");
+            let file = lock_file(&folder.join(number.to_string())).expect("a lock file can be had");
             let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
             if locked && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
                 return Self { number, _reservation: file };
@@ -48,6 +53,19 @@ impl Port {
     /// The address a client connects to.
     pub fn address(&self) -> Address {
         Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.number)))
+    }
+}
+
+/// Opened for reading, which is enough for a lock and allowed on another user's file.
+fn lock_file(path: &Path) -> io::Result<File> {
+    let open = || File::open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    match File::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(),
+        other => other,
     }
 }
 

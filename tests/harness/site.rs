@@ -54,7 +54,7 @@ impl Site {
     }
 }
 
-/// `daemun web` on an nginx.conf with one server.
+/// `daemun web`, or the real nginx, on an nginx.conf with one server.
 #[derive(Debug)]
 pub struct Web {
     /// The running program.
@@ -68,10 +68,21 @@ impl Web {
     /// Starts it; `server` is what stands in the server block beside `listen`.
     #[track_caller]
     pub fn start(scratch: &Scratch, server: &str) -> Self {
+        Self::start_by(servers::daemun_web, scratch, server)
+    }
+
+    /// Starts the real nginx on the same.
+    #[track_caller]
+    pub fn nginx(scratch: &Scratch, server: &str) -> Self {
+        Self::start_by(servers::nginx, scratch, server)
+    }
+
+    #[track_caller]
+    fn start_by(start: fn(&Scratch, &str, &Address) -> Process, scratch: &Scratch, server: &str) -> Self {
         let port = Port::reserve();
         let text = format!("    server {{\n        listen {};\n{server}\n    }}", port.address());
         scratch.write("web.conf", servers::nginx_conf(&text));
-        let process = servers::daemun_web(scratch, "web.conf", &port.address());
+        let process = start(scratch, "web.conf", &port.address());
         Self { process, address: port.address(), _port: port }
     }
 }

@@ -239,6 +239,13 @@ def big(environ, start_response):
     return (bytes([start // piece % 256]) * min(piece, total - start) for start in range(0, total, piece))
 
 
+def counted(environ, start_response):
+    """/counted/OCTETS/PIECE: the same, and a note of how many there have been before each piece."""
+    for made, piece in enumerate(big(environ, start_response)):
+        note("made %d" % (made * len(piece)))
+        yield piece
+
+
 class Noted(io.FileIO):
     def close(self):
         if not self.closed:

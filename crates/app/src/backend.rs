@@ -15,8 +15,9 @@ use daemun_gateway::answer;
 use daemun_gateway::record::{RecordFlags, RecordFront, RecordWriter};
 use daemun_http::{HeaderId, Headers, StatusCode};
 use daemun_server::backend::{Backend, BodyTransfer, Environment};
+use daemun_server::body::RequestBodyError;
 use daemun_server::log::Level;
-use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece};
+use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece, ReadAhead};
 use daemun_server::{LocalFuture, Outcome, Request, Response};
 use tokio::sync::Notify;
 
@@ -171,7 +172,12 @@ impl PoolThread {
     }
 
     /// Puts a request on the queue; waits for a slot where all are in use.
-    async fn submit(self: &Rc<Self>, request: &Request, environment: &dyn Environment) -> Result<Flight, CallError> {
+    async fn submit(
+        self: &Rc<Self>,
+        request: &Request,
+        environment: &dyn Environment,
+        passes_body: bool,
+    ) -> Result<Flight, CallError> {
         while self.hop.borrow().free_slots() == 0 {
             if self.waiting.get() >= WAITING_MAX {
                 return Err(CallError::QueueFull(WAITING_MAX));
@@ -186,6 +192,7 @@ impl PoolThread {
         let length = request.body.length();
         let in_file = request.body.in_file();
         let body = match (request.body.in_memory(), in_file) {
+            _ if !passes_body => HopBody::None,
             (Some([]), _) => HopBody::None,
             (Some(octets), _) => HopBody::Inline(octets),
             (None, _) => HopBody::Deferred { length },
@@ -206,24 +213,28 @@ impl PoolThread {
         Ok(Flight { thread: Rc::clone(self), ticket })
     }
 
-    async fn run(self: Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
+    async fn run(self: Rc<Self>, request: &mut Request, environment: &dyn Environment, passes_body: bool) -> Outcome {
         if let Err(outcome) = request.read_body(Some(INLINE_BODY_BYTES)).await {
             return outcome;
         }
-        let flight = match self.submit(request, environment).await {
+        let flight = match self.submit(request, environment, passes_body).await {
             Ok(flight) => flight,
             Err(error) => return self.refuse(request, &error),
         };
         let ended = poll_fn(|context| flight.poll_head(context)).await;
-        let answer = answer_of(flight, ended, None, take_headers(request));
+        let rest = Rest { request_body: None, read_ahead: environment.read_ahead() };
+        let answer = answer_of(flight, ended, rest, take_headers(request));
         outcome_of(request, answer)
     }
 
     /// As [`PoolThread::run`], without waiting for the body: the worker gets it as it comes, if it asks.
     async fn run_streaming(self: Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
-        let flight = match self.submit(request, environment).await {
-            Ok(flight) => flight,
-            Err(error) => return self.refuse(request, &error),
+        // Where all slots are in use, there may be a long time to go away in.
+        let submitted = request.unless_cut_short(self.submit(request, environment, true)).await;
+        let flight = match submitted {
+            Some(Ok(flight)) => flight,
+            Some(Err(error)) => return self.refuse(request, &error),
+            None => return request.refuse_body(&RequestBodyError::Closed),
         };
         let Some(passage) = request.share_body() else { return Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR) };
         let mut body = Box::new(BodyPipe::new(passage));
@@ -235,7 +246,8 @@ impl PoolThread {
         });
         match head.await {
             Ok(ended) => {
-                let answer = answer_of(flight, ended, Some(body), take_headers(request));
+                let rest = Rest { request_body: Some(body), read_ahead: environment.read_ahead() };
+                let answer = answer_of(flight, ended, rest, take_headers(request));
                 outcome_of(request, answer)
             }
             Err(BodyPipeError::Client(error)) => request.refuse_body(&error),
@@ -295,7 +307,8 @@ impl Backend for PoolThread {
             BodyTransfer::Streamed if request.body.is_unread() && !request.has_whole_body(INLINE_BODY_BYTES) => {
                 Box::pin(self.run_streaming(request, environment))
             }
-            BodyTransfer::Buffered | BodyTransfer::Streamed => Box::pin(self.run(request, environment)),
+            BodyTransfer::Buffered | BodyTransfer::Streamed => Box::pin(self.run(request, environment, true)),
+            BodyTransfer::Withheld => Box::pin(self.run(request, environment, false)),
         }
     }
 
@@ -415,15 +428,15 @@ impl Drop for Flight {
     }
 }
 
-/// Reads the head and, where the worker is done, the body.
-///
-/// `request_body` is what still flows to the worker.
-fn answer_of(
-    flight: Flight,
-    ended: Option<Ended>,
+/// What an answer that comes as a stream is made with.
+struct Rest {
+    /// What the worker still gets of the request's body: it may answer before it has read all of it.
     request_body: Option<Box<BodyPipe>>,
-    headers: Headers,
-) -> Result<Box<Response>, CallError> {
+    read_ahead: Option<ReadAhead>,
+}
+
+/// Reads the head and, where the worker is done, the body.
+fn answer_of(flight: Flight, ended: Option<Ended>, rest: Rest, headers: Headers) -> Result<Box<Response>, CallError> {
     let workers = Arc::clone(&flight.thread.workers);
     match ended {
         Some(Ended::Lost(seat)) if !flight.has_head() => return Err(CallError::Lost(workers.describe_death(seat))),
@@ -455,7 +468,7 @@ fn answer_of(
             copied.map_err(|violation| invalid(violation.to_string()))?;
             if body.is_empty() { Body::Empty } else { Body::Bytes(Bytes::from(body)) }
         }
-        _ => Body::Stream(Box::new(AnswerBody::new(flight, request_body))),
+        _ => Body::Stream(Box::new(AnswerBody::new(flight, rest))),
     };
     Ok(response)
 }
@@ -463,21 +476,20 @@ fn answer_of(
 /// The rest of an answer, as the worker makes it.
 struct AnswerBody {
     flight: Flight,
-    /// What the worker still gets of the request's body: it may answer before it has read all of it.
-    request_body: Option<Box<BodyPipe>>,
+    rest: Rest,
 }
 
 impl AnswerBody {
-    fn new(flight: Flight, mut request_body: Option<Box<BodyPipe>>) -> Self {
-        if let Some(body) = &mut request_body {
+    fn new(flight: Flight, mut rest: Rest) -> Self {
+        if let Some(body) = &mut rest.request_body {
             body.begin_answer();
         }
-        Self { flight, request_body }
+        Self { flight, rest }
     }
 
     /// Waits for the worker, whose next words may depend on the rest of the request's body.
     fn poll_request_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
-        let Some(body) = &mut self.request_body else { return Poll::Pending };
+        let Some(body) = &mut self.rest.request_body else { return Poll::Pending };
         match body.drive(context, &self.flight) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Some(Err(BodyError::Request(error.to_string())))),
@@ -486,6 +498,10 @@ impl AnswerBody {
 }
 
 impl BodyStream for AnswerBody {
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.rest.read_ahead.clone()
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         let thread = &self.flight.thread;
         let ticket = self.flight.ticket;

@@ -10,6 +10,7 @@ use daemun_http::{HeaderId, StatusCode};
 use daemun_server::backend::{Backend, BackendId, BodyTransfer, Environment, SMALL_BODY_BYTES};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
+use daemun_server::response::ReadAhead;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
 use crate::exchange::Pass;
@@ -127,7 +128,11 @@ impl UwsgiPass {
 
     /// When a pool of ours gets a request whose body the client still sends.
     fn body_transfer(&self) -> BodyTransfer {
-        if self.pass.request_buffering() { BodyTransfer::Buffered } else { BodyTransfer::Streamed }
+        match (self.pass.pass_request_body(), self.pass.request_buffering()) {
+            (false, _) => BodyTransfer::Withheld,
+            (true, true) => BodyTransfer::Buffered,
+            (true, false) => BodyTransfer::Streamed,
+        }
     }
 }
 
@@ -135,6 +140,10 @@ impl UwsgiPass {
 impl Environment for UwsgiPass {
     fn write(&self, request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full> {
         self.parameters.write(request, self.pass.pass_request_headers(), sink)
+    }
+
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        self.pass.written_read_ahead()
     }
 }
 
@@ -191,7 +200,7 @@ fn is_order(id: HeaderId) -> bool {
 /// Waits for a pool's answer no longer than `uwsgi_read_timeout` says. Whoever gives up tells the worker so.
 async fn call_within(time: Duration, pool: Rc<dyn Backend>, pass: &UwsgiPass, request: &mut Request) -> Outcome {
     // A client that is slow to send is not an application that is slow to answer.
-    if pass.body_transfer() == BodyTransfer::Buffered
+    if pass.body_transfer() != BodyTransfer::Streamed
         && let Err(outcome) = request.read_body(Some(SMALL_BODY_BYTES)).await
     {
         return outcome;

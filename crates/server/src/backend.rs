@@ -8,6 +8,7 @@ use daemun_gateway::variable::{Full, VariableSink};
 
 use crate::phase::{LocalFuture, Outcome};
 use crate::request::Request;
+use crate::response::ReadAhead;
 
 /// Number of an application pool; the same on all threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum BodyTransfer {
     Buffered,
     /// At once; the body follows as it comes.
     Streamed,
+    /// Once all of the body is here, which is kept from the application.
+    Withheld,
 }
 
 /// The variables that an application gets of a request.
@@ -48,6 +51,11 @@ pub trait Environment {
     /// # Errors
     /// [`Full`] when they are larger than what carries them.
     fn write(&self, request: &Request, sink: &mut dyn VariableSink) -> Result<(), Full>;
+
+    /// How far an answer is read ahead of a client that reads slowly; `None` is the server's own measure.
+    fn read_ahead(&self) -> Option<ReadAhead> {
+        None
+    }
 }
 
 /// The address an application pool listens on, as `uwsgi_pass` would name it.

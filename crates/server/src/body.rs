@@ -6,6 +6,8 @@ mod passage;
 
 mod stored;
 
+mod temporary;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -19,9 +21,9 @@ use daemun_http::{Framing, StatusCode, chunked};
 
 pub use incoming::{Incoming, ReadLimits};
 pub use passage::{BodyPassage, PassageError};
-pub(crate) use stored::temporary_file;
 pub use stored::{BodyFolder, InFile};
 use stored::{StoredBody, Storing};
+pub(crate) use temporary::temporary_file;
 
 use crate::connection::Client;
 use crate::limits::DISCARD_BODY_BYTES_MAX;
@@ -161,6 +163,16 @@ impl RequestBody {
             State::File(stored) => State::File(Rc::clone(stored)),
         };
         Self { state, octets_read: 0 }
+    }
+
+    /// Whether the client has not sent all of it; `pending` octets have arrived and nobody has read them.
+    #[must_use]
+    pub fn is_more_due(&self, pending: u64) -> bool {
+        match &self.state {
+            State::Unread(incoming) => incoming.is_more_due(pending),
+            State::Shared(incoming) => incoming.borrow().is_more_due(pending),
+            _ => false,
+        }
     }
 
     /// Octets that were read from the client.

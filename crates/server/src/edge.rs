@@ -9,14 +9,13 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use daemun_net::{Acceptor, ListenAddress, ListenerSet, PeerAddress, Stream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
 pub use self::generation::{Configuration, Generation, Succession};
 
@@ -114,7 +113,7 @@ struct ThreadPlan {
     commands: watch::Receiver<Command>,
 }
 
-fn spawn_thread(plan: ThreadPlan) -> io::Result<JoinHandle<()>> {
+fn spawn_thread(plan: ThreadPlan) -> io::Result<std::thread::JoinHandle<()>> {
     let index = plan.index;
     let log = plan.installed.borrow().runtime.error_log.clone();
     std::thread::Builder::new().name(format!("edge {index}")).spawn(move || {
@@ -178,8 +177,14 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
     }
     installed.borrow().take_listeners(index);
     drop(installed);
+    if command == Command::Drain {
+        edge.closing.notify_waiters();
+    }
     for (_, acceptor) in acceptors {
-        acceptor.task.abort(); // Closes its socket.
+        if command != Command::Drain {
+            acceptor.task.abort();
+        }
+        let _ = acceptor.task.await; // Its socket is closed.
     }
     if command == Command::Drain {
         drain(&edge, commands).await;
@@ -275,6 +280,8 @@ pub struct EdgeThread {
     began: Notify,
     /// Told whenever a connection ends.
     ended: Notify,
+    /// Told when nobody is to be let in any more.
+    closing: Notify,
     /// The generation for which it has been said that idle connections are closed for new ones.
     reuse_said: Cell<u64>,
 }
@@ -288,6 +295,7 @@ impl EdgeThread {
             parking,
             began: Notify::new(),
             ended: Notify::new(),
+            closing: Notify::new(),
             reuse_said: Cell::new(0),
         }
     }
@@ -384,7 +392,7 @@ impl EdgeThread {
 
 /// A socket that is accepted from, and the listener that it is in the configuration in force.
 struct Accepting {
-    task: AbortHandle,
+    task: JoinHandle<()>,
     listener: Rc<Cell<ListenerId>>,
 }
 
@@ -408,7 +416,7 @@ impl EdgeThread {
                 Ok(acceptor) => {
                     let listener = Rc::new(Cell::new(id));
                     let task = spawn_local(accept::accept_all(acceptor, Rc::clone(&listener), Rc::clone(self)));
-                    acceptors.insert(address.clone(), Accepting { task: task.abort_handle(), listener });
+                    acceptors.insert(address.clone(), Accepting { task, listener });
                 }
                 Err(error) => result = Err(error),
             }

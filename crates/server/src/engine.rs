@@ -1,9 +1,7 @@
 //! The phases of one request, one after the other, until there is an answer.
 
 use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use daemun_http::{HeaderId, StatusCode};
 
@@ -114,7 +112,6 @@ pub async fn refuse(request: &mut Request, status: StatusCode) -> End {
     for id in [HeaderId::ContentLength, HeaderId::TransferEncoding, HeaderId::Expect, HeaderId::Upgrade] {
         request.head.headers.remove_known(id);
     }
-    request.make_get();
     match finish(request, status) {
         Next::Stage(stage) => proceed(request, stage).await,
         Next::End(end) => end,
@@ -233,14 +230,7 @@ async fn unless_client_gone<T>(client: &Client, future: impl Future<Output = T>)
     // A client that has sent more than this request is read only once the answer is out, and a body is read by the step.
     client.ignores_abort.set(false);
     let is_watched = || !client.has_pending_input() && !client.is_body_due.get() && !client.ignores_abort.get();
-    let mut running = pin!(future);
-    std::future::poll_fn(|context| {
-        if let Poll::Ready(outcome) = running.as_mut().poll(context) {
-            return Poll::Ready(Some(outcome));
-        }
-        if is_watched() && client.poll_closed(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
+    client.unless_closed(is_watched, future).await
 }
 
 fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {

@@ -471,6 +471,13 @@ impl Request {
         }
     }
 
+    /// Waits for `future`, which reads nothing of the body; `None` where the client closes the connection before it has
+    /// sent all of it.
+    pub async fn unless_cut_short<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let client = &self.client;
+        client.unless_closed(|| self.body.is_more_due(client.pending_input()), future).await
+    }
+
     /// Hands the body out to be passed on as it comes, as the location's limits allow. `None` where nothing of it is
     /// with the client, or it has been handed out already. From here on the request has no body to anybody else.
     pub fn share_body(&mut self) -> Option<BodyPassage> {

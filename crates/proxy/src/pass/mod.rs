@@ -226,6 +226,13 @@ impl PassSettings {
         }
     }
 
+    /// [`PassSettings::read_ahead`] where any of it is set.
+    #[must_use]
+    pub fn written_read_ahead(&self) -> Option<ReadAhead> {
+        let is_written = self.buffers.is_some() || self.max_temp_file_size.is_some() || self.folder.is_some();
+        is_written.then(|| self.read_ahead(true))
+    }
+
     /// Folder of temporary files; `None` is that of request bodies.
     #[must_use]
     pub fn folder(&self) -> Option<&Arc<Path>> {
@@ -349,7 +356,6 @@ impl PassSettings {
             ("connect_timeout", self.connect_timeout.is_some()),
             ("send_timeout", self.send_timeout.is_some()),
             ("buffer_size", self.buffer_size.is_some()),
-            ("pass_request_body", self.pass_request_body == Some(false)),
             ("next_upstream", self.next_upstream.is_some()),
             ("bind", self.bind.is_some()),
             ("store", self.store.is_some()),

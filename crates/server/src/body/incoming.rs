@@ -105,6 +105,15 @@ impl Incoming {
         !matches!(self.source, Source::Length(rest) if rest > most)
     }
 
+    /// Whether the body is longer than what of it is here: `pending` octets that nobody has read. A client that closes the
+    /// connection then will never have sent all of it.
+    pub(super) fn is_more_due(&self, pending: u64) -> bool {
+        match self.source {
+            Source::Length(rest) => rest > pending,
+            Source::Chunked(_) | Source::Records(_) => pending == 0,
+        }
+    }
+
     /// Whether the client waits, and may never send the body.
     pub(super) fn is_held_back(&self) -> bool {
         self.interim != Interim::Settled

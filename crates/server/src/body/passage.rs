@@ -71,7 +71,8 @@ impl BodyPassage {
 
     /// While nothing is read from the client: fails once it has gone.
     pub fn poll_gone<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<T, PassageError>> {
-        if !self.client.has_pending_input() && self.client.poll_closed(context).is_ready() {
+        let is_due = self.incoming.borrow().is_more_due(self.client.pending_input());
+        if is_due && self.client.poll_closed(context).is_ready() {
             return Poll::Ready(Err(PassageError::Client(RequestBodyError::Closed)));
         }
         Poll::Pending

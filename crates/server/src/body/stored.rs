@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::temporary::temporary_file;
 use crate::response::OpenFile;
 
 /// Where bodies are kept, and under which names: `client_body_temp_path`.
@@ -121,19 +122,6 @@ fn next_number() -> u32 {
 fn create(path: &Path) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map(File::from)
-}
-
-/// A file without a name in `folder`, which is made if it is not there.
-pub(crate) fn temporary_file(folder: &Path) -> io::Result<File> {
-    let open = || rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
-    let descriptor = match open() {
-        Err(Errno::NOENT) => {
-            std::fs::create_dir_all(folder)?;
-            open()?
-        }
-        other => other?,
-    };
-    Ok(File::from(descriptor))
 }
 
 /// Names tried for a file before it is given up.

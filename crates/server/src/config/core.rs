@@ -20,7 +20,7 @@ use crate::variable::Template;
 use setters::{
     set_alias, set_client_body_temp_path, set_error_log, set_error_page, set_if_modified_since, set_keepalive_disable,
     set_keepalive_timeout, set_large_client_header_buffers, set_open_file_cache, set_root, set_server_tokens,
-    set_types,
+    set_tcp_nopush, set_types,
 };
 
 pub(crate) use transfer::size_of;
@@ -340,16 +340,10 @@ impl Core {
         self.max_headers.unwrap_or(defaults::MAX_HEADERS)
     }
 
-    /// Whether files go out by sendfile.
+    /// Whether files go out by sendfile; so unless the configuration says otherwise.
     #[must_use]
     pub fn sendfile(&self) -> bool {
-        self.sendfile.unwrap_or(false)
-    }
-
-    /// Whether the head waits for the first octets of the body.
-    #[must_use]
-    pub fn tcp_nopush(&self) -> bool {
-        self.tcp_nopush.unwrap_or(false)
+        self.sendfile.unwrap_or(true)
     }
 
     /// Whether Nagle's algorithm is off.
@@ -726,20 +720,19 @@ const DIRECTIVES: &[Directive<Core>] = &[
         "sendfile",
         WITH_IF,
         Arity::Flag,
-        "off",
+        "on",
         "on|off: files go from the page cache to the socket",
         sendfile,
         |arguments: &Arguments<'_>| arguments.flag(0)
     ),
-    entry!(
-        "tcp_nopush",
-        HTTP_SERVER_LOCATION,
-        Arity::Flag,
-        "off",
-        "on|off: the head leaves together with the first octets of the file",
-        tcp_nopush,
-        |arguments: &Arguments<'_>| arguments.flag(0)
-    ),
+    Directive {
+        name: "tcp_nopush",
+        contexts: HTTP_SERVER_LOCATION,
+        arity: Arity::Flag,
+        default: "on",
+        help: "on|off: the head leaves together with the first octets of the file; in daemun always so",
+        set: set_tcp_nopush,
+    },
     entry!(
         "tcp_nodelay",
         HTTP_SERVER_LOCATION,

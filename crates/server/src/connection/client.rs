@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -419,6 +420,17 @@ impl Client {
             }
             Err(_) => Poll::Ready(()),
         }
+    }
+
+    /// Waits for `future`; `None` where the client closes the connection first. It is looked at while `is_watched` says so.
+    pub async fn unless_closed<T>(&self, is_watched: impl Fn() -> bool, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if is_watched() && self.poll_closed(context).is_ready() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// Tells the client that nothing more will come.

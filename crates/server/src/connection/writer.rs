@@ -240,8 +240,8 @@ async fn send_body(
     let result = match body {
         Body::Empty => write_all(client, out).await,
         Body::Bytes(bytes) => send_bytes(client, out, &bytes, &mut budget).await,
-        Body::File(part) => send_file_part(client, out, &part, &mut budget).await,
-        Body::Pieces(pieces) => send_pieces(client, out, pieces, &mut budget).await,
+        Body::File(part) => send_file_part(client, out, &part, request.core().sendfile(), &mut budget).await,
+        Body::Pieces(pieces) => send_pieces(client, out, pieces, request.core().sendfile(), &mut budget).await,
         Body::Tunnel(_) => write_all(client, out).await,
         Body::Stream(stream) => send_stream(request, client, out, stream, envelope, trailers, &mut budget).await,
     };
@@ -295,37 +295,47 @@ async fn send_bytes(client: &Client, out: &mut Vec<u8>, bytes: &[u8], budget: &m
     write_all(client, &bytes[..count]).await
 }
 
-async fn send_pieces(client: &Client, out: &mut Vec<u8>, pieces: Vec<Piece>, budget: &mut Budget) -> io::Result<()> {
+async fn send_pieces(
+    client: &Client,
+    out: &mut Vec<u8>,
+    pieces: Vec<Piece>,
+    by_sendfile: bool,
+    budget: &mut Budget,
+) -> io::Result<()> {
     for piece in pieces {
         match piece {
             Piece::Bytes(bytes) => send_bytes(client, out, &bytes, budget).await?,
             Piece::Lease(lease) => send_bytes(client, out, lease.octets(), budget).await?,
-            Piece::File(part) => send_file_part(client, out, &part, budget).await?,
+            Piece::File(part) => send_file_part(client, out, &part, by_sendfile, budget).await?,
         }
         out.clear();
     }
     Ok(())
 }
 
-/// A small part is read behind the head and leaves with it; a larger one goes by sendfile.
-async fn send_file_part(client: &Client, out: &mut Vec<u8>, part: &FilePart, budget: &mut Budget) -> io::Result<()> {
+/// A small part is read behind the head and leaves with it; a larger one goes by sendfile, unless `sendfile` is off.
+async fn send_file_part(
+    client: &Client,
+    out: &mut Vec<u8>,
+    part: &FilePart,
+    by_sendfile: bool,
+    budget: &mut Budget,
+) -> io::Result<()> {
     let length = budget.take(part.length);
-    if length <= SMALL_FILE_BYTES {
-        let start = out.len();
-        out.resize(start + usize::try_from(length).unwrap_or(0), 0);
-        let mut at = start;
-        while at < out.len() {
-            let read = rustix::io::pread(&part.file.descriptor, &mut out[at..], part.offset + (at - start) as u64)?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into()); // The file was cut while it was sent.
-            }
-            at += read;
-        }
-        return write_all(client, out).await;
-    }
-    write_all_with_flags(client, out, SendFlags::MORE).await?;
     let mut offset = part.offset;
     let end = part.offset + length;
+    if length <= SMALL_FILE_BYTES || !by_sendfile {
+        loop {
+            let count = (end - offset).min(SMALL_FILE_BYTES);
+            read_behind(out, part, &mut offset, count)?;
+            if offset == end {
+                return write_all(client, out).await;
+            }
+            write_all_with_flags(client, out, SendFlags::MORE).await?;
+            out.clear();
+        }
+    }
+    write_all_with_flags(client, out, SendFlags::MORE).await?;
     while offset < end {
         let count = (end - offset).min(SENDFILE_CHUNK_BYTES);
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
@@ -341,6 +351,21 @@ async fn send_file_part(client: &Client, out: &mut Vec<u8>, part: &FilePart, bud
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// Appends `count` octets of the file, from `offset` on.
+fn read_behind(out: &mut Vec<u8>, part: &FilePart, offset: &mut u64, count: u64) -> io::Result<()> {
+    let mut at = out.len();
+    out.resize(at + usize::try_from(count).unwrap_or(0), 0);
+    while at < out.len() {
+        let read = rustix::io::pread(&part.file.descriptor, &mut out[at..], *offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into()); // The file was cut while it was sent.
+        }
+        at += read;
+        *offset += read as u64;
     }
     Ok(())
 }

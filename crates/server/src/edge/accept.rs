@@ -1,7 +1,10 @@
 //! Taking connections in, as many as `worker_connections` allows.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use daemun_net::Acceptor;
@@ -10,10 +13,15 @@ use super::EdgeThread;
 use crate::log::Level;
 use crate::runtime::ListenerId;
 
-/// Accepts for ever on one socket. `listener` says which listener of the configuration in force it is.
+/// Accepts on one socket until the edge closes. `listener` says which listener of the configuration in force it is.
 pub(super) async fn accept_all(acceptor: Acceptor, listener: Rc<Cell<ListenerId>>, edge: Rc<EdgeThread>) {
+    let mut closing = pin!(edge.closing.notified());
     loop {
-        match acceptor.accept().await {
+        let accepted = tokio::select! {
+            accepted = acceptor.accept() => accepted,
+            () = &mut closing => return accept_waiting(&acceptor, listener.get(), &edge).await,
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 if edge.has_room() {
                     edge.start(stream, peer, listener.get());
@@ -28,6 +36,19 @@ pub(super) async fn accept_all(acceptor: Acceptor, listener: Rc<Cell<ListenerId>
         }
         if !edge.runtime().shared.main.multi_accept() {
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Takes the connections that the kernel has made already: closing the socket would reset them.
+async fn accept_waiting(acceptor: &Acceptor, listener: ListenerId, edge: &Rc<EdgeThread>) {
+    tokio::task::yield_now().await; // The event loop hears of those that came since it last asked.
+    for _ in 0..WAITING_MAX {
+        match poll_fn(|context| Poll::Ready(acceptor.poll_accept(context))).await {
+            Poll::Ready(Ok((stream, peer))) if edge.has_room() => edge.start(stream, peer, listener),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) if !Acceptor::is_exhausted(&error) => {} // One that went away while it waited.
+            Poll::Ready(Err(_)) | Poll::Pending => return,
         }
     }
 }
@@ -70,6 +91,9 @@ impl EdgeThread {
         true
     }
 }
+
+/// Connections taken from one queue at the end; longer than the kernel lets it be.
+const WAITING_MAX: usize = 64 * 1024;
 
 /// How long accepting rests when there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

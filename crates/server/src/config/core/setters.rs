@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemun_conf::{ArgumentError, Arguments};
+use daemun_conf::{ArgumentError, Arguments, Diagnostic};
 use daemun_http::StatusCode;
 
 use super::{
@@ -33,6 +33,15 @@ pub(super) fn set_alias(core: &mut Core, arguments: &mut Arguments<'_>) -> Resul
         ));
     }
     arguments.set_once(&mut core.alias, setter::template(arguments, 0)?)
+}
+
+pub(super) fn set_tcp_nopush(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let is_on = arguments.flag(0)?;
+    if !is_on {
+        let message = "\"tcp_nopush off\" has no effect in daemun: the head always leaves together with the first octets of the file";
+        arguments.report(Diagnostic::notice(arguments.span(), message));
+    }
+    arguments.set_once(&mut core.tcp_nopush, is_on)
 }
 
 pub(super) fn set_types(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
