@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Scratch, programs, servers};
+use harness::{Port, Scratch, programs, servers};
 
 /// What a program said, stream by stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,18 +36,21 @@ fn assert_same(scratch: &Scratch, arguments: &[&str]) {
     assert_eq!(ours, theirs, "{arguments:?}");
 }
 
-fn folder() -> Scratch {
+/// nginx binds what it tests: on a port that anybody may bind.
+fn folder() -> (Scratch, Port) {
     let scratch = Scratch::new();
-    let server = "server { listen 127.0.0.1:1; server_name one; }";
+    let port = Port::reserve();
+    let listen = port.address();
+    let server = format!("server {{ listen {listen}; server_name one; }}");
     scratch.write("good.conf", servers::nginx_conf(&format!("include inner.conf; {server}")));
-    scratch.write("inner.conf", "# included\nserver { listen 127.0.0.1:1; server_name two; }\n");
+    scratch.write("inner.conf", format!("# included\nserver {{ listen {listen}; server_name two; }}\n"));
     scratch.write("wrong.conf", servers::nginx_conf("server {\n    bogus on;\n}"));
-    scratch
+    (scratch, port)
 }
 
 #[test]
 fn a_configuration_is_tested_in_nginxs_words() {
-    let scratch = folder();
+    let (scratch, _port) = folder();
     for arguments in [
         &["-t", "-c", "good.conf"][..],
         &["-tq", "-c", "good.conf"],
@@ -68,7 +71,7 @@ fn a_configuration_is_tested_in_nginxs_words() {
 /// `-T` prints every file once, as it is.
 #[test]
 fn a_configuration_is_printed() {
-    let scratch = folder();
+    let (scratch, _port) = folder();
     for arguments in [&["-T", "-c", "good.conf"][..], &["-Tq", "-c", "good.conf"], &["-T", "-c", "wrong.conf"]] {
         assert_same(&scratch, arguments);
     }
@@ -81,7 +84,7 @@ fn a_configuration_is_printed() {
 
 #[test]
 fn a_wrong_command_line_is_refused_in_nginxs_words() {
-    let scratch = folder();
+    let (scratch, _port) = folder();
     for arguments in [
         &["-s"][..],
         &["-s", "bogus"],
@@ -119,7 +122,7 @@ fn versions_are_said_on_standard_error() {
 /// Errors are in the log that `-e` names, too.
 #[test]
 fn errors_of_the_start_are_logged() {
-    let scratch = folder();
+    let (scratch, _port) = folder();
     for arguments in [&["-c", "wrong.conf"][..], &["-t", "-c", "wrong.conf"]] {
         let log = "own.log";
         std::fs::remove_file(scratch.path(log)).ok();
