@@ -178,6 +178,7 @@ async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> 
     installed.borrow().take_listeners(index);
     drop(installed);
     if command == Command::Drain {
+        edge.is_closing.set(true);
         edge.closing.notify_waiters();
     }
     for (_, acceptor) in acceptors {
@@ -282,6 +283,8 @@ pub struct EdgeThread {
     ended: Notify,
     /// Told when nobody is to be let in any more.
     closing: Notify,
+    /// Whether they have been told.
+    is_closing: Cell<bool>,
     /// The generation for which it has been said that idle connections are closed for new ones.
     reuse_said: Cell<u64>,
 }
@@ -296,6 +299,7 @@ impl EdgeThread {
             began: Notify::new(),
             ended: Notify::new(),
             closing: Notify::new(),
+            is_closing: Cell::new(false),
             reuse_said: Cell::new(0),
         }
     }

@@ -16,6 +16,11 @@ use crate::runtime::ListenerId;
 /// Accepts on one socket until the edge closes. `listener` says which listener of the configuration in force it is.
 pub(super) async fn accept_all(acceptor: Acceptor, listener: Rc<Cell<ListenerId>>, edge: Rc<EdgeThread>) {
     let mut closing = pin!(edge.closing.notified());
+    // It may have been told before this task ran for the first time.
+    closing.as_mut().enable();
+    if edge.is_closing.get() {
+        return accept_waiting(&acceptor, listener.get(), &edge).await;
+    }
     loop {
         let accepted = tokio::select! {
             accepted = acceptor.accept() => accepted,
