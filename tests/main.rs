@@ -26,6 +26,7 @@ mod http_core; // kept connections, heads refused, variables of a connection, sm
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod limits; // limit_req, limit_conn
 mod logs; // where lines of both logs go
+mod malformed_requests; // requests that are wrong in every way, and Gunicorn's
 mod maps; // variables that depend on others: map, split_clients
 mod memcached_pass; // values of memcached as answers
 mod msie; // pages for old browsers; the status of an error within an error

@@ -74,10 +74,21 @@ pub fn memcached() -> PathBuf {
 /// A program of the peers' virtualenv, which scripts/install-peers makes.
 #[track_caller]
 pub fn peer(program: &str) -> PathBuf {
-    let peers = env::var_os("DAEMUN_PEERS").map_or_else(|| repository().join("target/peers/venv"), PathBuf::from);
-    let binary = peers.join("bin").join(program);
+    let binary = peers().join("bin").join(program);
     assert!(binary.is_file(), "{} does not exist: run scripts/install-peers", binary.display());
     binary
+}
+
+/// The folder of Gunicorn's malformed requests, which scripts/install-peers takes out of its source package.
+#[track_caller]
+pub fn gunicorn_requests() -> PathBuf {
+    let folder = peers().with_file_name("gunicorn-requests");
+    assert!(folder.is_dir(), "{} does not exist: run scripts/install-peers", folder.display());
+    folder
+}
+
+fn peers() -> PathBuf {
+    env::var_os("DAEMUN_PEERS").map_or_else(|| repository().join("target/peers/venv"), PathBuf::from)
 }
 
 /// MariaDB's server.

@@ -68,19 +68,25 @@ impl Web {
     /// Starts it; `server` is what stands in the server block beside `listen`.
     #[track_caller]
     pub fn start(scratch: &Scratch, server: &str) -> Self {
-        Self::start_by(servers::daemun_web, scratch, server)
+        Self::start_by(servers::daemun_web, scratch, "", server)
+    }
+
+    /// Starts it with `http` before the server.
+    #[track_caller]
+    pub fn start_in(scratch: &Scratch, http: &str, server: &str) -> Self {
+        Self::start_by(servers::daemun_web, scratch, http, server)
     }
 
     /// Starts the real nginx on the same.
     #[track_caller]
     pub fn nginx(scratch: &Scratch, server: &str) -> Self {
-        Self::start_by(servers::nginx, scratch, server)
+        Self::start_by(servers::nginx, scratch, "", server)
     }
 
     #[track_caller]
-    fn start_by(start: fn(&Scratch, &str, &Address) -> Process, scratch: &Scratch, server: &str) -> Self {
+    fn start_by(start: fn(&Scratch, &str, &Address) -> Process, scratch: &Scratch, http: &str, server: &str) -> Self {
         let port = Port::reserve();
-        let text = format!("    server {{\n        listen {};\n{server}\n    }}", port.address());
+        let text = format!("{http}    server {{\n        listen {};\n{server}\n    }}", port.address());
         scratch.write("web.conf", servers::nginx_conf(&text));
         let process = start(scratch, "web.conf", &port.address());
         Self { process, address: port.address(), _port: port }

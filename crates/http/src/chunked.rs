@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::HeaderId;
 use crate::limits::{CHUNK_LINE_MAX, CHUNK_OVERHEAD_MAX, TRAILERS_MAX};
-use crate::octets::LENGTH_MAX;
+use crate::octets::{LENGTH_MAX, is_writable_name};
 
 /// Takes a chunked body apart as it arrives, without copying it.
 ///
@@ -20,8 +21,8 @@ pub struct Decoder {
     overhead: usize,
     /// Whether lines may end in LF alone.
     is_lenient: bool,
-    /// The trailer section so far, where somebody wants it.
-    trailers: Option<Vec<u8>>,
+    /// The trailer section so far.
+    trailers: Vec<u8>,
 }
 
 /// What [`Decoder::decode`] found at the front of its input.
@@ -55,6 +56,10 @@ pub enum ChunkError {
     #[error("control character in chunk extension or trailer")]
     Control,
 
+    /// A trailer is no field, or says something about host or length that was to be said in the head.
+    #[error("invalid trailer")]
+    Trailer,
+
     /// A chunk line or the trailer section is longer than it may be, or the body is mostly overhead.
     #[error("too long chunk extension or trailer")]
     TooLong,
@@ -69,6 +74,8 @@ enum State {
     #[default]
     Start,
     Size,
+    /// Behind white space after the size: an extension must follow, if lines are read strictly.
+    Blank,
     Extension,
     /// Behind the CR of a chunk line.
     LineEnd,
@@ -94,16 +101,16 @@ impl Decoder {
         Self::default()
     }
 
-    /// A decoder of an answer's body: as nginx has it, lines may end in LF alone, and the trailer section is kept.
+    /// A decoder of an answer's body: as nginx has it, lines may end in LF alone, and trailers are whatever they are.
     #[must_use]
     pub fn of_answer() -> Self {
-        Self { is_lenient: true, trailers: Some(Vec::new()), ..Self::default() }
+        Self { is_lenient: true, ..Self::default() }
     }
 
-    /// The trailer section as it came, without its empty line, of a decoder made by [`Decoder::of_answer`].
+    /// The trailer section as it came, without its empty line.
     #[must_use]
     pub fn trailers(&self) -> &[u8] {
-        self.trailers.as_deref().unwrap_or_default()
+        &self.trailers
     }
 
     /// Whether the body is over.
@@ -160,7 +167,7 @@ impl Decoder {
                 self.line_length = 1;
                 Ok(State::Size)
             }
-            State::Size | State::Extension | State::LineEnd => self.in_chunk_line(octet),
+            State::Size | State::Blank | State::Extension | State::LineEnd => self.in_chunk_line(octet),
             State::DataEnd if self.is_lenient && octet == b'\n' => Ok(State::Start),
             State::DataEnd => expect(octet, b'\r', State::DataLineEnd),
             State::DataLineEnd => expect(octet, b'\n', State::Start),
@@ -175,8 +182,11 @@ impl Decoder {
             (State::LineEnd, b'\n') => self.end_chunk_line(),
             (_, b'\n') if self.is_lenient => self.end_chunk_line(),
             (State::LineEnd, _) | (_, b'\n') => Err(ChunkError::LineEnd),
+            (State::Blank, b'\r') if !self.is_lenient => Err(ChunkError::Size),
             (_, b'\r') => Ok(State::LineEnd),
-            (State::Size, b';' | b' ' | b'\t') => Ok(State::Extension),
+            (State::Size | State::Blank, b';') => Ok(State::Extension),
+            (State::Size | State::Blank, b' ' | b'\t') => Ok(State::Blank),
+            (State::Blank, _) if !self.is_lenient => Err(ChunkError::Size),
             (State::Size, _) => {
                 let digit = hex_digit(octet).ok_or(ChunkError::Size)?;
                 if self.left > LENGTH_MAX >> 4 {
@@ -200,13 +210,12 @@ impl Decoder {
 
     fn in_trailers(&mut self, octet: u8) -> Result<State, ChunkError> {
         self.count(TRAILERS_MAX)?;
-        if let Some(trailers) = &mut self.trailers {
-            trailers.push(octet);
-        }
+        self.trailers.push(octet);
         match (self.state, octet) {
             (State::Trailer, b'\n') if self.is_lenient => Ok(State::Over),
             (State::TrailerLine, b'\n') if self.is_lenient => Ok(State::Trailer),
-            (State::LastLineEnd, b'\n') => Ok(State::Over),
+            (State::LastLineEnd, b'\n') if self.is_lenient || are_harmless(&self.trailers) => Ok(State::Over),
+            (State::LastLineEnd, b'\n') => Err(ChunkError::Trailer),
             (State::TrailerLineEnd, b'\n') => Ok(State::Trailer),
             (State::LastLineEnd | State::TrailerLineEnd, _) | (_, b'\n') => Err(ChunkError::LineEnd),
             (State::Trailer, b'\r') => Ok(State::LastLineEnd),
@@ -223,6 +232,18 @@ impl Decoder {
 
 fn expect(octet: u8, wanted: u8, next: State) -> Result<State, ChunkError> {
     if octet == wanted { Ok(next) } else { Err(ChunkError::LineEnd) }
+}
+
+/// Whether every line of a trailer section is a field, and none one that says where a message ends or whom it is for
+/// (RFC 9110 §6.5.1).
+fn are_harmless(trailers: &[u8]) -> bool {
+    let lines = trailers.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.filter(|line| !line.is_empty()).all(|line| {
+        let end = line.iter().position(|octet| *octet == b':').unwrap_or_default();
+        let name = line.get(..end).unwrap_or_default();
+        let id = HeaderId::of(name);
+        is_writable_name(name) && !matches!(id, HeaderId::ContentLength | HeaderId::TransferEncoding | HeaderId::Host)
+    })
 }
 
 fn skipped(octet: u8, next: State) -> Result<State, ChunkError> {
@@ -316,6 +337,13 @@ mod tests {
             ("0x1\r\n", ChunkError::Size),
             (";a\r\n", ChunkError::Size),
             ("1,\r\n", ChunkError::Size),
+            ("1 \r\n", ChunkError::Size),
+            ("1 x\r\n", ChunkError::Size),
+            ("0\r\nContent-Length: 1\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nX: y\r\ntransfer-encoding: x\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nHost: x\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nX: y\r\n z\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nX\r\n\r\n", ChunkError::Trailer),
             ("8000000000000000\r\n", ChunkError::Size),
             ("fffffffffffffffff\r\n", ChunkError::Size),
             ("10000000000000000\r\n", ChunkError::Size),
