@@ -173,11 +173,12 @@ fn a_body_of_unknown_length_arrives_whole() {
 #[test]
 fn files_go_out_by_fastcgi_too() {
     let scratch = Scratch::new();
-    let (inner, outer) = (Port::reserve(), Port::reserve());
     let large: Vec<u8> = (0..2_000_000_u32).map(|at| (at % 251) as u8).collect();
     scratch.write("root/large.bin", &large);
     scratch.write("root/folder/index.html", "a page");
     for (protocol, pass) in [("fastcgi", "fastcgi"), ("scgi", "scgi"), ("uwsgi", "uwsgi")] {
+        // Ports of their own: what was killed a moment ago may still be heard at the last ones.
+        let (inner, outer) = (Port::reserve(), Port::reserve());
         let http = format!(
             "server {{ listen {} {protocol}; root SCRATCH/root; add_header X-Seen $remote_addr,$scheme,$host; }}",
             inner.address()
