@@ -132,7 +132,11 @@ pub fn look_at(request: &Request, path: &CStr) -> Result<FileFacts, OpenError> {
         return look_at_by_rule(rule, path);
     }
     let core = request.core();
-    if core.open_file_cache().is_some() { open_file_cache::look_at(core, path) } else { stat(path) }
+    if core.open_file_cache().is_some() {
+        return open_file_cache::look_at(core, path);
+    }
+    // A file that is kept is looked at once per turn, whoever asks.
+    small_files::find(path)?.map_or_else(|| stat(path), |kept| Ok(kept.facts))
 }
 
 /// Opens the file at `path` past no link that should not be followed. What the caches know was found without such care.
