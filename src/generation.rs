@@ -159,7 +159,7 @@ impl Generation {
     /// What is wrong, line by line.
     fn read_anew(&self) -> Result<(Loaded, Snapshot), Refusal> {
         let recorder = Recorder::new(&FileSystem);
-        let mut loaded = load::load(&self.settings, &recorder);
+        let mut loaded = load::load_again(&self.settings, &recorder);
         if loaded.has_errors {
             let diagnostics = std::mem::take(&mut loaded.typed.diagnostics);
             let mut refusal = Refusal::of(&loaded, &diagnostics);

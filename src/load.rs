@@ -31,6 +31,8 @@ pub struct LoadedPool {
     pub name: String,
     /// Its options.
     pub options: PoolOptions,
+    /// All its settings, where `show-config` asks for them.
+    pub shown: Option<String>,
 }
 
 impl Loaded {
@@ -42,10 +44,19 @@ impl Loaded {
 
 /// Reads everything that `settings` name, by `loader`.
 pub fn load(settings: &Settings, loader: &dyn Loader) -> Loaded {
+    load_by(settings, loader, &Surroundings::of_this_process())
+}
+
+/// The same, while what was read before is in force: `if-reload` holds.
+pub fn load_again(settings: &Settings, loader: &dyn Loader) -> Loaded {
+    load_by(settings, loader, &Surroundings { is_reload: true, ..Surroundings::of_this_process() })
+}
+
+fn load_by(settings: &Settings, loader: &dyn Loader, surroundings: &Surroundings) -> Loaded {
     let mut pools = Vec::new();
     let mut pool_messages = Vec::new();
     let mut has_errors = false;
-    for (name, mut reading) in readings(settings, loader) {
+    for (name, mut reading) in readings(settings, loader, surroundings) {
         has_errors |= reading.has_errors();
         if settings.mode == Mode::Run && reading.pool.daemonize.is_some() {
             let message =
@@ -55,22 +66,24 @@ pub fn load(settings: &Settings, loader: &dyn Loader) -> Loaded {
         if !reading.diagnostics.is_empty() {
             pool_messages.push(reading.render());
         }
-        pools.push(LoadedPool { name: unique(&name, &pools), options: reading.pool });
+        let shown = reading.pool.show_config.then(|| reading.as_ini());
+        pools.push(LoadedPool { name: unique(&name, &pools), options: reading.pool, shown });
     }
     let (typed, sources) = read_web(settings, loader);
     has_errors |= typed.diagnostics.iter().any(Diagnostic::is_error);
     Loaded { typed, sources, pools, pool_messages, has_errors, mode: settings.mode }
 }
 
-fn readings(settings: &Settings, loader: &dyn Loader) -> Vec<(String, options::Reading)> {
-    let mut surroundings = Surroundings::of_this_process();
+fn readings(settings: &Settings, loader: &dyn Loader, surroundings: &Surroundings) -> Vec<(String, options::Reading)> {
     if settings.mode == Mode::App {
-        return vec![("app".to_owned(), options::read_arguments(loader, &surroundings, &settings.pool_arguments))];
+        return vec![("app".to_owned(), options::read_arguments(loader, surroundings, &settings.pool_arguments))];
     }
-    surroundings.working_directory.clone_from(&settings.prefix);
+    let surroundings = Surroundings { working_directory: settings.prefix.clone(), ..surroundings.clone() };
+    // The environment speaks of one application; of several nobody could say which.
+    let read_file = if settings.ini_files.len() == 1 { options::read_only_file } else { options::read_file };
     let read = |path: &std::path::PathBuf| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        (name, options::read_file(loader, &surroundings, &path.to_string_lossy()))
+        (name, read_file(loader, &surroundings, &path.to_string_lossy()))
     };
     settings.ini_files.iter().map(read).collect()
 }

@@ -1,9 +1,10 @@
 //! The manuals, made of the tables that the program itself reads by.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use daemun_app::options::{OPTIONS, State};
+use daemun_app::options::{Known, OPTIONS, State, known, known_names};
 use daemun_conf::Arity;
 use daemun_server::config::{DirectiveTable, Effect, Reader, TableEntry};
 
@@ -64,16 +65,37 @@ fn row(entry: &TableEntry) -> String {
 
 fn options() -> String {
     let mut text = String::from(
-        "# Options of an application pool\n\nMade by `cargo xtask manual` from the table the program reads by.\n",
+        "# Options of an application pool\n\nMade by `cargo xtask manual` from the table the program reads by. Names are uWSGI's.\n",
     );
-    text.push_str("\n| option | other names | |\n|---|---|---|\n");
+    text.push_str("\n| option | other names | argument | since | |\n|---|---|---|---|---|\n");
     for option in OPTIONS {
         let state = match option.state {
             State::Built => "",
             _ => " (known, not in effect yet)",
         };
         let others = option.aliases.join(", ");
-        let _ = writeln!(text, "| `{}` | {others} | {}{state} |", option.name, option.help.replace('|', "\\|"));
+        let argument = option.argument.describe().trim_start();
+        let (name, since, help) = (option.name, option.since, option.help.replace('|', "\\|"));
+        let _ = writeln!(text, "| `{name}` | {others} | {argument} | {since} | {help}{state} |");
     }
+    let names: BTreeSet<&str> = known_names().collect();
+    let known: Vec<(&str, Known)> = names.into_iter().filter_map(|name| Some((name, known(name)?))).collect();
+    text.push_str("\n## Without effect\n\nThere is nothing here that they could change; a notice says so.\n\n| option | why |\n|---|---|\n");
+    for (name, reason) in &known {
+        if let Known::NoEffect(reason) = reason {
+            let _ = writeln!(text, "| `{name}` | {reason} |");
+        }
+    }
+    let with = |is_it: fn(&Known) -> bool| {
+        let names = known.iter().filter(|(_, known)| is_it(known)).map(|(name, _)| format!("`{name}`"));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let refused = with(|known| matches!(known, Known::Refused(_)));
+    let _ = writeln!(text, "\n## Refused\n\nThey are an error.\n\n{refused}");
+    let later = with(|known| matches!(known, Known::NotYet));
+    let _ = writeln!(
+        text,
+        "\n## Known by name\n\nuWSGI has them, daemun not yet: a warning, or under `strict` an error, names them.\n\n{later}"
+    );
     text
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use daemun_app::options::{Argument, Command, OPTIONS, State};
+use daemun_app::options::{Command, OPTIONS, State};
 use daemun_master::{Signal, signal_by_pid_file};
 
 use crate::cli;
@@ -13,6 +13,8 @@ pub fn obey(command: &Command) -> ExitCode {
     match command {
         Command::Help => print!("{}", help()),
         Command::Version => println!("{}", cli::VERSION),
+        Command::Print(text) => print!("{text}"),
+        Command::Nothing => eprintln!("no-server mode requested. Goodbye."),
         Command::Stop(path) => return signal(path, Signal::TERM),
         Command::Reload(path) => return signal(path, Signal::HUP),
     }
@@ -33,13 +35,8 @@ fn signal(path: &Path, signal: Signal) -> ExitCode {
 fn help() -> String {
     let mut text = String::from("Usage: daemun app [file.ini] [--option value | --option=value | --flag] ...\n\n");
     for option in OPTIONS {
-        let value = match option.argument {
-            Argument::Flag => "",
-            Argument::Value => " VALUE",
-            Argument::Optional => "[=VALUE]",
-        };
         let state = if option.state == State::Built { "" } else { " (known, not in effect yet)" };
-        let name = format!("--{}{value}", option.name);
+        let name = format!("--{}{}", option.name, option.argument.describe());
         text.push_str(&format!("  {name:<34} {}{state}\n", option.help));
     }
     text

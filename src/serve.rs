@@ -26,6 +26,8 @@ type Refusal = String;
 /// Serves until told to stop.
 pub fn serve(settings: &Settings) -> ExitCode {
     let loaded = load::load(settings, &FileSystem);
+    // Where uWSGI says it: among the messages.
+    eprint!("{}", loaded.pools.iter().filter_map(|pool| pool.shown.as_deref()).collect::<String>());
     if let Some(command) = loaded.command() {
         return pool_command::obey(command);
     }
@@ -41,6 +43,7 @@ pub fn serve(settings: &Settings) -> ExitCode {
 /// Says what is wrong with a configuration; `-t` and `daemun check`.
 pub fn check(settings: &Settings) -> ExitCode {
     let mut loaded = load::load(settings, &FileSystem);
+    eprint!("{}", loaded.pools.iter().filter_map(|pool| pool.shown.as_deref()).collect::<String>());
     let path = settings.configuration.as_deref().unwrap_or(Path::new("uwsgi.ini")).display().to_string();
     let program = program_name(settings.mode);
     let (is_valid, diagnostics) = match judge(settings, &mut loaded) {

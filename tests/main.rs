@@ -50,6 +50,7 @@ mod upgrade; // USR2 and WINCH: another program on the same sockets
 mod upstream; // groups of servers: who is asked, and who is not
 mod upstream_keepalive; // connections to servers that wait for the next request
 mod user_id; // cookies by which a browser is known again
+mod uwsgi_configuration; // files of options in every form, beside uWSGI itself
 mod uwsgi_options; // options of a uwsgi.ini, obeyed or told
 mod uwsgi_pass; // answers of applications, and those that do not come
 mod uwsgi_socket; // the uwsgi protocol, spoken by anybody

@@ -6,7 +6,7 @@ use daemun_conf::{Diagnostic, Severity, Span, nearest};
 
 use crate::options::known::{Known, argument_of, known, known_names};
 use crate::options::pool::{LogTarget, PoolOptions};
-use crate::options::setting::{Setting, Value};
+use crate::options::setting::{Role, Setting, Value};
 use crate::options::table::{Argument, State, UwsgiOption};
 
 /// Takes all settings into a pool's configuration. `used` are the names that placeholders refer to.
@@ -17,7 +17,7 @@ pub(crate) fn apply_all(
 ) -> PoolOptions {
     let is_strict = is_strict(settings);
     let mut applier = Applier { pool: PoolOptions::default(), seen: HashMap::new(), is_strict, used, diagnostics };
-    for setting in settings.iter().filter(|setting| !setting.is_placeholder_only) {
+    for setting in settings.iter().filter(|setting| setting.role == Role::Option) {
         applier.apply(setting);
     }
     let pool = applier.pool;

@@ -1,21 +1,14 @@
 //! ini text to settings, line by line as uWSGI reads it.
 
-use daemun_conf::{Diagnostic, FileId, Span, Word, nearest};
+use daemun_conf::{Diagnostic, FileId, Span, Word};
 
+use crate::options::format::Section;
 use crate::options::known::{is_free_text, known};
 use crate::options::setting::Setting;
 
-/// What one section of a file holds.
-pub(crate) struct Section {
-    pub settings: Vec<Setting>,
-    pub is_found: bool,
-    /// The names of all sections of the file.
-    pub names: Vec<String>,
-}
-
 /// Reads the settings of the section `wanted`.
 pub(crate) fn read_section(file: FileId, text: &str, wanted: &str, diagnostics: &mut Vec<Diagnostic>) -> Section {
-    let mut section = Section { settings: Vec::new(), is_found: false, names: Vec::new() };
+    let mut section = Section::default();
     let mut current: Option<String> = None;
     for (number, raw) in (1..).zip(text.trim_start_matches('\u{feff}').split('\n')) {
         let line = Line { file, number, raw };
@@ -41,16 +34,6 @@ pub(crate) fn read_section(file: FileId, text: &str, wanted: &str, diagnostics: 
         }
     }
     section
-}
-
-/// The warning for a section that a file does not have.
-pub(crate) fn missing_section(span: Option<Span>, wanted: &str, path: &str, names: &[String]) -> Diagnostic {
-    let message = format!("there is no section \"{wanted}\" in {path}: nothing of it is read");
-    let diagnostic = match span {
-        Some(span) => Diagnostic::warning(span, message),
-        None => Diagnostic { severity: daemun_conf::Severity::Warning, ..Diagnostic::error_without_place(message) },
-    };
-    diagnostic.with_suggestion(nearest(wanted, names.iter().map(String::as_str)))
 }
 
 fn header_name(header: &str, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> String {

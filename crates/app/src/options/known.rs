@@ -131,24 +131,11 @@ static NO_EFFECT: &[(&str, &str)] = &[
     ("http-chunked-input", "chunked request bodies are always taken"),
     ("http-raw-body", "chunked request bodies are always taken"),
     ("wsgi-manage-chunked-input", "chunked request bodies are always taken"),
+    ("offload-threads", "files and answers never hold a worker: the edge sends them"),
+    ("offload-thread", "files and answers never hold a worker: the edge sends them"),
     ("reuse-port", "all workers take requests from one queue"),
 ];
 
-static REFUSED: &[(&str, &str)] = &[
-    ("xml", ONLY_INI),
-    ("xmlconfig", ONLY_INI),
-    ("yaml", ONLY_INI),
-    ("yml", ONLY_INI),
-    ("json", ONLY_INI),
-    ("js", ONLY_INI),
-    ("config", ONLY_INI),
-    ("ldap", ONLY_INI),
-    ("ldap-schema", ONLY_INI),
-    ("sqlite3", ONLY_INI),
-    ("ini-paste", ONLY_INI),
-    ("ini-paste-logged", ONLY_INI),
-    ("if-hostname-match", "use if-hostname"),
-    ("if-not-hostname-match", "use if-not-hostname"),
-];
+static REFUSED: &[(&str, &str)] = &[("ldap", ONLY_FILES), ("ldap-schema", ONLY_FILES), ("sqlite3", ONLY_FILES)];
 
-const ONLY_INI: &str = "daemun reads ini files only; write its options into one";
+const ONLY_FILES: &str = "daemun reads files of options: ini, YAML, JSON or XML";

@@ -1,7 +1,7 @@
-//! uWSGI's configuration: ini files, command line and `UWSGI_...` environment to [`PoolOptions`].
+//! uWSGI's configuration: files, command line and `UWSGI_...` environment to [`PoolOptions`].
 //!
 //! ```text
-//! arguments, environment --command_line--> Settings <--ini-- files (magic: %d %n ...)
+//! arguments, environment --command_line--> Settings <--ini, yaml, json, xml-- files (magic: %d %n ...)
 //!                                             |  logic (if-env, for, ...), reference ($(ENV), @(file), %(name))
 //!                                             v
 //!                                  table: one entry per option ---> PoolOptions, Diagnostics
@@ -14,7 +14,9 @@ mod address;
 mod apply;
 mod command_line;
 mod expand;
+mod format;
 mod ini;
+mod json;
 mod known;
 mod logic;
 mod magic;
@@ -25,11 +27,13 @@ mod surroundings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod xml;
+mod yaml;
 
 pub use address::SocketAddress;
 pub use known::{Known, known, known_names};
 pub use pool::{Application, CgiOptions, Command, LogTarget, PoolOptions, PoolSocket, Protocol};
-pub use reader::{Reading, read_arguments, read_file};
+pub use reader::{Reading, read_arguments, read_file, read_only_file};
 pub use setting::Value;
 pub use surroundings::{Owner, Surroundings};
 pub use table::{Argument, OPTIONS, State, UwsgiOption};

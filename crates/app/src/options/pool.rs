@@ -109,6 +109,8 @@ pub struct PoolOptions {
     pub cgi: CgiOptions,
     /// What is unknown or not built is an error.
     pub strict: bool,
+    /// Print all settings as one ini file.
+    pub show_config: bool,
     /// What to do instead of serving.
     pub command: Option<Command>,
 }
@@ -163,6 +165,7 @@ impl Default for PoolOptions {
             auto_procname: false,
             cgi: CgiOptions::default(),
             strict: false,
+            show_config: false,
             command: None,
         }
     }
@@ -278,4 +281,8 @@ pub enum Command {
     Stop(PathBuf),
     /// Have the instance whose process id is in this file reload.
     Reload(PathBuf),
+    /// Print this text.
+    Print(String),
+    /// Nothing: the configuration was to be read.
+    Nothing,
 }

@@ -13,13 +13,24 @@ pub(crate) struct Setting {
     pub key: Word,
     /// `None` when nothing was written: a bare `key`, or `key =`.
     pub value: Option<Word>,
-    /// `set-placeholder`: defines `%(key)` and is no option.
-    pub is_placeholder_only: bool,
+    /// What is to be done with it.
+    pub role: Role,
+}
+
+/// What is to be done with a setting once all are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is an option.
+    Option,
+    /// `set-placeholder`: it defines `%(key)` and is no option.
+    Placeholder,
+    /// It has been obeyed while it was read: `ini`, `if-env`, `set` and the like. Its value can be referred to all the same.
+    Obeyed,
 }
 
 impl Setting {
     pub(crate) fn new(key: Word, value: Option<Word>) -> Self {
-        Self { key, value: value.filter(|word| !word.text.is_empty()), is_placeholder_only: false }
+        Self { key, value: value.filter(|word| !word.text.is_empty()), role: Role::Option }
     }
 
     pub(crate) fn value_text(&self) -> &str {

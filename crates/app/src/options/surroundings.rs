@@ -33,6 +33,8 @@ pub struct Surroundings {
     pub now: Duration,
     /// Path of the program.
     pub program: PathBuf,
+    /// Whether the configuration is read again while the application is served.
+    pub is_reload: bool,
 }
 
 impl Surroundings {
@@ -50,6 +52,7 @@ impl Surroundings {
             group: owner(rustix::process::getgid().as_raw(), "/etc/group"),
             now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             program: std::env::current_exe().unwrap_or_default(),
+            is_reload: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The options that daemun gives a meaning: one entry each, next to what it sets.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -47,13 +48,26 @@ pub struct UwsgiOption {
     pub is_list: bool,
     /// One line for the manual and for `--help`.
     pub help: &'static str,
+    /// The version of daemun that has it first.
+    pub since: &'static str,
     /// Takes its value.
     pub set: Setter,
 }
 
+impl Argument {
+    /// How it stands behind the option on a command line.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Flag => "",
+            Self::Value => " VALUE",
+            Self::Optional => "[=VALUE]",
+        }
+    }
+}
+
 impl UwsgiOption {
     const fn new(name: &'static str, argument: Argument, help: &'static str, set: Setter) -> Self {
-        Self { name, aliases: &[], argument, state: State::Built, is_list: false, help, set }
+        Self { name, aliases: &[], argument, state: State::Built, is_list: false, help, since: "0.1.0", set }
     }
 
     const fn also(self, aliases: &'static [&'static str]) -> Self {
@@ -66,6 +80,11 @@ impl UwsgiOption {
 
     const fn not_yet(self) -> Self {
         Self { state: State::NotYet, ..self }
+    }
+
+    /// Its name and its other names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
     /// The entry of the option with this name or alias.
@@ -322,16 +341,32 @@ pub static OPTIONS: &[UwsgiOption] = &[
         value.notice("option \"disable-logging\" has no effect in daemun: requests are logged by access_log alone");
         Ok(())
     }),
-    // Configuration; ini, include, inherit and set are the reader's.
+    // Configuration; what reads files and sets other settings is the reader's.
     flag("strict", "refuse unknown options", |pool, value| {
         pool.strict = value.flag();
         Ok(())
     }),
-    value("ini", "read a file.ini[:section]", nothing).list(),
-    value("include", "the same", nothing).list(),
+    value("ini", "FILE[:SECTION]: read an ini file", nothing).list(),
+    value("yaml", "FILE[:SECTION]: read a YAML file", nothing).also(&["yml"]).list(),
+    value("json", "FILE[:SECTION]: read a JSON file", nothing).also(&["js"]).list(),
+    value("xml", "FILE[:ID]: read an XML file", nothing).also(&["xmlconfig"]).list(),
+    value("include", "FILE[:SECTION]: read a file of whichever of these forms its name says", nothing)
+        .also(&["config"])
+        .list(),
     value("inherit", "the same, after everything else", nothing).list(),
     value("set", "NAME=VALUE: an option or a placeholder", nothing).list(),
     value("set-placeholder", "NAME=VALUE: a placeholder", nothing).also(&["set-ph"]).list(),
+    flag("show-config", "print all settings as one ini file, everything in them replaced", |pool, value| {
+        pool.show_config = value.flag();
+        Ok(())
+    }),
+    value("get", "print the value of this setting and end", nothing).list(),
+    flag("no-server", "read the configuration and end", |pool, _| put(&mut pool.command, Command::Nothing)),
+    flag("dump-options", "print the names of all options and end", |pool, _| {
+        let names: BTreeSet<&str> = OPTIONS.iter().flat_map(UwsgiOption::names).collect();
+        let text = names.iter().map(|name| format!("{name}\n")).collect();
+        put(&mut pool.command, Command::Print(text))
+    }),
     flag("help", "print the options", |pool, _| put(&mut pool.command, Command::Help)).also(&["usage"]),
     flag("version", "print the version", |pool, _| put(&mut pool.command, Command::Version)),
     value("stop", "stop the instance of this pid file", |pool, value| {

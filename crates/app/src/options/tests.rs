@@ -38,6 +38,7 @@ fn surroundings() -> Surroundings {
         group: Owner { id: 33, name: "www-data".to_owned() },
         now: Duration::from_millis(1_700_000_000_250),
         program: "/usr/bin/daemun".into(),
+        is_reload: false,
     }
 }
 
