@@ -291,8 +291,27 @@ async fn send_bytes(client: &Client, out: &mut Vec<u8>, bytes: &[u8], budget: &m
         out.extend_from_slice(&bytes[..count]);
         return write_all(client, out).await;
     }
-    write_all_with_flags(client, out, SendFlags::MORE).await?;
-    write_all(client, &bytes[..count]).await
+    write_both(client, out, &bytes[..count]).await
+}
+
+/// What has gathered and the octets after it, in one call where the socket takes them.
+async fn write_both(client: &Client, first: &[u8], second: &[u8]) -> io::Result<()> {
+    let (mut first, mut second) = (first, second);
+    while !first.is_empty() {
+        match client.try_write_vectored(&[io::IoSlice::new(first), io::IoSlice::new(second)]) {
+            Ok(count) => {
+                let of_first = count.min(first.len());
+                first = &first[of_first..];
+                second = &second[count - of_first..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll_fn(|context| client.poll_writable(context)).await?
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    write_all(client, second).await
 }
 
 async fn send_pieces(
