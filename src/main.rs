@@ -5,6 +5,7 @@
 mod assembly;
 mod cli;
 mod estate;
+mod explain;
 mod generation;
 mod load;
 mod manual;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     match cli::parse(&arguments) {
         cli::Request::Serve(settings) => serve::serve(&settings),
         cli::Request::Check(settings) => serve::check(&settings),
+        cli::Request::Explain(settings, asked) => explain::explain(&settings, &asked),
         cli::Request::Signal(settings, signal) => serve::signal(&settings, signal),
         cli::Request::Manual(which) => manual::print(which),
         cli::Request::Print(text) => {

@@ -46,8 +46,8 @@ pub fn check(settings: &Settings) -> ExitCode {
     eprint!("{}", loaded.pools.iter().filter_map(|pool| pool.shown.as_deref()).collect::<String>());
     let path = settings.configuration.as_deref().unwrap_or(Path::new("uwsgi.ini")).display().to_string();
     let program = program_name(settings.mode);
-    let (is_valid, diagnostics) = match judge(settings, &mut loaded) {
-        Ok(diagnostics) => (true, diagnostics),
+    let (is_valid, diagnostics) = match judged(settings, &mut loaded) {
+        Ok(judged) => (true, judged.diagnostics),
         Err(diagnostics) => (false, diagnostics),
     };
     let shown: Vec<_> = diagnostics.into_iter().filter(|one| is_shown(one, settings)).collect();
@@ -70,8 +70,21 @@ pub fn check(settings: &Settings) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What there is to say of a configuration that could be started, or of one that could not.
-fn judge(settings: &Settings, loaded: &mut Loaded) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+/// A configuration that could be started.
+pub struct Judged {
+    /// Built without its logs.
+    pub runtime: Runtime,
+    /// Its application pools.
+    pub definitions: Vec<Definition>,
+    /// What there is to say of it all the same.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Builds a configuration and leaves everything outside alone.
+///
+/// # Errors
+/// What there is to say of one that could not be started.
+pub fn judged(settings: &Settings, loaded: &mut Loaded) -> Result<Judged, Vec<Diagnostic>> {
     if loaded.has_errors {
         return Err(std::mem::take(&mut loaded.typed.diagnostics));
     }
@@ -84,7 +97,7 @@ fn judge(settings: &Settings, loaded: &mut Loaded) -> Result<Vec<Diagnostic>, Ve
     let (runtime, mut diagnostics) = assembly.build(typed, LogAccess::Forbidden, Heritage::default())?;
     diagnostics.extend(warnings_of(&definitions));
     match edge_user(&runtime) {
-        Ok(_) => Ok(diagnostics),
+        Ok(_) => Ok(Judged { runtime, definitions, diagnostics }),
         Err(error) => Err(vec![Diagnostic::error_without_place(error.to_string())]),
     }
 }
@@ -339,7 +352,11 @@ fn shown_addresses(runtime: &Runtime, mode: Mode) -> String {
     text
 }
 
-fn edge_identity(mode: Mode, runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
+/// Who the edge is by the `user` directive; `None`: who the master is.
+///
+/// # Errors
+/// A text that says whom there is not.
+pub fn edge_identity(mode: Mode, runtime: &Runtime) -> Result<Option<Identity>, Refusal> {
     if runtime.main.user.is_some() && !Identity::can_switch() {
         let message =
             "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";

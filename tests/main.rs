@@ -17,6 +17,7 @@ mod dav; // files written, removed, copied and moved; litmus
 mod draining; // graceful ends: who is served, and how long that may take
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml
+mod explain; // which server, location and handler would answer, and why
 mod fastcgi_pass; // PHP-FPM, fcgiwrap, and answers of hand-made servers
 mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache in front, and hand-made octets
 mod geo; // variables by address

@@ -7,6 +7,7 @@ mod own;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::explain::Asked;
 use crate::manual::Manual;
 
 /// What the command line asks for.
@@ -16,6 +17,8 @@ pub enum Request {
     Serve(Settings),
     /// Look at the configuration and say what is wrong with it.
     Check(Settings),
+    /// Explain what would become of a request.
+    Explain(Settings, Asked),
     /// Send a signal to the instance that runs by this configuration.
     Signal(Settings, Signal),
     /// Print a manual made of the tables.

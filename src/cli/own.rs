@@ -1,10 +1,12 @@
 //! daemun's own command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Mode, Request, Settings};
+use crate::explain::Asked;
 use crate::manual::Manual;
 use crate::paths;
 
@@ -19,6 +21,10 @@ pub fn parse(arguments: &[String]) -> Request {
     match matches.subcommand() {
         Some(("run", matches)) => settings(matches).map_or_else(Request::Refuse, Request::Serve),
         Some(("check", matches)) => settings(matches).map_or_else(Request::Refuse, Request::Check),
+        Some(("explain", matches)) => match (settings(matches), asked(matches)) {
+            (Ok(settings), asked) => Request::Explain(settings, asked),
+            (Err(message), _) => Request::Refuse(message),
+        },
         Some(("manual", matches)) => match matches.get_one::<String>("which").map(String::as_str) {
             Some("options") => Request::Manual(Manual::Options),
             _ => Request::Manual(Manual::Directives),
@@ -30,10 +36,15 @@ pub fn parse(arguments: &[String]) -> Request {
 fn command() -> Command {
     let run = configuration_arguments(
         Command::new("run").about("Serves by an nginx.conf and uwsgi.ini files, everything in one supervision tree"),
+        folder_argument(),
     );
     let check = configuration_arguments(
         Command::new("check").about("Says what is wrong with a configuration, and what in it has no effect"),
+        folder_argument(),
     );
+    let about = "Says which server, location and handler would answer a request, and why not the others";
+    let folder = folder_argument().short('f').long("folder");
+    let explain = question_arguments(configuration_arguments(Command::new("explain").about(about), folder));
     let which = Arg::new("which").value_parser(["directives", "options"]).required(true);
     Command::new("daemun")
         .about("Web server, application server and gateway in one")
@@ -42,21 +53,76 @@ fn command() -> Command {
         .subcommand_required(true)
         .subcommand(run)
         .subcommand(check)
+        .subcommand(explain)
         .subcommand(Command::new("web").about("nginx's command line: daemun web -h"))
         .subcommand(Command::new("app").about("uWSGI's command line: daemun app --help"))
         .subcommand(Command::new("manual").about("Prints a manual made of the tables").hide(true).arg(which))
 }
 
-fn configuration_arguments(command: Command) -> Command {
+fn folder_argument() -> Arg {
+    Arg::new("folder")
+        .value_name("FOLDER")
+        .value_parser(value_parser!(PathBuf))
+        .help("Folder with nginx.conf and uwsgi.ini, in place of -p, -c and --ini")
+}
+
+fn question_arguments(command: Command) -> Command {
+    command
+        .arg(Arg::new("url").value_name("URL").required(true).help("http://host[:port]/path, or a path"))
+        .arg(
+            Arg::new("method")
+                .short('X')
+                .long("method")
+                .value_name("METHOD")
+                .default_value("GET")
+                .help("The request's method"),
+        )
+        .arg(
+            Arg::new("fields")
+                .short('H')
+                .long("header")
+                .value_name("HEADER")
+                .action(ArgAction::Append)
+                .help("A header, as \"Name: value\"; may be given several times"),
+        )
+        .arg(
+            Arg::new("client")
+                .long("client")
+                .value_name("ADDRESS")
+                .value_parser(value_parser!(IpAddr))
+                .help("Who asks; 127.0.0.1 unless given"),
+        )
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDRESS")
+                .help("The listener that is asked, as address:port, where the URL leaves it open"),
+        )
+}
+
+fn asked(matches: &ArgMatches) -> Asked {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    Asked {
+        url: text("url").unwrap_or_default(),
+        method: text("method").unwrap_or_default(),
+        fields: matches.get_many::<String>("fields").unwrap_or_default().cloned().collect(),
+        client: matches.get_one::<IpAddr>("client").copied(),
+        listen: text("listen"),
+    }
+}
+
+fn configuration_arguments(command: Command, folder: Arg) -> Command {
     let path = || value_parser!(PathBuf);
     command
+        .arg(folder)
         .arg(
-            Arg::new("folder")
+            Arg::new("prefix")
+                .short('p')
+                .long("prefix")
                 .value_name("FOLDER")
                 .value_parser(path())
-                .help("Folder with nginx.conf and uwsgi.ini, in place of -p, -c and --ini"),
+                .help("Where relative paths begin"),
         )
-        .arg(Arg::new("prefix").short('p').value_name("FOLDER").value_parser(path()).help("Where relative paths begin"))
         .arg(Arg::new("configuration").short('c').value_name("FILE").value_parser(path()).help("The nginx.conf"))
         .arg(
             Arg::new("ini")

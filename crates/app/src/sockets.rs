@@ -105,6 +105,10 @@ struct PoolContent {
 }
 
 impl Step for PoolContent {
+    fn name(&self) -> &'static str {
+        "application"
+    }
+
     fn run(&self, _: &mut Request) -> Option<Outcome> {
         None
     }

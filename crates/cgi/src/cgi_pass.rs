@@ -227,6 +227,12 @@ pub(crate) async fn run(
         Ok(program) => program,
         Err(error) => return refuse(&error, request),
     };
+    if request.is_explained() {
+        let words = std::iter::once(&program.path).chain(&program.arguments);
+        let line: Vec<_> = words.map(|word| word.display().to_string()).collect();
+        let folder = program.folder.display();
+        return request.answered_by(format_args!("the program {} would be started in {folder}", line.join(" ")));
+    }
     let started = start(pass, &program, with_body, request).await;
     let conversation = match started {
         Ok(conversation) => conversation,

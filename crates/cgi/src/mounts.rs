@@ -103,6 +103,10 @@ impl Mounts {
 }
 
 impl Step for Mounts {
+    fn name(&self) -> &'static str {
+        "cgi"
+    }
+
     fn run(&self, request: &mut Request) -> Option<Outcome> {
         if self.mount(&request.uri).is_some() { None } else { self.otherwise.run(request) }
     }

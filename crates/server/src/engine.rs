@@ -8,6 +8,7 @@ use daemun_http::{HeaderId, StatusCode};
 use crate::config::Satisfy;
 use crate::connection::Client;
 use crate::error_page;
+use crate::explain;
 use crate::limits::{INTERNAL_REDIRECTS_MAX, PHASE_STEPS_MAX};
 use crate::log::Level;
 use crate::phase::{Outcome, Phase, Plan, Step};
@@ -127,7 +128,8 @@ enum Next {
 /// Runs the steps of some phases until one of them says more than `Continue`.
 async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> Outcome {
     let mut gate = Gate { is_any: request.core().satisfy() == Satisfy::Any, is_open: false, refusal: None };
-    for (phase, step) in plan.between(first, last) {
+    let steps = plan.between(first, last);
+    for (at, (phase, step)) in steps.iter().enumerate() {
         let is_access = *phase == Phase::Access;
         // Who may have the parent may have what it consists of.
         if is_access && (gate.is_open || request.is_subrequest()) {
@@ -138,10 +140,14 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
         {
             return gate.refuse(status, request).await;
         }
+        let told = request.is_explained().then(|| explain::begin_step(request, *phase, step.as_ref()));
         let mut outcome = match step.run(request) {
             Some(outcome) => outcome,
             None => start(step.as_ref(), request).await,
         };
+        if let Some(line) = told {
+            explain::end_step(request, line, &outcome, steps.get(at + 1..).unwrap_or_default());
+        }
         if is_access && gate.is_any {
             outcome = gate.judge(outcome, request);
         }
@@ -238,15 +244,24 @@ fn find_location(runtime: &ThreadRuntime, request: &mut Request) -> Outcome {
     let server = runtime.server(request.server);
     if let Some(location) = server.tree.lacking_slash(&request.uri) {
         request.location = location;
+        if request.is_explained() {
+            explain::tell_location(request, location, "the path lacks but its slash");
+        }
         return Outcome::Respond(redirect::to_folder(request));
     }
-    let Some(location) = server.tree.find_for(request) else {
+    let found =
+        if request.is_explained() { explain::find_location(runtime, request) } else { server.tree.find_for(request) };
+    let Some(location) = found else {
         request.location = server.settings;
         return Outcome::Continue;
     };
     request.location = runtime.location(location).for_method(location, request.method());
+    if request.location != location {
+        request.note(format_args!("limit_except names no {}: its settings hold", request.method().as_str()));
+    }
     let core = &runtime.location(location).core;
     if core.internal && !request.is_internal {
+        request.note(format_args!("it is internal: a client that asks for it gets 404"));
         return Outcome::Finish(StatusCode::NOT_FOUND);
     }
     if let (Some(length), Some(max)) = (request.body.length(), core.client_max_body_size())
@@ -351,6 +366,10 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
     let runtime = Rc::clone(&request.runtime);
     let page = runtime.location(request.location).core.error_page(status)?;
     let target = page.target.value(request);
+    if request.is_explained() {
+        let shown = String::from_utf8_lossy(&target);
+        explain::tell(request, format_args!("error_page {} leads to {shown}", status.as_u16()));
+    }
     if error_page::closes_connection(status) {
         request.keep_alive = false;
     }
@@ -433,6 +452,9 @@ fn go_to_named(request: &mut Request, name: &str) -> Next {
     let location = request.server().named.get(name).copied();
     match location {
         Some(location) if request.redirects <= INTERNAL_REDIRECTS_MAX => {
+            if request.is_explained() {
+                explain::tell_location(request, location, "it is named");
+            }
             let runtime = Rc::clone(&request.runtime);
             request.location = runtime.location(location).for_method(location, request.method());
             request.is_internal = true;

@@ -24,6 +24,8 @@ pub mod subrequest;
 
 pub mod error_page;
 
+pub mod explain;
+
 pub mod extensions;
 
 pub mod redirect;

@@ -21,6 +21,9 @@ pub const SUBREQUESTS_PER_TURN: usize = 32;
 /// Variables that are computed within one another.
 pub const VARIABLE_DEPTH_MAX: u32 = 100;
 
+/// Servers and locations that are named as those that a request is not for, each.
+pub const EXPLAINED_OTHERS_MAX: usize = 20;
+
 /// Nesting of `location` blocks.
 pub const LOCATION_DEPTH_MAX: usize = 64;
 

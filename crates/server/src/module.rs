@@ -45,6 +45,9 @@ pub fn nothing_to_finish<C>(_: &mut C, _: &mut Build<'_>) -> Result<(), Diagnost
 
 /// A filter bound to the settings of one location.
 pub trait BoundFilter: Send + Sync {
+    /// The module it is of.
+    fn name(&self) -> &'static str;
+
     /// Changes `response`.
     fn apply(&self, request: &mut Request, response: Box<Response>) -> Box<Response>;
 }
@@ -155,10 +158,17 @@ impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
             return;
         }
         for (phase, handler) in self.phases {
-            plan.push(*phase, Box::new(BoundHandler { settings: Arc::clone(&typed), handler: *handler }));
+            plan.push(
+                *phase,
+                Box::new(BoundHandler { name: self.name, settings: Arc::clone(&typed), handler: *handler }),
+            );
         }
         for filter in self.filters {
-            filters.push(Box::new(BoundFilterFunction { settings: Arc::clone(&typed), filter: *filter }));
+            filters.push(Box::new(BoundFilterFunction {
+                name: self.name,
+                settings: Arc::clone(&typed),
+                filter: *filter,
+            }));
         }
     }
 }
@@ -176,11 +186,16 @@ pub(crate) fn entries<C>(directives: &'static [Directive<C>]) -> Vec<DirectiveEn
 }
 
 struct BoundHandler<C: 'static> {
+    name: &'static str,
     settings: Arc<C>,
     handler: Handler<C>,
 }
 
 impl<C: Send + Sync> Step for BoundHandler<C> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn run(&self, request: &mut Request) -> Option<Outcome> {
         match self.handler {
             Handler::Sync(handler) => Some(handler(&self.settings, request)),
@@ -200,11 +215,16 @@ impl<C: Send + Sync> Step for BoundHandler<C> {
 }
 
 struct BoundFilterFunction<C: 'static> {
+    name: &'static str,
     settings: Arc<C>,
     filter: Filter<C>,
 }
 
 impl<C: Send + Sync> BoundFilter for BoundFilterFunction<C> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn apply(&self, request: &mut Request, response: Box<Response>) -> Box<Response> {
         (self.filter)(&self.settings, request, response)
     }

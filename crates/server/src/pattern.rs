@@ -63,6 +63,12 @@ impl Pattern {
         Ok(Self { expression, named, has_groups })
     }
 
+    /// The expression as it is compiled: letters of either case begin with `(?i)`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.expression.regex.as_str()
+    }
+
     /// How many groups it has, the whole match not counted.
     #[must_use]
     pub fn groups(&self) -> usize {

@@ -32,6 +32,24 @@ pub enum Phase {
     Log,
 }
 
+impl Phase {
+    /// What nginx calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PostRead => "post-read",
+            Self::ServerRewrite => "server-rewrite",
+            Self::FindConfig => "find-config",
+            Self::Rewrite => "rewrite",
+            Self::Preaccess => "preaccess",
+            Self::Access => "access",
+            Self::Precontent => "precontent",
+            Self::Content => "content",
+            Self::Log => "log",
+        }
+    }
+}
+
 /// What a step says of the request.
 pub enum Outcome {
     /// Nothing to say: the next step runs.
@@ -79,6 +97,9 @@ impl<C> Copy for Handler<C> {}
 
 /// A handler bound to the settings of one location.
 pub trait Step: Send + Sync {
+    /// The module it is of.
+    fn name(&self) -> &'static str;
+
     /// Runs the handler. `None` means that [`Step::start`] must be awaited instead.
     fn run(&self, request: &mut Request) -> Option<Outcome>;
 

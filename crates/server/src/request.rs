@@ -11,6 +11,7 @@ use crate::body::{BodyLimits, BodyPassage, ReadLimits, RequestBody, RequestBodyE
 use crate::clock;
 use crate::config::{Core, WHOLE_PATH};
 use crate::connection::{Client, Remote};
+use crate::explain::Trace;
 use crate::extensions::Extensions;
 use crate::log::{ErrorLog, Level};
 use crate::phase::Outcome;
@@ -96,6 +97,8 @@ pub struct Request {
     pub carried: Headers,
     /// What modules keep with the request.
     pub extensions: Extensions,
+    /// Where it is told what becomes of the request, and why; `None` for all that clients send.
+    pub(crate) trace: Option<Rc<Trace>>,
 }
 
 /// What a compressing filter has taken in and given out so far, in octets.
@@ -179,6 +182,7 @@ impl Request {
             has_uri_behind_alias: false,
             carried: Headers::default(),
             extensions: Extensions::default(),
+            trace: None,
         })
     }
 
@@ -227,6 +231,7 @@ impl Request {
         self.has_uri_behind_alias = false;
         self.carried.clear();
         self.extensions.clear();
+        self.trace = None;
     }
 
     /// The method.
@@ -275,6 +280,7 @@ impl Request {
         other.level = self.level;
         other.is_beside = self.is_beside;
         other.family = Rc::clone(&self.family);
+        other.trace.clone_from(&self.trace);
         if !self.is_subrequest() {
             self.family.set_method(self.head.method.clone());
         }
@@ -446,7 +452,7 @@ impl Request {
     /// # Errors
     /// The outcome that the handler should end with; the reason is in the log.
     pub async fn read_body(&mut self, memory_max: Option<u64>) -> Result<(), Outcome> {
-        if !self.body.is_unread() {
+        if !self.body.is_unread() || self.is_explained() {
             return Ok(());
         }
         let runtime = Rc::clone(&self.runtime);
@@ -521,6 +527,10 @@ impl Request {
     }
 
     fn write_log(&self, level: Level, message: fmt::Arguments<'_>, upstream: fmt::Arguments<'_>) {
+        if self.is_explained() {
+            self.note(format_args!("[{}] {message}", level.as_str()));
+            return;
+        }
         let log = self.core().error_log();
         if log.wants(level) {
             log.write(level, format_args!("*{} {message}{}", self.client.serial, self.log_tail(upstream)));

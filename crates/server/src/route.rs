@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::host_names::{HostNames, InvalidWildcard};
+use crate::host_names::{HostNames, InvalidWildcard, NameKind};
 use crate::pattern::{Pattern, PatternError};
 use crate::request::Request;
 use crate::runtime::{LocationId, ServerId};
@@ -12,6 +12,15 @@ use crate::runtime::{LocationId, ServerId};
 pub struct ServerNames {
     names: HostNames<ServerId>,
     regex: Vec<(Pattern, ServerId)>,
+}
+
+/// Why a server has been chosen by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerMatch<'a> {
+    /// A name without an expression: its kind, and what of the host it names.
+    Name(NameKind, &'a [u8]),
+    /// The first expression that matches: its number among those of the listener.
+    Regex(usize),
 }
 
 /// Why a `server_name` is refused.
@@ -48,20 +57,45 @@ impl ServerNames {
     /// longest `.*`, then the first regular expression.
     #[must_use]
     pub fn find(&self, host: &[u8]) -> Option<ServerId> {
-        self.find_by(host, |pattern| pattern.is_match(host))
+        self.find_by(host, |pattern| pattern.is_match(host), |_| {})
     }
 
-    /// As [`ServerNames::find`]; the groups of an expression that matches become the request's.
+    /// As [`ServerNames::find`]; the groups of an expression that matches become the request's, and `tell` hears why.
     #[must_use]
-    pub fn find_for(&self, request: &Request, host: &[u8]) -> Option<ServerId> {
-        self.find_by(host, |pattern| pattern.test(request, host))
+    pub fn find_for<'a>(
+        &self,
+        request: &Request,
+        host: &'a [u8],
+        tell: impl FnOnce(ServerMatch<'a>),
+    ) -> Option<ServerId> {
+        self.find_by(host, |pattern| pattern.test(request, host), tell)
     }
 
-    fn find_by(&self, host: &[u8], matches: impl Fn(&Pattern) -> bool) -> Option<ServerId> {
-        if let Some(server) = self.names.find(host) {
+    fn find_by<'a>(
+        &self,
+        host: &'a [u8],
+        matches: impl Fn(&Pattern) -> bool,
+        tell: impl FnOnce(ServerMatch<'a>),
+    ) -> Option<ServerId> {
+        if let Some((kind, part, server)) = self.names.look_up(host) {
+            tell(ServerMatch::Name(kind, part));
             return Some(*server);
         }
-        self.regex.iter().find(|(regex, _)| matches(regex)).map(|(_, server)| *server)
+        let (number, (_, server)) = self.regex.iter().enumerate().find(|(_, (regex, _))| matches(regex))?;
+        tell(ServerMatch::Regex(number));
+        Some(*server)
+    }
+
+    /// The names that are no expressions.
+    #[must_use]
+    pub fn plain_names(&self) -> Vec<(NameKind, String, &ServerId)> {
+        self.names.names()
+    }
+
+    /// The expressions in their order.
+    #[must_use]
+    pub fn expressions(&self) -> &[(Pattern, ServerId)] {
+        &self.regex
     }
 }
 
@@ -87,6 +121,28 @@ struct Prefix {
     parent: Option<usize>,
     /// Regular expressions nested in this prefix.
     regex: Vec<(Pattern, LocationId)>,
+}
+
+/// What the search for a location has looked at, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Considered {
+    /// A name that is the path: nothing else is looked at.
+    Exact(LocationId),
+    /// The longest prefix; whether it is `^~`, so that no expression is looked at.
+    Longest(LocationId, bool),
+    /// An expression; whether it matches, so that nothing else is looked at.
+    Regex(LocationId, bool),
+}
+
+/// A location as the tree has it.
+#[derive(Clone, Copy, Debug)]
+pub enum TreeEntry<'a> {
+    /// `= name`
+    Exact(&'a [u8]),
+    /// `name` or `^~ name`
+    Prefix(&'a [u8]),
+    /// An expression, and the prefix that it is nested in.
+    Regex(Option<&'a [u8]>),
 }
 
 /// How a location matches.
@@ -157,26 +213,60 @@ impl LocationTree {
     /// The location for `path`: exact, else the longest prefix unless a regular expression matches.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<LocationId> {
-        self.find_by(path, |pattern| pattern.is_match(path))
+        self.find_by(path, |pattern| pattern.is_match(path), |_| {})
     }
 
     /// As [`LocationTree::find`] for the request's path; the groups of an expression that matches become the request's.
     #[must_use]
     pub fn find_for(&self, request: &Request) -> Option<LocationId> {
-        self.find_by(&request.uri, |pattern| pattern.test(request, &request.uri))
+        self.find_telling(request, |_| {})
     }
 
-    fn find_by(&self, path: &[u8], matches: impl Fn(&Pattern) -> bool) -> Option<LocationId> {
+    /// As [`LocationTree::find_for`]; `tell` hears of all that is looked at.
+    #[must_use]
+    pub fn find_telling(&self, request: &Request, tell: impl FnMut(Considered)) -> Option<LocationId> {
+        self.find_by(&request.uri, |pattern| pattern.test(request, &request.uri), tell)
+    }
+
+    fn find_by(
+        &self,
+        path: &[u8],
+        matches: impl Fn(&Pattern) -> bool,
+        mut tell: impl FnMut(Considered),
+    ) -> Option<LocationId> {
         if !self.exact.is_empty()
             && let Some(location) = self.exact.get(path)
         {
+            tell(Considered::Exact(*location));
             return Some(*location);
         }
-        let longest = self.longest_prefix(path);
-        if longest.is_some_and(|at| self.prefixes[at].is_final) {
-            return longest.map(|at| self.prefixes[at].location);
+        let longest = self.longest_prefix(path).map(|at| &self.prefixes[at]);
+        if let Some(prefix) = longest {
+            tell(Considered::Longest(prefix.location, prefix.is_final));
+            if prefix.is_final {
+                return Some(prefix.location);
+            }
         }
-        self.find_regex(longest, matches).or_else(|| longest.map(|at| self.prefixes[at].location))
+        for (regex, location) in longest.iter().flat_map(|prefix| &prefix.regex).chain(&self.regex) {
+            let is_match = matches(regex);
+            tell(Considered::Regex(*location, is_match));
+            if is_match {
+                return Some(*location);
+            }
+        }
+        longest.map(|prefix| prefix.location)
+    }
+
+    /// All locations but the named ones: names that must be the path, prefixes in the order of their octets, expressions in the
+    /// order in which they are looked at.
+    pub fn entries(&self) -> impl Iterator<Item = (LocationId, TreeEntry<'_>)> {
+        let exact = self.exact.iter().map(|(name, location)| (*location, TreeEntry::Exact(name)));
+        let prefixes = self.prefixes.iter().map(|prefix| (prefix.location, TreeEntry::Prefix(&prefix.name)));
+        let nested = self.prefixes.iter().flat_map(|prefix| {
+            prefix.regex.iter().map(|(_, location)| (*location, TreeEntry::Regex(Some(&prefix.name))))
+        });
+        let regex = self.regex.iter().map(|(_, location)| (*location, TreeEntry::Regex(None)));
+        exact.chain(prefixes).chain(nested).chain(regex)
     }
 
     /// The same, where a path that lacks but the slash at the end of one of these names is redirected to it.
@@ -207,14 +297,6 @@ impl LocationTree {
             candidate = self.prefixes[at].parent;
         }
         None
-    }
-
-    fn find_regex(&self, longest: Option<usize>, matches: impl Fn(&Pattern) -> bool) -> Option<LocationId> {
-        let nested = longest.map(|at| self.prefixes[at].regex.as_slice()).unwrap_or_default();
-        if nested.is_empty() && self.regex.is_empty() {
-            return None;
-        }
-        nested.iter().chain(&self.regex).find(|(regex, _)| matches(regex)).map(|(_, location)| *location)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use daemun_conf::Span;
 use daemun_http::Method;
 
 use crate::backend::Backend;
@@ -87,6 +88,10 @@ pub struct Server {
 pub struct Location {
     /// The prefix, the regular expression or `@name`; empty for a server's own settings.
     pub name: String,
+    /// As the configuration writes it: `^~ /a/`, `= /`, `@name`; empty for a server's own settings.
+    pub written: String,
+    /// Where the configuration has it; for a server's own settings, where the server is. `None` where no file says it.
+    pub place: Option<Span>,
     /// Whether `name` is a regular expression.
     pub is_regex: bool,
     /// Its `if` blocks, in order, each a location without a name.

@@ -54,10 +54,12 @@ pub struct AddressRules {
     rules: Arc<Vec<Rule>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Rule {
     whom: Whom,
     allows: bool,
+    /// As written.
+    text: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,26 +86,32 @@ impl AddressRules {
                 }
             },
         };
-        Arc::make_mut(&mut self.rules).push(Rule { whom, allows });
+        Arc::make_mut(&mut self.rules).push(Rule { whom, allows, text: text.into() });
         Ok(())
     }
 
-    /// What the first rule that fits says; `None` where none does.
-    fn judge(&self, client: Option<IpAddr>) -> Option<bool> {
+    /// The first rule that fits.
+    fn judge(&self, client: Option<IpAddr>) -> Option<&Rule> {
         let fits = |rule: &&Rule| match (rule.whom, client) {
             (Whom::All, _) | (Whom::Unix, None) => true,
             (Whom::Network(network), Some(address)) => network.contains(address),
             (Whom::Unix, Some(_)) | (Whom::Network(_), None) => false,
         };
-        self.rules.iter().find(fits).map(|rule| rule.allows)
+        self.rules.iter().find(fits)
     }
 }
 
 fn check(conf: &AddressRules, request: &mut Request) -> Outcome {
-    match conf.judge(request.remote.ip) {
-        None => Outcome::Continue,
-        Some(true) => Outcome::Allow,
-        Some(false) => {
+    let client = request.remote.address;
+    let Some(rule) = conf.judge(request.remote.ip) else {
+        request.note(format_args!("no rule fits the client {client}"));
+        return Outcome::Continue;
+    };
+    let word = if rule.allows { "allow" } else { "deny" };
+    request.note(format_args!("\"{word} {}\" fits the client {client}", rule.text));
+    match rule.allows {
+        true => Outcome::Allow,
+        false => {
             if request.core().satisfy() == Satisfy::All {
                 request.log(Level::Error, format_args!("access forbidden by rule"));
             }

@@ -126,6 +126,12 @@ fn dav<'a>(conf: &'a Dav, request: &'a mut Request) -> LocalFuture<'a, Outcome> 
     let obeyed =
         DavMethod::of(request.method()).filter(|method| conf.methods.iter().flatten().any(|own| own == method));
     let Some(method) = obeyed else { return Box::pin(std::future::ready(Outcome::Continue)) };
+    if request.is_explained() {
+        let path = path_of(request, &request.uri).unwrap_or_default();
+        let name = request.method().as_str();
+        let outcome = request.answered_by(format_args!("{name} of {} would be obeyed", path.display()));
+        return Box::pin(std::future::ready(outcome));
+    }
     Box::pin(async move {
         let done = match method {
             DavMethod::Put => put(conf, request).await,

@@ -84,6 +84,10 @@ fn try_each(request: &Request, files: impl Iterator<Item = (bool, Vec<u8>)>) -> 
             Ok(_) => Ok(true),
             Err(error) => after_error(request, path, error, &mut is_directory_known).map(|()| false),
         });
+        if request.is_explained() {
+            let found = if matches!(looked, Some(Ok(true))) { "there" } else { "not there" };
+            request.note(format_args!("the file for {} is {found}", String::from_utf8_lossy(&uri)));
+        }
         match looked {
             Some(Ok(true)) => return Outcome::Redirect { uri, args: None },
             Some(Ok(false)) => {}

@@ -34,9 +34,12 @@ fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
         return Outcome::Finish(StatusCode::METHOD_NOT_ALLOWED);
     }
     let asked: &Request = request;
-    let found = open_file::with_path(asked, &asked.uri, |path| match asked.uri.last() {
-        Some(b'/') => Err(refuse_directory(asked, path)),
-        _ => open(asked, path),
+    let found = open_file::with_path(asked, &asked.uri, |path| {
+        asked.note(format_args!("file {}", path.to_string_lossy()));
+        match asked.uri.last() {
+            Some(b'/') => Err(refuse_directory(asked, path)),
+            _ => open(asked, path),
+        }
     });
     match found {
         Some(Ok(Found::File { body, modified, validators })) => answer(request, body, modified, &validators),

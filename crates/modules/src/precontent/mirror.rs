@@ -65,6 +65,12 @@ async fn mirror(conf: &Mirror, request: &mut Request) -> Outcome {
     if request.is_subrequest() {
         return Outcome::Continue;
     }
+    if request.is_explained() {
+        for uri in conf.uris.iter().flatten() {
+            request.note(format_args!("{} would get a copy", String::from_utf8_lossy(uri)));
+        }
+        return Outcome::Continue;
+    }
     if conf.request_body.unwrap_or(true)
         && let Err(outcome) = request.read_body(None).await
     {

@@ -84,7 +84,13 @@ fn try_files(conf: &TryFiles, request: &mut Request) -> Outcome {
         if uri.is_empty() {
             uri.push(b'/');
         }
-        if is_there(request, &uri, candidate.is_directory) {
+        let is_there = is_there(request, &uri, candidate.is_directory);
+        if request.is_explained() {
+            let (kind, found) =
+                (if candidate.is_directory { "folder" } else { "file" }, if is_there { "there" } else { "not there" });
+            request.note(format_args!("the {kind} for {} is {found}", String::from_utf8_lossy(&uri)));
+        }
+        if is_there {
             request.has_uri_behind_alias = is_behind_alias && !candidate.is_directory;
             if !is_behind_alias || !candidate.is_directory {
                 request.uri = uri;

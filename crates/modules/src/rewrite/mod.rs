@@ -102,14 +102,17 @@ const DIRECTIVES: &[Directive<Rewrite>] = &[
 ];
 
 fn set_variable(conf: &mut Rewrite, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let name = arguments.text(0)?.to_owned();
     let target = setter::assignable(arguments, 0)?;
-    conf.program.push(Code::Set { target, value: setter::template(arguments, 1)? });
+    conf.program.push(Code::Set { name, target, value: setter::template(arguments, 1)? });
     Ok(())
 }
 
 /// The block's own program is read here; the server takes its other settings as those of a location without a name.
 fn set_if(conf: &mut Rewrite, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let condition = Condition::read(arguments)?;
+    let words: Vec<_> = arguments.words().iter().map(|word| word.text.as_str()).collect();
+    let text = words.join(" ").trim_start_matches('(').trim_end_matches(')').trim().to_owned();
     let mut inner = Rewrite::default();
     // The server reads these nodes once more, with its own place for messages.
     let mut said_elsewhere = Vec::new();
@@ -121,12 +124,12 @@ fn set_if(conf: &mut Rewrite, arguments: &mut Arguments<'_>) -> Result<(), Argum
         }
     }
     let number = conf.program.iter().filter(|code| matches!(code, Code::If(_))).count();
-    conf.program.push(Code::If(Conditional { condition, program: inner.program, number, log: inner.log }));
+    conf.program.push(Code::If(Conditional { condition, text, program: inner.program, number, log: inner.log }));
     Ok(())
 }
 
 fn rewrite_server(conf: &Rewrite, request: &mut Request) -> Outcome {
-    let mut run = Run::of_server(conf.log.unwrap_or(false));
+    let mut run = Run::of_server(conf.log.unwrap_or(false) || request.is_explained());
     run.finish(&conf.program, request)
 }
 
@@ -135,6 +138,6 @@ fn rewrite_location(conf: &Rewrite, request: &mut Request) -> Outcome {
     if request.location == request.server().settings {
         return Outcome::Continue;
     }
-    let mut run = Run::of_location(conf.log.unwrap_or(false), request.location);
+    let mut run = Run::of_location(conf.log.unwrap_or(false) || request.is_explained(), request.location);
     run.finish(&conf.program, request)
 }

@@ -12,7 +12,7 @@ use super::rule::{Rule, Then};
 
 /// One directive.
 pub(super) enum Code {
-    Set { target: Assignable, value: Template },
+    Set { name: String, target: Assignable, value: Template },
     Rewrite(Rule),
     If(Conditional),
     Break,
@@ -22,6 +22,8 @@ pub(super) enum Code {
 /// An `if` block.
 pub(super) struct Conditional {
     pub condition: Condition,
+    /// As written, without its parentheses.
+    pub text: String,
     pub program: Vec<Code>,
     /// Its number among the `if` blocks of its location.
     pub number: usize,
@@ -80,8 +82,9 @@ impl Run {
 
     fn step(&mut self, code: &Code, request: &mut Request) -> Flow {
         match code {
-            Code::Set { target, value } => {
+            Code::Set { name, target, value } => {
                 let value = value.value(request);
+                request.note(format_args!("set {name} to \"{}\"", String::from_utf8_lossy(&value)));
                 target.assign(request, value);
                 Flow::Next
             }
@@ -94,7 +97,9 @@ impl Run {
                 }
             },
             Code::If(conditional) => {
-                if !conditional.condition.holds(request, self.is_logged) {
+                let is_true = conditional.condition.holds(request, self.is_logged);
+                request.note(format_args!("if ({}): {}", conditional.text, if is_true { "yes" } else { "no" }));
+                if !is_true {
                     return Flow::Next;
                 }
                 self.enter(conditional, request);
@@ -105,11 +110,15 @@ impl Run {
                 flow
             }
             Code::Break => {
+                request.note(format_args!("break"));
                 self.is_changed = false;
                 request.is_location_intact = false;
                 Flow::Stop
             }
-            Code::Return(ending) => Flow::End(ending.end(request)),
+            Code::Return(ending) => {
+                request.note(format_args!("return"));
+                Flow::End(ending.end(request))
+            }
         }
     }
 

@@ -67,6 +67,9 @@ struct Unanswered {
 impl Pass<'_> {
     /// Passes `request` on and answers with what comes back.
     pub async fn run(&self, request: &mut Request) -> Outcome {
+        if request.is_explained() {
+            return self.explain(request);
+        }
         request.client.ignores_abort.set(self.settings.ignore_client_abort() || self.settings.store().is_some());
         let ahead = match self.body_ahead(request).await {
             Ok(ahead) => ahead,
@@ -88,6 +91,23 @@ impl Pass<'_> {
             started_ms: clock::monotonic_ms(),
         };
         turn.run(sending, request).await
+    }
+
+    /// Tells what would be asked for, and who may be asked.
+    fn explain(&self, request: &mut Request) -> Outcome {
+        let mut octets = Vec::new();
+        let ahead = request.body.length().map_or(BodyAhead::Unknown, BodyAhead::Length);
+        let written = match self.transport.write_request(request, ahead, &mut octets) {
+            Ok(written) => written,
+            Err(outcome) => return outcome,
+        };
+        let path = String::from_utf8_lossy(octets.get(written.path.clone()).unwrap_or_default()).into_owned();
+        let servers = self.upstream.described();
+        request.answered_by(format_args!(
+            "{}://{}{path} would be asked: {servers}",
+            self.transport.scheme(),
+            self.upstream.name
+        ))
     }
 
     /// Reads the body, unless it is to be passed on as it comes.

@@ -139,6 +139,28 @@ impl Upstream {
         Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The servers and how one of them is chosen, for a person to read.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let roster = self.roster();
+        let mut text = match roster.servers().count() {
+            0 => return "no server".to_owned(),
+            1 => "server ".to_owned(),
+            _ => "one of the servers ".to_owned(),
+        };
+        for (number, server) in roster.servers().enumerate() {
+            let mark = match (&server.settings.is_down, server.settings.is_backup) {
+                (true, _) => " (down)",
+                (_, true) => " (backup)",
+                _ => "",
+            };
+            text.push_str(if number == 0 { "" } else { ", " });
+            text.push_str(&server.name);
+            text.push_str(mark);
+        }
+        text
+    }
+
     /// The one address where the group has no other.
     #[must_use]
     pub fn only_address(&self) -> Option<UpstreamAddress> {

@@ -370,6 +370,22 @@ struct Builder<'a> {
     lacking_slash: Vec<(Vec<u8>, LocationId)>,
 }
 
+/// What a location is called, and where.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    name: &'a str,
+    written: &'a str,
+    place: Span,
+    is_regex: bool,
+}
+
+impl Site<'_> {
+    /// A server's own settings.
+    fn of_server(place: Span) -> Self {
+        Self { name: "", written: "", place, is_regex: false }
+    }
+}
+
 /// The settings of all modules in one block; the core's stand first.
 type ClosedScope = Vec<Settings>;
 
@@ -407,7 +423,7 @@ impl Builder<'_> {
         let names: Vec<String> = server.block.names.iter().map(|(name, _)| name.clone()).collect();
         self.build.server_names.clone_from(&names);
         let scope = self.close(Context::SERVER, Some(http), std::mem::take(&mut server.scope));
-        let settings = self.location(String::new(), false, &scope, Vec::new());
+        let settings = self.location(Site::of_server(server.span), &scope, Vec::new());
         let mut entries = Vec::new();
         let mut named = HashMap::new();
         for location in server.locations {
@@ -440,15 +456,16 @@ impl Builder<'_> {
         let scope = self.close(Context::LOCATION, Some(parent), block.scope);
         let wants_slash = self.build.wants_slash && !is_regex && block.matcher.is_some();
         let is_prefix = matches!(block.matcher, Some(Matcher::Prefix { .. }));
+        let site = Site { name: &block.name, written: &block.written, place: block.span, is_regex };
         let mut conditionals = Vec::new();
         for conditional in block.conditionals {
             let inner = self.close(Context::IF_IN_LOCATION, Some(&scope), conditional);
-            conditionals.push(self.location(block.name.clone(), is_regex, &inner, Vec::new()));
+            conditionals.push(self.location(site, &inner, Vec::new()));
         }
-        let id = self.location(block.name.clone(), is_regex, &scope, conditionals);
+        let id = self.location(site, &scope, conditionals);
         if let Some(LimitExcept { methods, scope: limited }) = block.limit_except {
             let limited = self.close(Context::LIMIT_EXCEPT, Some(&scope), limited);
-            let limited = self.location(block.name.clone(), is_regex, &limited, Vec::new());
+            let limited = self.location(site, &limited, Vec::new());
             self.locations[id.0 as usize].limit_except = Some((methods, limited));
         }
         if let Some(name) = block.name.strip_suffix('/').filter(|_| wants_slash) {
@@ -474,13 +491,7 @@ impl Builder<'_> {
         }
     }
 
-    fn location(
-        &mut self,
-        name: String,
-        is_regex: bool,
-        scope: &ClosedScope,
-        conditionals: Vec<LocationId>,
-    ) -> LocationId {
+    fn location(&mut self, site: Site<'_>, scope: &ClosedScope, conditionals: Vec<LocationId>) -> LocationId {
         let mut plan = Plan::default();
         let mut filters = Vec::new();
         let mut kept = Vec::new();
@@ -492,8 +503,10 @@ impl Builder<'_> {
         }
         let core = core_of(&scope[0]);
         self.push_location(Location {
-            name,
-            is_regex,
+            name: site.name.to_owned(),
+            written: site.written.to_owned(),
+            place: Some(site.place),
+            is_regex: site.is_regex,
             conditionals,
             core,
             plan,
@@ -585,6 +598,8 @@ impl Builder<'_> {
         let core = Arc::new(Core::of_pool(&core_of(&main[0])));
         let location = self.push_location(Location {
             name: "/".to_owned(),
+            written: "/".to_owned(),
+            place: None,
             is_regex: false,
             conditionals: Vec::new(),
             core: Arc::clone(&core),
@@ -595,6 +610,8 @@ impl Builder<'_> {
         });
         let settings = self.push_location(Location {
             name: String::new(),
+            written: String::new(),
+            place: None,
             is_regex: false,
             conditionals: Vec::new(),
             core,

@@ -64,6 +64,8 @@ pub struct LocationBlock {
     pub matcher: Option<Matcher>,
     /// The prefix, the expression or `@name`.
     pub name: String,
+    /// Modifier and name as written.
+    pub written: String,
     /// Where it stands.
     pub span: Span,
     /// Its settings.
@@ -194,6 +196,7 @@ impl Walk<'_> {
         let mut location = LocationBlock {
             matcher,
             name,
+            written: node.args.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "),
             span: node.name.span,
             scope: Scope::default(),
             locations: Vec::new(),

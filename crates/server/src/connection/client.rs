@@ -198,6 +198,11 @@ impl Client {
         })
     }
 
+    /// Makes this the server's address, for a connection that has none of its own.
+    pub(crate) fn stands_at(&self, address: AddressText) {
+        let _ = self.local_address.set(address); // A connection that has an address keeps it.
+    }
+
     /// What a proxy in front has said of the connection, on a listener with `proxy_protocol`.
     #[must_use]
     pub fn proxy_header(&self) -> Option<&ProxyHeader> {
@@ -472,7 +477,7 @@ fn closed() -> io::Error {
 }
 
 impl AddressText {
-    fn new(address: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn new(address: &dyn std::fmt::Display) -> Self {
         let mut text = Self { octets: [0; 46], length: 0 };
         // An address never is longer than its longest IPv6 form; what would not fit is left out.
         let _ = write!(text, "{address}");

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::{Core, LingeringClose};
 use crate::edge::EdgeThread;
 use crate::engine::{self, End};
+use crate::explain;
 use crate::limits::HEAD_BYTES_MAX;
 use crate::log::{self, Level};
 use crate::phase::Outcome;
@@ -268,7 +269,7 @@ impl HeadReader<'_> {
     }
 }
 
-fn head_limits(core: &Core) -> HeadLimits {
+pub(crate) fn head_limits(core: &Core) -> HeadLimits {
     let (number, size) = core.large_client_header_buffers();
     let size = usize::try_from(size).unwrap_or(HEAD_BYTES_MAX);
     HeadLimits {
@@ -293,7 +294,7 @@ pub(super) fn new_request(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>, _edg
 }
 
 /// A whole head is here: the server is chosen, the path is decoded, the body is announced.
-pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
+pub(crate) fn accept(request: &mut Request) -> Result<(), StatusCode> {
     choose_server(request);
     let runtime = Rc::clone(&request.runtime);
     let core = &runtime.location(request.location).core;
@@ -318,12 +319,13 @@ pub(super) fn accept(request: &mut Request) -> Result<(), StatusCode> {
 pub(super) fn choose_server(request: &mut Request) {
     let runtime = Rc::clone(&request.runtime);
     let listener = runtime.listener(request.client.listener());
+    let mut why = None;
     let server = match request.head.host() {
         Some(host) if !host.is_empty() => {
             if listener.names.is_empty() {
                 None
             } else {
-                listener.names.find_for(request, host)
+                listener.names.find_for(request, host, |reason| why = request.is_explained().then_some(reason))
             }
         }
         _ => listener.unnamed,
@@ -331,6 +333,9 @@ pub(super) fn choose_server(request: &mut Request) {
     if let Some(server) = server {
         request.server = server;
         request.location = runtime.server(server).settings;
+    }
+    if request.is_explained() {
+        explain::tell_server(request, request.head.host().unwrap_or_default(), why.as_ref());
     }
 }
 

@@ -15,7 +15,7 @@ mod writer;
 
 pub use client::{AddressText, Client, Remote};
 pub(crate) use gateway::{Records, serve as serve_gateway};
-pub(crate) use http1::serve as serve_http;
+pub(crate) use http1::{accept, head_limits, serve as serve_http};
 pub use pace::Rate;
 pub(crate) use proxy_header::receive as receive_proxy_header;
 pub(crate) use resting::Resting;

@@ -34,7 +34,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    fn new(number: u64, runtime: &Runtime) -> Arc<Self> {
+    pub(crate) fn new(number: u64, runtime: &Runtime) -> Arc<Self> {
         Arc::new(Self { number, error_log: runtime.error_log.clone(), is_followed: AtomicBool::new(false) })
     }
 }
