@@ -15,6 +15,8 @@ pub struct Loaded {
     pub typed: Typed,
     /// Its texts, for messages.
     pub sources: Sources,
+    /// The nginx.conf as it is written.
+    pub tree: Vec<Node>,
     /// The application pools.
     pub pools: Vec<LoadedPool>,
     /// Messages of the ini files, rendered.
@@ -69,9 +71,9 @@ fn load_by(settings: &Settings, loader: &dyn Loader, surroundings: &Surroundings
         let shown = reading.pool.show_config.then(|| reading.as_ini());
         pools.push(LoadedPool { name: unique(&name, &pools), options: reading.pool, shown });
     }
-    let (typed, sources) = read_web(settings, loader);
+    let Web { typed, sources, tree } = read_web(settings, loader);
     has_errors |= typed.diagnostics.iter().any(Diagnostic::is_error);
-    Loaded { typed, sources, pools, pool_messages, has_errors, mode: settings.mode }
+    Loaded { typed, sources, tree, pools, pool_messages, has_errors, mode: settings.mode }
 }
 
 fn readings(settings: &Settings, loader: &dyn Loader, surroundings: &Surroundings) -> Vec<(String, options::Reading)> {
@@ -96,12 +98,22 @@ fn unique(name: &str, pools: &[LoadedPool]) -> String {
     (2..).map(|number| format!("{name}-{number}")).find(|candidate| !is_taken(candidate)).unwrap_or_default()
 }
 
+/// An nginx.conf.
+pub struct Web {
+    /// What its words mean.
+    pub typed: Typed,
+    /// Its texts, for messages.
+    pub sources: Sources,
+    /// As it is written.
+    pub tree: Vec<Node>,
+}
+
 /// Reads the nginx.conf, or an empty one, and what it includes.
-pub fn read_web(settings: &Settings, loader: &dyn Loader) -> (Typed, Sources) {
+pub fn read_web(settings: &Settings, loader: &dyn Loader) -> Web {
     let table = DirectiveTable::new(MODULES);
     let Some(path) = &settings.configuration else {
         let empty = daemun_conf::parse_text("none", "events { }");
-        return (walk(&empty.tree, &table, MODULES), empty.sources);
+        return Web { typed: walk(&empty.tree, &table, MODULES), sources: empty.sources, tree: empty.tree };
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut parser = Parser::new(loader, folder);
@@ -116,7 +128,7 @@ pub fn read_web(settings: &Settings, loader: &dyn Loader) -> (Typed, Sources) {
     // What the text says of itself stands before what the words mean.
     let meanings = std::mem::replace(&mut typed.diagnostics, parsed.diagnostics);
     typed.diagnostics.extend(meanings);
-    (typed, parsed.sources)
+    Web { typed, sources: parsed.sources, tree: parsed.tree }
 }
 
 /// `-g` stands before the file. Under `daemun run` it takes the place of the file's own directives of the same names.

@@ -12,6 +12,7 @@ mod manual;
 mod modules;
 mod paths;
 mod pool_command;
+mod review;
 mod serve;
 mod succession;
 

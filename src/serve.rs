@@ -18,7 +18,7 @@ use crate::assembly::{Assembly, Heritage};
 use crate::cli::{Mode, Settings, Signal};
 use crate::generation::{Generation, InForce, MasterLog};
 use crate::load::{self, Loaded};
-use crate::{estate, paths, pool_command};
+use crate::{estate, paths, pool_command, review};
 
 /// Why the program does not start: a text for the terminal.
 type Refusal = String;
@@ -47,6 +47,11 @@ pub fn check(settings: &Settings) -> ExitCode {
     let path = settings.configuration.as_deref().unwrap_or(Path::new("uwsgi.ini")).display().to_string();
     let program = program_name(settings.mode);
     let (is_valid, diagnostics) = match judged(settings, &mut loaded) {
+        // Tools read what `nginx -t` says; advice is for those who ask for it.
+        Ok(judged) if settings.mode == Mode::Run => {
+            let advice = review::review(&loaded.tree, &loaded.sources);
+            (true, judged.diagnostics.into_iter().chain(advice).collect())
+        }
         Ok(judged) => (true, judged.diagnostics),
         Err(diagnostics) => (false, diagnostics),
     };

@@ -18,7 +18,7 @@ use daemun_server::runtime::Runtime;
 
 use crate::assembly::{Assembly, Heritage};
 use crate::cli::Settings;
-use crate::load;
+use crate::load::{self, Web};
 
 /// Sends what the edge needs to build the configuration that `runtime` was built of.
 ///
@@ -60,7 +60,7 @@ impl FromMaster {
     /// What is wrong with it, in words.
     fn build(&mut self, parcel: Parcel) -> Result<Configuration, String> {
         let Opened { texts, logs, listeners } = open(parcel).ok_or("it did not arrive whole")?;
-        let (typed, sources) = load::read_web(&self.settings, &texts);
+        let Web { typed, sources, .. } = load::read_web(&self.settings, &texts);
         let lines = |diagnostics: Vec<Diagnostic>| {
             let errors: Vec<_> =
                 diagnostics.iter().filter(|one| one.is_error()).map(|one| one.sentence(&sources)).collect();

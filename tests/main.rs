@@ -1,6 +1,7 @@
 //! Black-box tests, one file per feature: real processes, real sockets, real peers.
 
 mod access; // allow, deny, satisfy, limit_except
+mod advice; // what daemun check says of configurations that would start
 mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
 mod auth_basic; // auth_basic, its user file, auth_delay
 mod autoindex; // directories listed

@@ -32,7 +32,7 @@ pub mod redirect;
 
 pub mod route;
 
-mod pattern;
+pub mod pattern;
 
 pub mod host_names;
 

@@ -24,6 +24,12 @@ pub const VARIABLE_DEPTH_MAX: u32 = 100;
 /// Servers and locations that are named as those that a request is not for, each.
 pub const EXPLAINED_OTHERS_MAX: usize = 20;
 
+/// Paths that are looked at for one that an expression matches.
+pub const EXAMPLE_STEPS_MAX: usize = 20_000;
+
+/// Memory of an expression's automaton while such a path is looked for.
+pub const EXAMPLE_CACHE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Nesting of `location` blocks.
 pub const LOCATION_DEPTH_MAX: usize = 64;
 

@@ -1,5 +1,7 @@
 //! Regular expressions of the configuration: compiled once, their named groups declared as variables.
 
+mod example;
+
 use std::borrow::Cow;
 
 use daemun_conf::Diagnostic;
@@ -7,6 +9,8 @@ use fancy_regex::Regex;
 
 use crate::request::Request;
 use crate::variable::{Captures, TemplateError, VariableId, declare_captured};
+
+pub use example::example_path;
 
 /// A compiled expression of the configuration.
 #[derive(Clone)]

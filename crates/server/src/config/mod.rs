@@ -22,7 +22,7 @@ pub use core::{
 pub use gzip_clients::GzipClients;
 pub use main_block::{Main, WorkerProcesses};
 pub use table::{DirectiveTable, Effect, Reader, Structure, TableEntry};
-pub use walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed, walk};
+pub use walk::{HttpBlock, LimitExcept, LocationBlock, Scope, ServerScope, Typed, read_matcher, walk};
 
 use daemun_conf::Context;
 

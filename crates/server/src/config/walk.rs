@@ -306,8 +306,12 @@ impl Walk<'_> {
     }
 }
 
-/// Reads `[= | ~ | ~* | ^~] uri` or `@name`; the modifier may stand against the uri, as in `=/`.
-fn read_matcher(node: &Node, parent: Option<&str>) -> Result<(Option<Matcher>, String), Diagnostic> {
+/// Reads `[= | ~ | ~* | ^~] uri` or `@name` of a `location`; the modifier may stand against the uri, as in `=/`. `parent` is the
+/// name of the location around it, empty for one by an expression; `None` is the server's level. A named location has no matcher.
+///
+/// # Errors
+/// In nginx's words.
+pub fn read_matcher(node: &Node, parent: Option<&str>) -> Result<(Option<Matcher>, String), Diagnostic> {
     let first = node.args.first().map(|word| word.text.as_str()).unwrap_or_default();
     let (modifier, name) = match node.args.get(1) {
         Some(second) => (first, second.text.as_str()),
