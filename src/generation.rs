@@ -1,15 +1,18 @@
 //! What runs: the processes of a configuration, and how one configuration takes the place of another.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use daemun_app::definition::Definition;
 use daemun_app::options::PoolOptions;
 use daemun_app::pool::{Pool, PoolError};
 use daemun_conf::{Diagnostic, FileSystem, Recorder, Severity, Snapshot};
 use daemun_master::{
-    ChildPlan, Conditions, Death, Identity, ReadyNotice, Reload, ReloadFacts, Role, Scope, Successors, Upgrade,
+    ChildPlan, Circumstances, Conditions, Death, Identity, ReadyNotice, Reload, ReloadFacts, Role, Scope, Successors,
+    Upgrade,
 };
 use daemun_net::{Courier, INHERITANCE_VARIABLE, ListenerSet, SocketFile, bequest};
 use daemun_server::config::{LogAccess, Main};
@@ -80,6 +83,16 @@ pub struct State {
     pub now: InForce,
     /// Its processes are being started.
     next: Option<InForce>,
+    /// Applications that are being started beside those of the same names.
+    renewal: Option<Renewal>,
+}
+
+/// Applications that are to take the place of others behind the edge that runs.
+struct Renewal {
+    /// By their index: what they are to be.
+    pools: Vec<(usize, Definition)>,
+    /// The configuration they belong to, unless it is the one in force.
+    web: Option<(Snapshot, Runtime, ListenerSet)>,
 }
 
 impl State {
@@ -98,6 +111,7 @@ impl State {
             one.edge = None;
             one.pools.clear();
         }
+        self.renewal = None;
         listeners
     }
 }
@@ -113,7 +127,7 @@ pub struct Generation {
 impl Generation {
     /// `now` is to be in force.
     pub fn new(settings: &Settings, now: InForce) -> Self {
-        Self { settings: settings.clone(), state: Rc::new(RefCell::new(State { now, next: None })) }
+        Self { settings: settings.clone(), state: Rc::new(RefCell::new(State { now, next: None, renewal: None })) }
     }
 
     /// Plans for all processes of a configuration.
@@ -131,6 +145,7 @@ impl Generation {
             }
         }
         children.push(self.edge(one, is_next).map_err(|error| error.to_string())?);
+        self.let_stop(&mut children);
         Ok(children)
     }
 
@@ -172,11 +187,19 @@ impl Generation {
 
     /// # Errors
     /// What is wrong, line by line; nothing has changed then.
-    fn reload_or_refuse(&self, has_no_edge: bool) -> Result<Reload, Refusal> {
+    fn reload_or_refuse(&self, circumstances: Circumstances) -> Result<Reload, Refusal> {
         let (mut loaded, texts) = self.read_anew()?;
         let mut state = self.state.borrow_mut();
         let now = &mut state.now;
-        let replaces = has_no_edge || self.settings.mode == Mode::App || !suits(now, &loaded);
+        let replaces = circumstances.has_no_edge || !suits(now, &loaded);
+        let changed = if replaces { Vec::new() } else { self.changed(now, &loaded) };
+        if !changed.is_empty() {
+            if circumstances.is_retiring {
+                return Ok(Reload::Busy);
+            }
+            drop(state);
+            return self.renew_in_place(loaded, texts, changed);
+        }
         let definitions = if replaces {
             Some(serve::define_pools(&mut loaded).map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?)
         } else {
@@ -210,6 +233,96 @@ impl Generation {
         Ok(Reload::Taken(self.swap(now, &texts, runtime, listeners)))
     }
 
+    /// The applications that are to be loaded anew: those whose options have changed; all, where the application is all there is.
+    fn changed(&self, now: &InForce, loaded: &Loaded) -> Vec<usize> {
+        let is_changed = |(pool, wanted): (&Pool, &LoadedPool)| {
+            self.settings.mode == Mode::App || pool.definition.options != wanted.options
+        };
+        let pairs = now.pools.iter().zip(&loaded.pools);
+        pairs.enumerate().filter(|(_, pair)| is_changed(*pair)).map(|(index, _)| index).collect()
+    }
+
+    /// Starts successors of some applications. The edge goes over to the configuration when they are ready.
+    fn renew_in_place(&self, mut loaded: Loaded, texts: Snapshot, changed: Vec<usize>) -> Result<Reload, Refusal> {
+        let definitions = serve::define_pools(&mut loaded).map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
+        let state = self.state.borrow();
+        let now = &state.now;
+        let typed = std::mem::take(&mut loaded.typed);
+        let built = now.assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime));
+        let (runtime, diagnostics) = built.map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
+        let held = now.listeners.as_ref().ok_or_else(|| "the end has begun".to_owned())?;
+        let listeners = serve::bind(self.settings.mode, &runtime, held)?;
+        estate::make_body_folders(&runtime.body_folders(), now.identity.as_ref(), &runtime.error_log);
+        Refusal::of(&loaded, &diagnostics).log(&runtime.error_log);
+        let pools: Vec<_> = definitions.into_iter().enumerate().filter(|(index, _)| changed.contains(index)).collect();
+        drop(state);
+        self.start_renewal(Renewal { pools, web: Some((texts, runtime, listeners)) })
+    }
+
+    fn start_renewal(&self, renewal: Renewal) -> Result<Reload, Refusal> {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let log = state.now.runtime.error_log.clone();
+        let renewal = state.renewal.insert(renewal);
+        let extension = paths::extension_module()?;
+        let plan = |(index, definition): &(usize, Definition)| {
+            let pool = state.now.pools.get(*index).ok_or("there is no such application")?;
+            pool.successor(definition, &extension, &log).map_err(|error| error.to_string())
+        };
+        let plans: Result<Vec<_>, String> = renewal.pools.iter().map(plan).collect();
+        match plans {
+            Ok(mut plans) => {
+                self.let_stop(&mut plans);
+                Ok(Reload::Renewed(plans))
+            }
+            Err(reason) => {
+                drop_renewal(state);
+                Err(reason.into())
+            }
+        }
+    }
+
+    /// An application that is all there is may end everything.
+    fn let_stop(&self, plans: &mut [ChildPlan]) {
+        for plan in plans.iter_mut().filter(|plan| plan.role == Role::Application) {
+            plan.may_stop = self.settings.mode == Mode::App;
+        }
+    }
+
+    /// Successors for applications that have asked for them: by their own files alone, whatever else has changed.
+    fn renew_or_refuse(&self, names: &BTreeSet<String>) -> Result<Reload, Refusal> {
+        let (mut loaded, _) = self.read_anew()?;
+        let state = self.state.borrow();
+        let log = &state.now.runtime.error_log;
+        // What the edge would have to know stays as it is.
+        for (pool, wanted) in state.now.pools.iter().zip(&mut loaded.pools) {
+            let options = &pool.definition.options;
+            if options.without_inner_life() != wanted.options.without_inner_life() {
+                let name = &pool.definition.name;
+                let text = format_args!("application \"{name}\": what has changed in its file needs a SIGHUP");
+                log.write(Level::Warn, text);
+                wanted.options = options.clone();
+            }
+        }
+        let definitions = serve::define_pools(&mut loaded).map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
+        let is_asked = |(_, definition): &(usize, Definition)| names.contains(&definition.process_name());
+        let pools = definitions.into_iter().enumerate().filter(is_asked).collect();
+        drop(state);
+        self.start_renewal(Renewal { pools, web: None })
+    }
+
+    /// The successors of some applications are up.
+    fn finish_renewal(&self, renewal: Renewal) -> Option<ReloadFacts> {
+        let mut state = self.state.borrow_mut();
+        for (index, definition) in renewal.pools {
+            if let Some(pool) = state.now.pools.get_mut(index) {
+                pool.succeed(definition);
+            }
+        }
+        let (texts, runtime, listeners) = renewal.web?;
+        Some(self.swap(&mut state.now, &texts, runtime, listeners))
+    }
+
     /// Tells the edge that runs.
     fn swap(&self, now: &mut InForce, texts: &Snapshot, runtime: Runtime, listeners: ListenerSet) -> ReloadFacts {
         let sent = now.edge.as_ref().map(|edge| succession::send(edge, texts, &runtime, &listeners));
@@ -227,6 +340,7 @@ impl Generation {
     /// Forgets the configuration whose processes did not start.
     fn give_up(&self) {
         let mut state = self.state.borrow_mut();
+        drop_renewal(&mut state);
         let Some(InForce { listeners: Some(listeners), .. }) = state.next.take() else { return };
         if let Some(held) = &state.now.listeners {
             remove_new(&listeners, held);
@@ -238,11 +352,19 @@ impl Generation {
 fn suits(now: &InForce, loaded: &Loaded) -> bool {
     let same_pool = |(pool, wanted): (&Pool, &LoadedPool)| {
         let options: &PoolOptions = &pool.definition.options;
-        pool.definition.name == wanted.name && *options == wanted.options
+        pool.definition.name == wanted.name && options.without_inner_life() == wanted.options.without_inner_life()
     };
     now.runtime.main.suits_process_of(&loaded.typed.main)
         && now.pools.len() == loaded.pools.len()
         && now.pools.iter().zip(&loaded.pools).all(same_pool)
+}
+
+/// Forgets applications that did not get ready.
+fn drop_renewal(state: &mut State) {
+    let Some(Renewal { web: Some((_, _, listeners)), .. }) = state.renewal.take() else { return };
+    if let Some(held) = &state.now.listeners {
+        remove_new(&listeners, held);
+    }
 }
 
 /// Takes away the files of sockets that are in `new` and not in `held`.
@@ -299,11 +421,12 @@ impl Successors for Generation {
                 let state = self.state.borrow();
                 let pool = state.now.pools.iter().find(|pool| pool.definition.process_name() == death.name);
                 let extension = paths::extension_module()?;
-                pool.map(|pool| {
+                let plan = |pool: &Pool| {
                     pool.zygote(&extension, &state.now.runtime.error_log).map_err(|error| error.to_string())
-                })
-                .into_iter()
-                .collect()
+                };
+                let mut plans = pool.map(plan).into_iter().collect::<Result<Vec<_>, _>>()?;
+                self.let_stop(&mut plans);
+                Ok(plans)
             }
         }
     }
@@ -315,23 +438,43 @@ impl Successors for Generation {
         }
     }
 
-    fn reload(&mut self, has_no_edge: bool) -> Reload {
+    fn reload(&mut self, circumstances: Circumstances) -> Reload {
         let log = self.state.borrow().now.runtime.error_log.clone();
-        self.reload_or_refuse(has_no_edge).unwrap_or_else(|refusal| {
+        self.reload_or_refuse(circumstances).unwrap_or_else(|refusal| {
             refusal.log(&log);
             Reload::Refused
         })
     }
 
-    fn settle(&mut self, is_up: bool) {
+    fn renew(&mut self, names: &BTreeSet<String>, circumstances: Circumstances) -> Reload {
+        if self.settings.mode == Mode::App || circumstances.has_no_edge {
+            return self.reload(circumstances);
+        }
+        if circumstances.is_retiring {
+            return Reload::Busy;
+        }
+        let log = self.state.borrow().now.runtime.error_log.clone();
+        self.renew_or_refuse(names).unwrap_or_else(|refusal| {
+            refusal.log(&log);
+            Reload::Refused
+        })
+    }
+
+    fn settle(&mut self, is_up: bool) -> Option<ReloadFacts> {
         if !is_up {
-            return self.give_up();
+            self.give_up();
+            return None;
+        }
+        let renewal = self.state.borrow_mut().renewal.take();
+        if let Some(renewal) = renewal {
+            return self.finish_renewal(renewal);
         }
         let mut state = self.state.borrow_mut();
         if let Some(next) = state.next.take() {
             let former = std::mem::replace(&mut state.now, next).socket_files();
             remove_dropped(former, &state.now);
         }
+        None
     }
 
     fn upgrade(&mut self) -> Result<Upgrade, String> {

@@ -1,14 +1,10 @@
 //! HUP: a new configuration without a connection lost, and an old one that stays when the new one is none.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 
 use harness::process::{ProcessEntry, signal_process};
 use harness::{
-    Address, Application, Backend, ClientError, Connection, Port, Process, Request, Response, Scratch, Site, Web,
-    servers, wait_until,
+    Address, Application, Backend, Connection, Load, Port, Process, Request, Scratch, Site, Web, servers, wait_until,
 };
 use rustix::process::Signal;
 
@@ -218,12 +214,13 @@ fn applications_live_on_until_their_file_changes() {
     change(&scratch, "site.conf", "\"new\"", "\"newer\"");
     site.process.signal(Signal::HUP);
     wait_until("the new configuration is in force", || which() == "newer");
-    // For a moment, old and new processes accept side by side.
-    wait_until("the old ones accept no more", || {
+    // For a moment, old and new processes answer side by side.
+    wait_until("the old ones take no more", || {
         let page = Request::get("/settings").send(&site.address);
         let settings: serde_json::Value = serde_json::from_slice(&page.body).expect("the page is JSON");
-        settings["environment"]["ADDED"] == "1" && scratch.read("error.log").matches("start edge process").count() == 2
+        settings["environment"]["ADDED"] == "1"
     });
+    assert_eq!(scratch.read("error.log").matches("start edge process").count(), 1, "another edge was started");
     assert!(
         before.iter().all(|pid| python(&site.process).contains(pid)),
         "the old application did not wait for its request"
@@ -314,7 +311,7 @@ fn assert_nothing_lost(threads: u32, first: u32, later: u32) {
             scratch.read("error.log").matches("start edge process").count() == 2 && site.process.children().len() == 2
         });
     }
-    let load = Load::start(&site.address);
+    let load = Load::start(&site.address, &["/files/page.html", "/hello"]);
     let mut round = 0;
     let mut reload = |count: u32| {
         for _ in 0..count {
@@ -352,56 +349,6 @@ fn resident_kb(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
     line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
-}
-
-/// Clients that ask without a pause, on connections they keep and on new ones.
-struct Load {
-    is_over: Arc<AtomicBool>,
-    requests: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Load {
-    fn start(address: &Address) -> Self {
-        let (is_over, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let targets = ["/files/page.html", "/hello"];
-        let clients =
-            targets.into_iter().flat_map(|target| [(target, true), (target, false)]).map(|(target, keeps)| {
-                let (is_over, requests, address) = (Arc::clone(&is_over), Arc::clone(&requests), address.clone());
-                thread::spawn(move || ask_on(&address, target, keeps, &is_over, &requests))
-            });
-        Self { clients: clients.collect(), is_over, requests }
-    }
-
-    fn stop(self) -> (u64, Vec<String>) {
-        self.is_over.store(true, Ordering::Relaxed);
-        let failures = self.clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
-        (self.requests.load(Ordering::Relaxed), failures)
-    }
-}
-
-fn ask_on(address: &Address, target: &str, keeps: bool, is_over: &AtomicBool, requests: &AtomicU64) -> Vec<String> {
-    let mut failures = Vec::new();
-    let mut kept: Option<Connection> = None;
-    while !is_over.load(Ordering::Relaxed) {
-        let result = match kept.take().map_or_else(|| Connection::open(address), Ok) {
-            Ok(mut connection) => {
-                let sent = connection.try_send(&Request::get(target).octets());
-                let result = sent.map_err(ClientError::from).and_then(|()| connection.try_response());
-                let stays = |response: &Response| response.header("connection") == Some("keep-alive");
-                kept = Some(connection).filter(|_| keeps && result.as_ref().is_ok_and(stays));
-                result
-            }
-            Err(error) => Err(ClientError::from(error)),
-        };
-        requests.fetch_add(1, Ordering::Relaxed);
-        match result {
-            Ok(response) if response.status == 200 => {}
-            Ok(response) => failures.push(format!("{target}: {}", response.status)),
-            Err(error) => failures.push(format!("{target}: {error:?}")),
-        }
-    }
-    failures
 }
 
 /// Who runs an application alone wants its code loaded anew by HUP, as with uWSGI; nothing that runs is lost.

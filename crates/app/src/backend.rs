@@ -283,7 +283,9 @@ fn outcome_of(request: &Request, answer: Result<Box<Response>, CallError>) -> Ou
 
 /// Tells the zygote to do something. One that is gone needs no orders, and its successor none of these.
 fn order(hop: &EdgeThread, message: &control::Message) {
-    let _ = control::send(hop.pool().control(), message, None);
+    let (control::Message::Cleaned { worker, .. } | control::Message::Kill { worker, .. }) = message else { return };
+    let side = hop.pool().layout().side_of(*worker);
+    let _ = control::send(hop.pool().control(side), message, None);
 }
 
 /// One of those that wait for a slot.

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use daemun_channel::handover::{Application as Spec, Mount, Workers as WorkerSpec};
 use daemun_channel::{EdgeEnd, Handover, Layout, WorkerEnd, create};
@@ -30,6 +31,8 @@ pub struct Pool {
     workers: Arc<Workers>,
     worker_end: WorkerEnd,
     edge_end: Option<EdgeEnd>,
+    /// The side whose zygote is in charge.
+    side: u16,
 }
 
 impl Pool {
@@ -39,16 +42,19 @@ impl Pool {
     /// [`PoolError::Channel`]
     pub fn new(definition: Definition, edge_threads: usize) -> Result<Self, PoolError> {
         let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        // A place more than workers, for the successor of one; and all of it twice, for the successors of all.
+        let places = small(definition.options.processes.get()).saturating_add(1);
         let layout = Layout {
-            processes: small(definition.options.processes.get()),
+            sides: SIDES,
+            processes: places.saturating_mul(SIDES),
             threads: small(definition.options.threads.get()),
             edge_threads: u16::try_from(edge_threads).unwrap_or(u16::MAX),
             slots_per_thread: SLOTS_PER_THREAD,
             chunks: CHUNKS,
         };
         let (edge_end, worker_end) = create(layout)?;
-        let workers = Arc::new(Workers::new(&definition.name, layout.processes, layout.threads));
-        Ok(Self { definition, workers, worker_end, edge_end: Some(edge_end) })
+        let workers = Arc::new(Workers::new(&definition.name, &layout));
+        Ok(Self { definition, workers, worker_end, edge_end: Some(edge_end), side: 0 })
     }
 
     /// Shared memory anew, for a new edge and new workers.
@@ -62,94 +68,26 @@ impl Pool {
         Ok(())
     }
 
+    /// The other side's zygote is in charge from now on, by its own definition.
+    pub fn succeed(&mut self, definition: Definition) {
+        self.definition = definition;
+        self.side = (self.side + 1) % SIDES;
+    }
+
     /// The process that loads the application; `module` is the extension module's file, `log` the edge's error log.
     ///
     /// # Errors
     /// See [`PoolError`].
     pub fn zygote(&self, module: &Path, log: &ErrorLog) -> Result<ChildPlan, PoolError> {
-        let end = self.worker_end.try_clone()?;
-        let options = &self.definition.options;
-        let log_path = self.definition.log_path();
-        let application = Spec { log_deaths: !log.writes_to(log_path), ..self.specification() };
-        let handover = Handover::new(&end, application, self.worker_specification());
-        let memory = handover.write_to_memfd()?;
-        let number = memory.as_raw_fd();
-        // Opened while still root: the user that the application runs as need not be able to go where the program lies.
-        let extension =
-            File::open(module).map_err(|source| PoolError::Extension { path: module.to_owned(), source })?;
-        let extension_number = extension.as_raw_fd();
-        let mut executable = Executable::new(self.definition.interpreter()?);
-        executable.arguments = vec!["-c".into(), BOOTSTRAP.into(), extension_number.to_string().into()];
-        executable.environment.push((Handover::VARIABLE.into(), Some(number.to_string().into())));
-        // Python reads some variables before anything of ours runs.
-        for (name, value) in &options.env {
-            executable.environment.push((name.into(), Some(value.into())));
-        }
-        for name in &options.unset_env {
-            executable.environment.push((name.into(), None));
-        }
-        executable.directory.clone_from(&options.chdir);
-        executable.inherited = handover.inherited();
-        executable.inherited.extend([number, extension_number]);
-        executable.owner = Some(Box::new((end, memory, extension)));
-        let mut plan = ChildPlan::exec(&self.definition.process_name(), Role::Application, executable);
-        plan.identity = self.definition.identity()?;
-        plan.output = self.output()?;
-        plan.fast_signal = Signal::INT; // TERM lets requests finish.
-        plan.reopen_signal = log_path.map(|_| Signal::USR1);
-        Ok(plan)
+        zygote_of(&self.definition, &self.worker_end.of_side(self.side)?, false, module, log)
     }
 
-    fn output(&self) -> Result<Output, PoolError> {
-        let Some(path) = self.definition.log_path() else { return Ok(Output::Inherit) };
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        opened.map(|file| Output::File(file.into())).map_err(|source| PoolError::Log { path: path.to_owned(), source })
-    }
-
-    fn specification(&self) -> Spec {
-        let options = &self.definition.options;
-        let mount = options.application().map(|application| match application {
-            Application::Module { name, callable } => {
-                Mount { module: Some(name), callable: Some(callable), ..Mount::default() }
-            }
-            Application::File { path, callable } => {
-                Mount { wsgi_file: Some(path), callable: Some(callable), ..Mount::default() }
-            }
-        });
-        Spec {
-            name: self.definition.name.clone(),
-            chdir: options.chdir.clone(),
-            chdir_after: options.chdir_after.clone(),
-            pythonpath: options.pythonpath.clone(),
-            virtualenv: options.virtualenv.clone(),
-            env: options.env.clone(),
-            argv: options.argv.clone(),
-            mounts: mount.into_iter().collect(),
-            import: options.import.clone(),
-            need_app: options.need_app && options.application().is_some(),
-            log_request_id: true,
-            log_file: self
-                .definition
-                .log_path()
-                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
-            ..Spec::default()
-        }
-    }
-
-    fn worker_specification(&self) -> WorkerSpec {
-        let options = &self.definition.options;
-        WorkerSpec {
-            master: options.master,
-            enable_threads: options.enable_threads,
-            lazy_apps: options.lazy_apps,
-            harakiri_seconds: options.harakiri.map_or(0, |time| time.as_secs()),
-            mercy_seconds: options.reload_mercy.map_or(60, |time| time.as_secs()),
-            procname: options.procname.clone(),
-            procname_prefix: options.procname_prefix.clone(),
-            auto_procname: options.auto_procname,
-            umask: options.umask,
-            ..WorkerSpec::default()
-        }
+    /// The same for `definition`, on the side that is free: it gets ready beside the one that is in charge.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn successor(&self, definition: &Definition, module: &Path, log: &ErrorLog) -> Result<ChildPlan, PoolError> {
+        zygote_of(definition, &self.worker_end.of_side((self.side + 1) % SIDES)?, true, module, log)
     }
 
     /// The pool's end in the edge; taken once per edge process.
@@ -158,6 +96,125 @@ impl Pool {
         Some(Box::new(Factory { end, pool: OnceLock::new(), workers: Arc::clone(&self.workers), log }))
     }
 }
+
+/// The one that serves, and the one that is to take its place.
+const SIDES: u16 = 2;
+
+fn zygote_of(
+    definition: &Definition,
+    end: &WorkerEnd,
+    is_successor: bool,
+    module: &Path,
+    log: &ErrorLog,
+) -> Result<ChildPlan, PoolError> {
+    let end = end.try_clone()?;
+    let options = &definition.options;
+    let log_path = definition.log_path();
+    let application = Spec { log_deaths: !log.writes_to(log_path), ..specification(definition) };
+    let workers = WorkerSpec { is_successor, ..worker_specification(definition) };
+    let handover = Handover::new(&end, application, workers);
+    let memory = handover.write_to_memfd()?;
+    let number = memory.as_raw_fd();
+    // Opened while still root: the user that the application runs as need not be able to go where the program lies.
+    let extension = File::open(module).map_err(|source| PoolError::Extension { path: module.to_owned(), source })?;
+    let extension_number = extension.as_raw_fd();
+    let mut executable = Executable::new(definition.interpreter()?);
+    executable.arguments = vec!["-c".into(), BOOTSTRAP.into(), extension_number.to_string().into()];
+    executable.environment.push((Handover::VARIABLE.into(), Some(number.to_string().into())));
+    // Python reads some variables before anything of ours runs.
+    for (name, value) in &options.env {
+        executable.environment.push((name.into(), Some(value.into())));
+    }
+    for name in &options.unset_env {
+        executable.environment.push((name.into(), None));
+    }
+    executable.directory.clone_from(&options.chdir);
+    executable.inherited = handover.inherited();
+    executable.inherited.extend([number, extension_number]);
+    executable.owner = Some(Box::new((end, memory, extension)));
+    let mut plan = ChildPlan::exec(&definition.process_name(), Role::Application, executable);
+    plan.identity = definition.identity()?;
+    plan.output = output(definition)?;
+    plan.fast_signal = Signal::INT; // TERM lets requests finish.
+    plan.reopen_signal = log_path.map(|_| Signal::USR1);
+    // Its own limit for its workers comes first.
+    plan.ends_within = Some(options.mercy() + ENDING);
+    Ok(plan)
+}
+
+fn output(definition: &Definition) -> Result<Output, PoolError> {
+    let Some(path) = definition.log_path() else { return Ok(Output::Inherit) };
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(|file| Output::File(file.into())).map_err(|source| PoolError::Log { path: path.to_owned(), source })
+}
+
+fn specification(definition: &Definition) -> Spec {
+    let options = &definition.options;
+    let mount = options.application().map(|application| match application {
+        Application::Module { name, callable } => {
+            Mount { module: Some(name), callable: Some(callable), ..Mount::default() }
+        }
+        Application::File { path, callable } => {
+            Mount { wsgi_file: Some(path), callable: Some(callable), ..Mount::default() }
+        }
+    });
+    Spec {
+        name: definition.name.clone(),
+        chdir: options.chdir.clone(),
+        chdir_after: options.chdir_after.clone(),
+        pythonpath: options.pythonpath.clone(),
+        virtualenv: options.virtualenv.clone(),
+        env: options.env.clone(),
+        argv: options.argv.clone(),
+        mounts: mount.into_iter().collect(),
+        import: options.import.clone(),
+        need_app: options.need_app && options.application().is_some(),
+        log_request_id: true,
+        log_file: definition.log_path().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+        ..Spec::default()
+    }
+}
+
+fn worker_specification(definition: &Definition) -> WorkerSpec {
+    let options = &definition.options;
+    WorkerSpec {
+        master: options.master,
+        enable_threads: options.enable_threads,
+        lazy_apps: options.lazy_apps,
+        harakiri_seconds: seconds(options.harakiri),
+        harakiri_verbose: options.harakiri_verbose,
+        count: u16::try_from(options.processes.get()).unwrap_or(u16::MAX),
+        probe: options.reload_probe.clone(),
+        max_requests: options.max_requests.unwrap_or(0),
+        max_requests_delta: options.max_requests_delta.unwrap_or(0),
+        min_worker_lifetime_seconds: options.min_worker_lifetime.as_secs(),
+        max_worker_lifetime_seconds: seconds(options.max_worker_lifetime),
+        max_worker_lifetime_delta_seconds: seconds(options.max_worker_lifetime_delta),
+        reload_on_rss_bytes: options.reload_on_rss_bytes.unwrap_or(0),
+        reload_on_as_bytes: options.reload_on_as_bytes.unwrap_or(0),
+        evil_reload_on_rss_bytes: options.evil_reload_on_rss_bytes.unwrap_or(0),
+        evil_reload_on_as_bytes: options.evil_reload_on_as_bytes.unwrap_or(0),
+        touch_reload: options.touch_reload.clone(),
+        touch_chain_reload: options.touch_chain_reload.clone(),
+        touch_workers_reload: options.touch_workers_reload.clone(),
+        fs_reload: options.fs_reload.clone(),
+        master_fifo: options.master_fifo.clone(),
+        mercy_seconds: options.mercy().as_secs(),
+        procname: options.procname.clone(),
+        procname_prefix: options.procname_prefix.clone(),
+        auto_procname: options.auto_procname,
+        umask: options.umask,
+        ..WorkerSpec::default()
+    }
+}
+
+/// 0 for none.
+fn seconds(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| time.as_secs())
+}
+
+/// What a zygote has beyond its workers' mercy.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Loads the extension module from its descriptor, whatever `sys.path` says.
 const BOOTSTRAP: &str = "\
@@ -189,7 +246,9 @@ impl Factory {
         let end = end.take().ok_or_else(|| io::Error::other("the pool could not be opened before"))?;
         let pool = daemun_channel::Pool::open(end).map_err(io::Error::other)?;
         // An event loop must not wait for a zygote that does not read.
-        rustix::io::ioctl_fionbio(pool.control(), true)?;
+        for side in 0..SIDES {
+            rustix::io::ioctl_fionbio(pool.control(side), true)?;
+        }
         Ok(Arc::clone(self.pool.get_or_init(|| pool)))
     }
 }
@@ -201,11 +260,10 @@ impl PoolFactory for Factory {
         let thread = PoolThread::new(hop, Arc::clone(&self.workers));
         spawn_local(report("hop", self.log.clone(), pump::pump(Rc::clone(&thread))));
         if index == 0 {
-            spawn_local(report(
-                "control channel",
-                self.log.clone(),
-                pump::watch(pool, Arc::clone(&self.workers), self.log.clone()),
-            ));
+            for side in 0..SIDES {
+                let watch = pump::watch(Arc::clone(&pool), side, Arc::clone(&self.workers), self.log.clone());
+                spawn_local(report("control channel", self.log.clone(), watch));
+            }
         }
         Ok(thread)
     }

@@ -41,13 +41,13 @@ pub async fn pump(thread: Rc<PoolThread>) -> io::Result<()> {
     .await
 }
 
-/// Hears from the pool's zygotes, one after the other, which workers come and go. Runs on the first thread alone.
+/// Hears from the zygotes of one side of a pool, one after the other, which workers come and go. Runs on the first thread alone.
 ///
 /// # Errors
 /// When the control channel cannot be watched.
-pub async fn watch(pool: Arc<Pool>, workers: Arc<Workers>, log: ErrorLog) -> io::Result<()> {
-    let channel = watch_for_reading(pool.control().try_clone_to_owned()?)?;
-    let mut watcher = Watcher { pool, workers, log, zygote: None, is_zygote_dead: false, living: HashMap::new() };
+pub async fn watch(pool: Arc<Pool>, side: u16, workers: Arc<Workers>, log: ErrorLog) -> io::Result<()> {
+    let channel = watch_for_reading(pool.control(side).try_clone_to_owned()?)?;
+    let mut watcher = Watcher { pool, side, workers, log, zygote: None, is_zygote_dead: false, living: HashMap::new() };
     loop {
         match watcher.hear() {
             Heard::Message(message, descriptor) => watcher.take(message, descriptor).await,
@@ -78,6 +78,7 @@ enum Heard {
 /// What is known of the pool's processes.
 struct Watcher {
     pool: Arc<Pool>,
+    side: u16,
     workers: Arc<Workers>,
     log: ErrorLog,
     zygote: Option<AsyncFd<OwnedFd>>,
@@ -88,7 +89,7 @@ struct Watcher {
 
 impl Watcher {
     fn hear(&self) -> Heard {
-        match control::receive(self.pool.control(), false) {
+        match control::receive(self.pool.control(self.side), false) {
             Ok(Some((message, descriptor))) => Heard::Message(message, descriptor),
             Ok(None) => Heard::End,
             Err(ChannelError::System { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
@@ -114,12 +115,12 @@ impl Watcher {
             Message::Failed { reason } => {
                 self.log.write(Level::Emerg, format_args!("application \"{name}\" cannot be loaded: {reason}"));
             }
-            Message::Born { worker, pid, .. } => {
-                self.workers.born(worker, pid);
+            Message::Born { worker, number, pid, .. } => {
+                self.workers.born(worker, number, pid);
                 if let Some(descriptor) = descriptor {
                     self.living.insert(worker, descriptor);
                 }
-                self.log.write(Level::Notice, format_args!("worker {} of \"{name}\" started (pid {pid})", worker + 1));
+                self.log.write(Level::Notice, format_args!("worker {number} of \"{name}\" started (pid {pid})"));
             }
             Message::Died { worker, pid, wait_status, harakiri } => {
                 self.living.remove(&worker);
@@ -150,8 +151,9 @@ impl Watcher {
                 death_of(Some(&worker)).await;
             }
         }
-        self.workers.all_died_with_zygote();
-        self.pool.reset();
+        let own = self.pool.layout().workers_of(self.side);
+        self.workers.all_died_with_zygote(own.clone());
+        self.pool.reset(self.side, !self.workers.is_any_living());
     }
 }
 

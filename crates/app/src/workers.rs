@@ -1,6 +1,9 @@
 //! What the edge knows of a pool's workers: who they are, and how the last ones ended.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use daemun_channel::Layout;
 
 /// The workers of one pool, by their index.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub struct Workers {
 #[derive(Clone, Debug, Default)]
 struct WorkerState {
     living: Option<u32>,
+    /// What it is called.
+    number: u16,
     last_death: Option<Death>,
 }
 
@@ -35,9 +40,9 @@ enum Cause {
 impl Workers {
     /// No worker is known yet.
     #[must_use]
-    pub fn new(name: &str, processes: u16, threads: u16) -> Self {
-        let by_index = Mutex::new(vec![WorkerState::default(); usize::from(processes)]);
-        Self { name: name.to_owned(), threads: threads.max(1), by_index }
+    pub fn new(name: &str, layout: &Layout) -> Self {
+        let by_index = Mutex::new(vec![WorkerState::default(); usize::from(layout.processes)]);
+        Self { name: name.to_owned(), threads: layout.threads.max(1), by_index }
     }
 
     /// The pool's name.
@@ -53,9 +58,10 @@ impl Workers {
     }
 
     /// A worker was forked.
-    pub fn born(&self, worker: u16, pid: u32) {
+    pub fn born(&self, worker: u16, number: u16, pid: u32) {
         if let Some(state) = self.lock().get_mut(usize::from(worker)) {
             state.living = Some(pid);
+            state.number = number;
         }
     }
 
@@ -74,13 +80,20 @@ impl Workers {
         }
     }
 
-    /// The workers that lived have died with the process that had forked them.
-    pub fn all_died_with_zygote(&self) {
-        for state in &mut *self.lock() {
+    /// Those of these workers that lived have died with the process that had forked them.
+    pub fn all_died_with_zygote(&self, workers: Range<u16>) {
+        let indices = usize::from(workers.start)..usize::from(workers.end);
+        for state in self.lock().get_mut(indices).into_iter().flatten() {
             if let Some(pid) = state.living.take() {
                 state.last_death = Some(Death { pid, cause: Cause::Zygote });
             }
         }
+    }
+
+    /// Whether any worker lives.
+    #[must_use]
+    pub fn is_any_living(&self) -> bool {
+        self.lock().iter().any(|state| state.living.is_some())
     }
 
     /// What the log says of the worker that was lost on `seat`.
@@ -88,8 +101,8 @@ impl Workers {
     pub fn describe_death(&self, seat: u16) -> String {
         let worker = self.worker_of(seat);
         let pool = &self.name;
-        let death = self.lock().get(usize::from(worker)).and_then(|state| state.last_death);
-        let number = worker + 1;
+        let state = self.lock().get(usize::from(worker)).cloned().unwrap_or_default();
+        let (death, number) = (state.last_death, state.number);
         let Some(death) = death else { return format!("worker {number} of \"{pool}\" is gone") };
         let how = match death.cause {
             Cause::Status(status) => describe_status(status),
@@ -132,7 +145,9 @@ mod tests {
 
     #[test]
     fn a_death_names_pid_and_signal() {
-        let workers = Workers::new("site", 2, 3);
+        let layout = Layout { sides: 1, processes: 2, threads: 3, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
+        let workers = Workers::new("site", &layout);
+        workers.born(1, 2, 77);
         workers.died(1, 77, 9, true);
         assert_eq!(workers.worker_of(5), 1);
         let text = workers.describe_death(4);
@@ -140,11 +155,12 @@ mod tests {
             text,
             "worker 2 of \"site\" (pid 77) was killed by signal 9 (SIGKILL), harakiri: the request ran too long"
         );
+        workers.born(0, 1, 5);
         workers.died(0, 5, 3 << 8, false);
         assert_eq!(workers.describe_death(0), "worker 1 of \"site\" (pid 5) exited with status 3");
-        workers.born(0, 6);
+        workers.born(0, 1, 6);
         assert_eq!((workers.pid_of(0), workers.pid_of(1)), (Some(6), None));
-        workers.all_died_with_zygote();
+        workers.all_died_with_zygote(0..2);
         assert_eq!(workers.describe_death(0), "worker 1 of \"site\" (pid 6) died with the application's first process");
         assert!(workers.describe_death(3).contains("(pid 77)"), "it was dead already");
     }

@@ -38,7 +38,7 @@ fn core_from(argument: usize, default: usize) -> usize {
 }
 
 fn measure(in_flight: usize, body: usize, requests: u64, edge_core: usize, worker_core: usize) -> Duration {
-    let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 256, chunks: 8 };
+    let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 256, chunks: 8 };
     let (edge_end, worker_end) = daemun_channel::create(layout).expect("a hop");
     // SAFETY: this program has one thread.
     let pid = match unsafe { libc::fork() } {

@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_chunk_serves_one_request_at_a_time() {
-        let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 2 };
+        let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 2 };
         let memory = Segment::create(&layout).expect("made");
         let segment = Segment::map(memory.as_fd(), &layout).expect("mapped");
         assert_eq!(attach(&segment, 1, 0, 7), Some(1));

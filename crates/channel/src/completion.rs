@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn entries_arrive_in_order_over_the_wrap() {
-        let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
+        let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
         let memory = Segment::create(&layout).expect("made");
         let segment = Segment::map(memory.as_fd(), &layout).expect("mapped");
         let queue = segment.completions(0, 0);

@@ -33,6 +33,8 @@ pub enum Message {
     Born {
         /// Index of the worker, `0..processes`.
         worker: u16,
+        /// What the worker is called: 1, 2, ... up to the number of workers that the pool is to have.
+        number: u16,
         /// Its process id.
         pid: u32,
         /// Its first seat.
@@ -174,9 +176,10 @@ impl Message {
                 let most = (0..=most).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
                 packet.extend(reason.bytes().take(most));
             }
-            Self::Born { worker, pid, first_seat, seats } => {
+            Self::Born { worker, number, pid, first_seat, seats } => {
                 packet.push(BORN);
                 packet.extend(worker.to_le_bytes());
+                packet.extend(number.to_le_bytes());
                 packet.extend(pid.to_le_bytes());
                 packet.extend(first_seat.to_le_bytes());
                 packet.extend(seats.to_le_bytes());
@@ -215,6 +218,7 @@ impl Message {
             FAILED => return Ok(Self::Failed { reason: String::from_utf8_lossy(fields.0).into_owned() }),
             BORN => Self::Born {
                 worker: fields.u16()?,
+                number: fields.u16()?,
                 pid: fields.u32()?,
                 first_seat: fields.u16()?,
                 seats: fields.u16()?,
@@ -280,7 +284,7 @@ mod tests {
         vec![
             Message::Ready { pid: 77 },
             Message::Failed { reason: "ModuleNotFoundError: No module named 'sité'".into() },
-            Message::Born { worker: 3, pid: 4_000_000, first_seat: 12, seats: 4 },
+            Message::Born { worker: 3, number: 4, pid: 4_000_000, first_seat: 12, seats: 4 },
             Message::Died { worker: 3, pid: 4_000_000, wait_status: 9, harakiri: true },
             Message::Cleaned { worker: 3, pid: 4_000_000 },
             Message::Kill { worker: 65_535, pid: 1 },

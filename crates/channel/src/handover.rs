@@ -44,6 +44,8 @@ pub struct Descriptors {
     pub edge_wakes: Vec<RawFd>,
     /// The control channel's zygote end.
     pub control: RawFd,
+    /// The zygote's side.
+    pub side: u16,
 }
 
 /// What the interpreter loads.
@@ -109,14 +111,44 @@ pub struct Workers {
     pub lazy_apps: bool,
     /// A request that runs longer costs the worker its life; 0 for never.
     pub harakiri_seconds: u64,
+    /// More is said of such a worker.
+    pub harakiri_verbose: bool,
+    /// How many workers there are to be; 0: as many as there are places. One place more than workers lets a worker's
+    /// successor be ready before it retires.
+    pub count: u16,
+    /// The zygote takes the place of one that serves: it says that it is ready when every worker could serve, and gives up when
+    /// one cannot.
+    pub is_successor: bool,
+    /// A path that each worker of a successor is asked for before it takes a request.
+    pub probe: Option<String>,
     /// Requests after which a worker is replaced; 0 for never.
     pub max_requests: u64,
-    /// Largest random number added to `max_requests`, so that workers are not replaced together.
+    /// What each worker has more of them than the one before it.
     pub max_requests_delta: u64,
+    /// Seconds that a worker lives, whatever it has run or uses.
+    pub min_worker_lifetime_seconds: u64,
     /// Seconds after which a worker is replaced; 0 for never.
     pub max_worker_lifetime_seconds: u64,
+    /// What each worker has more of them than the one before it.
+    pub max_worker_lifetime_delta_seconds: u64,
     /// Resident bytes above which a worker is replaced; 0 for no limit.
     pub reload_on_rss_bytes: u64,
+    /// Bytes of address space above which a worker is replaced; 0 for no limit.
+    pub reload_on_as_bytes: u64,
+    /// Resident bytes above which a worker is killed, whatever it runs; 0 for no limit.
+    pub evil_reload_on_rss_bytes: u64,
+    /// The same for its address space.
+    pub evil_reload_on_as_bytes: u64,
+    /// Files whose change asks for a reload of the whole pool.
+    pub touch_reload: Vec<PathBuf>,
+    /// Files whose change asks for a reload of one worker after the other.
+    pub touch_chain_reload: Vec<PathBuf>,
+    /// Files whose change has the workers replaced, by the same code.
+    pub touch_workers_reload: Vec<PathBuf>,
+    /// Folders anything below which changing asks for a reload.
+    pub fs_reload: Vec<PathBuf>,
+    /// A named pipe that takes commands.
+    pub master_fifo: Vec<PathBuf>,
     /// Seconds that a worker has for its last request at a stop.
     pub mercy_seconds: u64,
     /// User to become after the application's files are reachable.
@@ -144,10 +176,24 @@ impl Default for Workers {
             enable_threads: false,
             lazy_apps: false,
             harakiri_seconds: 0,
+            harakiri_verbose: false,
+            count: 0,
+            is_successor: false,
+            probe: None,
             max_requests: 0,
             max_requests_delta: 0,
+            min_worker_lifetime_seconds: 0,
             max_worker_lifetime_seconds: 0,
+            max_worker_lifetime_delta_seconds: 0,
             reload_on_rss_bytes: 0,
+            reload_on_as_bytes: 0,
+            evil_reload_on_rss_bytes: 0,
+            evil_reload_on_as_bytes: 0,
+            touch_reload: Vec::new(),
+            touch_chain_reload: Vec::new(),
+            touch_workers_reload: Vec::new(),
+            fs_reload: Vec::new(),
+            master_fifo: Vec::new(),
             mercy_seconds: 60,
             uid: None,
             gid: None,
@@ -163,7 +209,7 @@ impl Default for Workers {
 
 impl Handover {
     /// Rises with every change that an older extension module would misread.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Environment variable with the number of the descriptor that [`Handover::read_from`] reads.
     pub const VARIABLE: &'static str = "DAEMUN_HANDOVER";
@@ -268,7 +314,7 @@ impl Handover {
             all(&numbers.seat_wakes)?,
             all(&numbers.seat_sockets)?,
             all(&numbers.edge_wakes)?,
-            own(&numbers.control)?,
+            (numbers.side, own(&numbers.control)?),
         )
     }
 }
@@ -286,7 +332,8 @@ impl WorkerEnd {
             seat_wakes: numbers(&self.seat_wakes),
             seat_sockets: numbers(&self.seat_sockets),
             edge_wakes: numbers(&self.edge_wakes),
-            control: self.control.as_raw_fd(),
+            control: self.control().as_raw_fd(),
+            side: self.side(),
         }
     }
 }

@@ -4,14 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ChannelError;
 use crate::limits::{
-    CACHE_LINE, CHUNK_BYTES, CHUNKS_MAX, COMPLETIONS_PER_SLOT, EDGE_THREADS_MAX, PAGE, SEATS_MAX, SLOT_STRIDE,
-    SLOTS_MAX, SLOTS_PER_THREAD_MAX,
+    CACHE_LINE, CHUNK_BYTES, CHUNKS_MAX, COMPLETIONS_PER_SLOT, EDGE_THREADS_MAX, PAGE, SEATS_MAX, SIDES_MAX,
+    SLOT_STRIDE, SLOTS_MAX, SLOTS_PER_THREAD_MAX,
 };
 
 /// The numbers that size a pool's segment; both sides must agree on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    /// Worker processes.
+    /// Zygotes that may live at once: one that serves, and one that is to take its place. Each has a *side* of the pool,
+    /// which is an equal share of the processes.
+    pub sides: u16,
+    /// Places for worker processes, of all sides together.
     pub processes: u16,
     /// Threads of each worker process that take requests; a *seat* is one of them.
     pub threads: u16,
@@ -40,6 +43,18 @@ impl Layout {
         first..first.saturating_add(self.threads).min(self.seats())
     }
 
+    /// The worker processes of one side.
+    pub fn workers_of(&self, side: u16) -> std::ops::Range<u16> {
+        let share = self.processes / self.sides.max(1);
+        let first = side.saturating_mul(share).min(self.processes);
+        first..first.saturating_add(share).min(self.processes)
+    }
+
+    /// The side that a worker process belongs to.
+    pub fn side_of(&self, worker: u16) -> u16 {
+        worker / (self.processes / self.sides.max(1)).max(1)
+    }
+
     /// Refuses numbers that are zero or above their limits.
     ///
     /// # Errors
@@ -50,6 +65,7 @@ impl Layout {
             value if value == 0 || value > most => Err(ChannelError::Layout { what, value, most }),
             _ => Ok(()),
         };
+        within("sides", self.sides.into(), SIDES_MAX.into())?;
         within("processes", self.processes.into(), SEATS_MAX.into())?;
         within("threads", self.threads.into(), SEATS_MAX.into())?;
         within("seats", u64::from(self.processes) * u64::from(self.threads), SEATS_MAX.into())?;
@@ -142,7 +158,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout { processes: 4, threads: 2, edge_threads: 2, slots_per_thread: 256, chunks: 8 };
+    const LAYOUT: Layout =
+        Layout { sides: 1, processes: 4, threads: 2, edge_threads: 2, slots_per_thread: 256, chunks: 8 };
 
     #[test]
     fn parts_follow_each_other() {
@@ -170,9 +187,17 @@ mod tests {
         let text = |layout: Layout| layout.check().map_err(|error| error.to_string());
         assert_eq!(text(LAYOUT), Ok(()));
         let no_threads = Layout { threads: 0, ..LAYOUT };
-        assert_eq!(text(no_threads), Err("threads is 0, it must be between 1 and 1024".into()));
-        let crowded = Layout { processes: 1000, threads: 100, ..LAYOUT };
-        assert_eq!(text(crowded), Err("seats is 100000, it must be between 1 and 1024".into()));
+        assert_eq!(text(no_threads), Err("threads is 0, it must be between 1 and 4096".into()));
+        let crowded = Layout { sides: 1, processes: 1000, threads: 100, ..LAYOUT };
+        assert_eq!(text(crowded), Err("seats is 100000, it must be between 1 and 4096".into()));
+    }
+
+    #[test]
+    fn sides_share_the_processes() {
+        let layout = Layout { sides: 2, processes: 6, ..LAYOUT };
+        assert_eq!((layout.workers_of(0), layout.workers_of(1)), (0..3, 3..6));
+        assert_eq!((layout.side_of(2), layout.side_of(3)), (0, 1));
+        assert!(layout.workers_of(2).is_empty());
     }
 
     #[test]

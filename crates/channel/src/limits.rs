@@ -12,8 +12,11 @@ pub const REQUEST_BYTES_MAX: usize = SLOT_BYTES - RESPONSE_ROOM_MIN;
 /// Bytes of one chunk, the ring that a response body too large for its slot flows through.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Most seats (worker threads) of one pool.
-pub const SEATS_MAX: u16 = 1024;
+/// Most seats (worker threads) of one pool, both sides together.
+pub const SEATS_MAX: u16 = 4096;
+
+/// Most zygotes of one pool that live at once.
+pub const SIDES_MAX: u16 = 2;
 
 /// Most event-loop threads of the edge.
 pub const EDGE_THREADS_MAX: u16 = 256;

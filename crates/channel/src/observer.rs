@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use rustix::time::ClockId;
 
 use crate::error::ChannelError;
+use crate::queue;
 use crate::segment::Segment;
 use crate::wake;
 use crate::wiring::{WorkerEnd, duplicates};
@@ -58,12 +59,36 @@ impl Observer {
         }
     }
 
-    /// Takes back [`Observer::stop`] before another worker is forked onto the same seats.
-    pub fn prepare(&self, worker: u16) {
+    /// Takes back [`Observer::stop`] before another worker is forked onto the same seats. With `holds` they take nothing before
+    /// [`Observer::release`].
+    pub fn prepare(&self, worker: u16, holds: bool) {
         for seat in self.segment.layout().seats_of(worker) {
             let block = self.segment.seat(seat);
             block.stop.store(0, Ordering::SeqCst);
             block.busy_since_ms.store(0, Ordering::Relaxed);
+            block.hold.store(u32::from(holds), Ordering::SeqCst);
+            block.up.store(0, Ordering::SeqCst);
         }
+    }
+
+    /// Lets the seats of a worker take requests.
+    pub fn release(&self, worker: u16) {
+        for seat in self.segment.layout().seats_of(worker) {
+            self.segment.seat(seat).hold.store(0, Ordering::SeqCst);
+            if let Some(descriptor) = self.seat_wakes.get(usize::from(seat)) {
+                wake::signal(descriptor);
+            }
+        }
+    }
+
+    /// Whether the worker has said that it could serve ([`crate::Seat::mark_up`] of its first seat).
+    pub fn is_up(&self, worker: u16) -> bool {
+        let first = self.segment.layout().seats_of(worker).start;
+        first < self.segment.layout().seats() && self.segment.seat(first).up.load(Ordering::SeqCst) != 0
+    }
+
+    /// Requests on the queue, the cancelled ones among them.
+    pub fn queued(&self) -> u64 {
+        queue::waiting(&self.segment)
     }
 }

@@ -22,7 +22,7 @@ pub struct Pool {
     pub(crate) seat_wakes: Vec<OwnedFd>,
     pub(crate) seat_sockets: Vec<OwnedFd>,
     pub(crate) edge_wakes: Vec<OwnedFd>,
-    control: OwnedFd,
+    controls: Vec<OwnedFd>,
     producer: Mutex<Producer>,
     /// Which edge threads' handles have been given out.
     taken: Mutex<Vec<bool>>,
@@ -50,15 +50,31 @@ pub(crate) struct Death {
     pub seats: Range<u16>,
     /// The submission queue was cleared: what is queued must be put in again.
     pub requeue_all: bool,
-    /// The process; `None`: the whole pool died, its zygote with it.
-    pub pid: Option<u32>,
+    pub who: Dead,
     threads_left: u16,
 }
 
+/// Who died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dead {
+    /// The worker with this process id.
+    Worker(u32),
+    /// A zygote with all workers of its side.
+    Side(u16),
+}
+
 impl Death {
-    /// Whether the whole pool died.
+    /// Whether a whole side died.
     pub fn is_reset(&self) -> bool {
-        self.pid.is_none()
+        matches!(self.who, Dead::Side(_))
+    }
+
+    /// The process, if it was a worker alone.
+    pub fn pid(&self) -> Option<u32> {
+        match self.who {
+            Dead::Worker(pid) => Some(pid),
+            Dead::Side(_) => None,
+        }
     }
 }
 
@@ -78,7 +94,7 @@ impl Pool {
             seat_wakes: end.seat_wakes,
             seat_sockets: end.seat_sockets,
             edge_wakes: end.edge_wakes,
-            control: end.control,
+            controls: end.controls,
             producer: Mutex::default(),
             taken: Mutex::new(vec![false; usize::from(end.layout.edge_threads)]),
             deaths: Mutex::default(),
@@ -106,9 +122,11 @@ impl Pool {
         Ok(EdgeThread::new(self.clone(), index))
     }
 
-    /// The edge's end of the control channel; see [`crate::control::receive`] and [`crate::control::send`].
-    pub fn control(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
+    /// The edge's end of the control channel of a side, the last one's if there are fewer; see
+    /// [`crate::control::receive`] and [`crate::control::send`].
+    pub fn control(&self, side: u16) -> BorrowedFd<'_> {
+        // There is one for each side, and at least one side.
+        self.controls[usize::from(side).min(self.controls.len() - 1)].as_fd()
     }
 
     /// Says that the process behind these seats is dead (reaped, or its pidfd is readable), whatever it died of.
@@ -123,27 +141,35 @@ impl Pool {
             producer.clear(&self.segment);
         }
         drop(producer);
-        self.report_death(seats, requeue_all, Some(pid));
+        self.report_death(seats, requeue_all, Dead::Worker(pid));
     }
 
-    /// As [`Pool::worker_died`] for all seats, after the zygote and with it every worker died.
+    /// As [`Pool::worker_died`] for all seats of a side, after its zygote and with it every worker of it died.
     ///
-    /// Also rebuilds the submission queue, so that requests wait for the workers of the next zygote. Those
+    /// Also rebuilds the submission queue if nobody else takes from it (`is_alone`: no worker of the other side lives), so that
+    /// requests wait for the workers of the next zygote. Those
     /// may be forked at any time: until every edge thread has taken its requests back, they wait in
     /// [`crate::Worker::attach`]. Read what the dead zygote has left on the control channel first: a late
     /// [`Pool::worker_died`] would hit its successor's workers.
-    pub fn reset(&self) {
-        self.producer().clear(&self.segment);
-        self.report_death(0..self.layout().seats(), true, None);
+    pub fn reset(&self, side: u16, is_alone: bool) {
+        let mut producer = self.producer();
+        let requeue_all = is_alone || producer.is_damaged(&self.segment);
+        if requeue_all {
+            producer.clear(&self.segment);
+        }
+        drop(producer);
+        let workers = self.layout().workers_of(side);
+        let seats = self.layout().seats_of(workers.start).start..self.layout().seats_of(workers.end.max(1) - 1).end;
+        self.report_death(seats, requeue_all, Dead::Side(side));
     }
 
-    fn report_death(&self, seats: Range<u16>, requeue_all: bool, pid: Option<u32>) {
+    fn report_death(&self, seats: Range<u16>, requeue_all: bool, who: Dead) {
         let all = self.layout().seats();
         let seats = seats.start.min(all)..seats.end.min(all);
         let mut deaths = locked(&self.deaths);
         deaths.count += 1;
         let number = deaths.count;
-        deaths.pending.push_back(Death { number, seats, requeue_all, pid, threads_left: self.layout().edge_threads });
+        deaths.pending.push_back(Death { number, seats, requeue_all, who, threads_left: self.layout().edge_threads });
         drop(deaths);
         self.latest_death.store(number, Ordering::SeqCst);
         self.edge_wakes.iter().for_each(wake::signal);
@@ -185,8 +211,8 @@ impl Pool {
             strays.clear();
             while matches!(passing::receive(socket), Received::Packet(..) | Received::Nonsense) {}
         }
-        if death.is_reset() {
-            self.segment.admit_next();
+        if let Dead::Side(side) = death.who {
+            self.segment.admit_next(side);
         }
     }
 

@@ -99,7 +99,8 @@ mod tests {
     use super::*;
     use crate::layout::Layout;
 
-    const LAYOUT: Layout = Layout { processes: 2, threads: 1, edge_threads: 1, slots_per_thread: 64, chunks: 1 };
+    const LAYOUT: Layout =
+        Layout { sides: 1, processes: 2, threads: 1, edge_threads: 1, slots_per_thread: 64, chunks: 1 };
 
     fn segment() -> Segment {
         let memory = Segment::create(&LAYOUT).expect("made");

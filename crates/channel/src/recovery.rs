@@ -30,7 +30,7 @@ impl EdgeThread {
         self.sweep_chunks();
         if self.pool.death_seen(death.number) {
             self.pool.clean_seats(&death);
-            self.backlog.push_back((0, Completion::Cleaned { seats: death.seats, pid: death.pid }));
+            self.backlog.push_back((0, Completion::Cleaned { pid: death.pid(), seats: death.seats }));
         }
         wake::wake_again(&self.pool.segment, &self.pool.seat_wakes);
         // Nobody may sleep on over what has just been queued again, or over what the dead had been woken for.

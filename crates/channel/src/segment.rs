@@ -14,7 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::error::ChannelError;
 use crate::layout::{Layout, Places, QUEUE_COUNTERS_BYTES, SEAT_BLOCK_BYTES, SLOT_HEADER_BYTES};
-use crate::limits::{CACHE_LINE, CHUNK_BYTES, SLOT_BYTES, SLOT_STRIDE};
+use crate::limits::{CACHE_LINE, CHUNK_BYTES, SIDES_MAX, SLOT_BYTES, SLOT_STRIDE};
 
 /// The first page: says what the rest is.
 #[repr(C)]
@@ -26,12 +26,13 @@ struct Header {
     edge_threads: AtomicU32,
     slots_per_thread: AtomicU32,
     chunks: AtomicU32,
-    /// Process id of the zygote whose workers may attach, 0 if the next one to come may.
-    admitted: AtomicU32,
+    /// By side: process id of the zygote whose workers may attach, 0 if the next one to come may.
+    admitted: [AtomicU32; SIDES_MAX as usize],
+    sides: AtomicU32,
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"daemun\0h");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The counters of a queue, a cache line each. Both only grow; a place is the counter modulo the size.
 #[repr(C)]
@@ -52,6 +53,10 @@ pub(crate) struct SeatBlock {
     pub served: AtomicU64,
     /// Not 0: finish what runs and take no more.
     pub stop: AtomicU32,
+    /// Not 0: take nothing yet.
+    pub hold: AtomicU32,
+    /// Not 0: the process behind the seat could serve.
+    pub up: AtomicU32,
 }
 
 /// The shared state of one slot; its bytes lie elsewhere, so that all headers share few pages.
@@ -225,18 +230,20 @@ impl Segment {
         unsafe { self.at(0) }
     }
 
-    /// Whether workers of this zygote may attach: it is the first since the segment was made or reset.
-    pub fn is_admitted(&self, zygote: u32) -> bool {
-        let admitted = &self.header().admitted;
+    /// Whether workers of this zygote may attach: it is the first of its side since the segment was made or the side reset.
+    pub fn is_admitted(&self, side: u16, zygote: u32) -> bool {
+        let Some(admitted) = self.header().admitted.get(usize::from(side)) else { return false };
         match admitted.compare_exchange(0, zygote, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => true,
             Err(found) => found == zygote,
         }
     }
 
-    /// Lets the workers of the next zygote attach.
-    pub fn admit_next(&self) {
-        self.header().admitted.store(0, Ordering::SeqCst);
+    /// Lets the workers of the side's next zygote attach.
+    pub fn admit_next(&self, side: u16) {
+        if let Some(admitted) = self.header().admitted.get(usize::from(side)) {
+            admitted.store(0, Ordering::SeqCst);
+        }
     }
 
     /// The queue of requests, which all seats take from.
@@ -350,14 +357,23 @@ impl Drop for Segment {
 }
 
 impl Header {
-    fn numbers(&self) -> [&AtomicU32; 6] {
-        [&self.version, &self.processes, &self.threads, &self.edge_threads, &self.slots_per_thread, &self.chunks]
+    fn numbers(&self) -> [&AtomicU32; 7] {
+        [
+            &self.version,
+            &self.sides,
+            &self.processes,
+            &self.threads,
+            &self.edge_threads,
+            &self.slots_per_thread,
+            &self.chunks,
+        ]
     }
 }
 
-fn numbers(layout: &Layout) -> [u32; 6] {
+fn numbers(layout: &Layout) -> [u32; 7] {
     [
         VERSION,
+        layout.sides.into(),
         layout.processes.into(),
         layout.threads.into(),
         layout.edge_threads.into(),
@@ -429,7 +445,8 @@ impl<'a> Bytes<'a> {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout { processes: 2, threads: 3, edge_threads: 2, slots_per_thread: 4, chunks: 3 };
+    const LAYOUT: Layout =
+        Layout { sides: 1, processes: 2, threads: 3, edge_threads: 2, slots_per_thread: 4, chunks: 3 };
 
     #[test]
     fn a_segment_is_recognized_by_its_layout() {

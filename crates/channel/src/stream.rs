@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn room_and_spans_follow_the_switch() {
-        let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
+        let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
         let memory = Segment::create(&layout).expect("made");
         let segment = Segment::map(memory.as_fd(), &layout).expect("mapped");
         let mut stream = Stream::inline(0, SLOT_BYTES - 1000);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
+        let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
         let memory = Segment::create(&layout).expect("made");
         let segment = Segment::map(memory.as_fd(), &layout).expect("mapped");
         let line = &segment.slot(0).response;

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn first_threads_come_first() {
-        let layout = Layout { processes: 3, threads: 2, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
+        let layout = Layout { sides: 1, processes: 3, threads: 2, edge_threads: 1, slots_per_thread: 1, chunks: 1 };
         let order: Vec<_> = (0..6).map(|bit| seat_of(&layout, bit)).collect();
         assert_eq!(order, [0, 2, 4, 1, 3, 5]);
         for seat in 0..6 {

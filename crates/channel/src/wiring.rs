@@ -21,19 +21,23 @@ pub struct EdgeEnd {
     pub(crate) seat_wakes: Vec<OwnedFd>,
     pub(crate) seat_sockets: Vec<OwnedFd>,
     pub(crate) edge_wakes: Vec<OwnedFd>,
-    pub(crate) control: OwnedFd,
+    /// By side.
+    pub(crate) controls: Vec<OwnedFd>,
 }
 
 /// The workers' end of a hop: what [`crate::Worker::attach`] needs. The zygote inherits it by exec, through
-/// a [`crate::handover::Handover`].
+/// a [`crate::handover::Handover`]. The master's has all sides, a zygote's its own alone.
 #[derive(Debug)]
 pub struct WorkerEnd {
     pub(crate) layout: Layout,
+    /// The first, or only, side.
+    pub(crate) side: u16,
     pub(crate) segment: OwnedFd,
     pub(crate) seat_wakes: Vec<OwnedFd>,
     pub(crate) seat_sockets: Vec<OwnedFd>,
     pub(crate) edge_wakes: Vec<OwnedFd>,
-    pub(crate) control: OwnedFd,
+    /// By side, from the first on.
+    pub(crate) controls: Vec<OwnedFd>,
 }
 
 /// Makes a hop of the given size. All descriptors are close-on-exec.
@@ -49,20 +53,22 @@ pub fn create(layout: Layout) -> Result<(EdgeEnd, WorkerEnd), ChannelError> {
     let edge_wakes = (0..layout.edge_threads).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
     let sockets = (0..seats).map(|_| socket_pair()).collect::<Result<Vec<_>, _>>()?;
     let (edge_sockets, worker_sockets): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
-    let (edge_control, worker_control) = socket_pair()?;
+    let controls = (0..layout.sides).map(|_| socket_pair()).collect::<Result<Vec<_>, _>>()?;
+    let (edge_controls, worker_controls): (Vec<_>, Vec<_>) = controls.into_iter().unzip();
     // The edge waits for nobody; workers may wait for it.
-    for socket in edge_sockets.iter().chain([&edge_control]) {
+    for socket in edge_sockets.iter().chain(&edge_controls) {
         rustix::io::ioctl_fionbio(socket, true).map_err(ChannelError::system("non-blocking socket"))?;
     }
     let worker = WorkerEnd {
         layout,
+        side: 0,
         segment: duplicate(&segment)?,
         seat_wakes: duplicates(&seat_wakes)?,
         seat_sockets: worker_sockets,
         edge_wakes: duplicates(&edge_wakes)?,
-        control: worker_control,
+        controls: worker_controls,
     };
-    let edge = EdgeEnd { layout, segment, seat_wakes, seat_sockets: edge_sockets, edge_wakes, control: edge_control };
+    let edge = EdgeEnd { layout, segment, seat_wakes, seat_sockets: edge_sockets, edge_wakes, controls: edge_controls };
     Ok((edge, worker))
 }
 
@@ -81,7 +87,7 @@ impl EdgeEnd {
     /// [`ChannelError::System`] if the memory cannot be mapped.
     pub fn format(&self, worker: &WorkerEnd) -> Result<(), ChannelError> {
         let sockets = self.seat_sockets.iter().chain(&worker.seat_sockets);
-        for socket in sockets.chain([&self.control, &worker.control]) {
+        for socket in sockets.chain(&self.controls).chain(&worker.controls) {
             empty(socket.as_fd());
         }
         Segment::format(self.segment.as_fd(), &self.layout)
@@ -99,7 +105,7 @@ impl EdgeEnd {
             seat_wakes: duplicates(&self.seat_wakes)?,
             seat_sockets: duplicates(&self.seat_sockets)?,
             edge_wakes: duplicates(&self.edge_wakes)?,
-            control: duplicate(&self.control)?,
+            controls: duplicates(&self.controls)?,
         })
     }
 }
@@ -111,16 +117,16 @@ impl WorkerEnd {
         seat_wakes: Vec<OwnedFd>,
         seat_sockets: Vec<OwnedFd>,
         edge_wakes: Vec<OwnedFd>,
-        control: OwnedFd,
+        (side, control): (u16, OwnedFd),
     ) -> Result<Self, ChannelError> {
         let seats = usize::from(layout.seats());
         let matching = seat_wakes.len() == seats
             && seat_sockets.len() == seats
             && edge_wakes.len() == usize::from(layout.edge_threads);
-        if !matching {
+        if !matching || side >= layout.sides {
             return Err(ChannelError::Segment("the number of descriptors"));
         }
-        Ok(Self { layout, segment, seat_wakes, seat_sockets, edge_wakes, control })
+        Ok(Self { layout, side, segment, seat_wakes, seat_sockets, edge_wakes, controls: vec![control] })
     }
 
     /// The size of the hop.
@@ -128,9 +134,30 @@ impl WorkerEnd {
         &self.layout
     }
 
+    /// The side whose zygote has this end.
+    pub fn side(&self) -> u16 {
+        self.side
+    }
+
     /// The zygote's end of the control channel.
     pub fn control(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
+        // There is at least one side.
+        self.controls[0].as_fd()
+    }
+
+    /// What the zygote of `side` gets.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Index`] if there is no such side; [`ChannelError::System`] when descriptors run out.
+    pub fn of_side(&self, side: u16) -> Result<Self, ChannelError> {
+        let mut end = self.try_clone()?;
+        let missing = ChannelError::Index { what: "side", index: side };
+        let index = side.checked_sub(end.side).map(usize::from).filter(|index| *index < end.controls.len());
+        let control = end.controls.swap_remove(index.ok_or(missing)?);
+        end.controls = vec![control];
+        end.side = side;
+        Ok(end)
     }
 
     /// Another handle on the same end, for a second owner of it in this process.
@@ -141,11 +168,12 @@ impl WorkerEnd {
     pub fn try_clone(&self) -> Result<Self, ChannelError> {
         Ok(Self {
             layout: self.layout,
+            side: self.side,
             segment: duplicate(&self.segment)?,
             seat_wakes: duplicates(&self.seat_wakes)?,
             seat_sockets: duplicates(&self.seat_sockets)?,
             edge_wakes: duplicates(&self.edge_wakes)?,
-            control: duplicate(&self.control)?,
+            controls: duplicates(&self.controls)?,
         })
     }
 }

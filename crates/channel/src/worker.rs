@@ -50,7 +50,7 @@ impl Worker {
             return Err(ChannelError::Index { what: "worker", index });
         }
         let segment = Segment::map(end.segment.as_fd(), &end.layout)?;
-        wait_for_admission(&segment)?;
+        wait_for_admission(&segment, end.side)?;
         let seats = end.layout.seats_of(index);
         let mine = end.seat_sockets.into_iter().skip(usize::from(seats.start)).take(seats.len());
         Ok(Self {
@@ -93,11 +93,11 @@ impl Worker {
 /// Returns when the seats are free of the workers of an earlier zygote.
 ///
 /// Process ids tell zygotes apart: whichever zygote's worker comes first after a reset has the seats for its kin.
-fn wait_for_admission(segment: &Segment) -> Result<(), ChannelError> {
+fn wait_for_admission(segment: &Segment, side: u16) -> Result<(), ChannelError> {
     const STEP: Duration = Duration::from_millis(2);
     let zygote = rustix::process::getppid().map_or(1, |pid| pid.as_raw_nonzero().get().unsigned_abs());
     for _ in 0..5_000 {
-        if segment.is_admitted(zygote) {
+        if segment.is_admitted(side, zygote) {
             return Ok(());
         }
         std::thread::sleep(STEP);
@@ -117,6 +117,9 @@ fn sleeping_place(wake: &OwnedFd, socket: &OwnedFd) -> Result<OwnedFd, ChannelEr
     epoll::add(&place, socket, EventData::new_u64(SOCKET), incoming).map_err(ChannelError::system("epoll"))?;
     Ok(place)
 }
+
+/// How long a seat that waits for its release sleeps before it looks again, whatever it has missed.
+const RELEASE_LOOK: Duration = Duration::from_secs(1);
 
 const WAKE: u64 = 0;
 const SOCKET: u64 = 1;
@@ -194,6 +197,21 @@ impl Seat {
         }
         wake::mark_awake(segment, seat);
         if self.is_stopping() { Wake::Stop } else { reason }
+    }
+
+    /// Says that this seat's process could serve; see [`crate::Observer::is_up`].
+    pub fn mark_up(&self) {
+        self.shared.block().up.store(1, Ordering::SeqCst);
+    }
+
+    /// Sleeps while [`crate::Observer::prepare`] has told the seat to wait; returns at once without that.
+    pub fn wait_for_release(&self) {
+        let block = self.shared.block();
+        while block.hold.load(Ordering::SeqCst) != 0 && !self.is_stopping() {
+            if self.shared.sleep(Some(RELEASE_LOOK)) == Wake::EdgeGone {
+                return;
+            }
+        }
     }
 
     /// Whether [`crate::Observer::stop`] was called for this seat's worker.

@@ -15,7 +15,7 @@ use daemun_channel::{
 };
 use hop::{Edge, Fate, Task};
 
-const LAYOUT: Layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 1 };
+const LAYOUT: Layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 1 };
 
 fn hop_with(layout: Layout) -> (EdgeThread, Seat, WorkerEnd) {
     let (pool, end) = hop::create(layout);
@@ -67,7 +67,7 @@ fn a_body_of_ten_megabytes_passes_a_slow_reader() {
 
 #[test]
 fn without_a_free_chunk_the_slot_is_the_ring() {
-    let layout = Layout { processes: 2, threads: 1, ..LAYOUT };
+    let layout = Layout { sides: 1, processes: 2, threads: 1, ..LAYOUT };
     let (pool, end) = hop::create(layout);
     let mut edge = pool.thread(0).expect("an edge thread");
     let seat = |index| Worker::attach(end.try_clone().expect("cloned"), index).and_then(|mut worker| worker.seat(0));
@@ -306,7 +306,7 @@ fn a_body_is_asked_for_once_and_only_if_there_is_one() {
 
 #[test]
 fn a_worker_that_scribbles_everywhere_cannot_hurt_the_edge() {
-    let layout = Layout { processes: 2, threads: 2, edge_threads: 1, slots_per_thread: 8, chunks: 2 };
+    let layout = Layout { sides: 1, processes: 2, threads: 2, edge_threads: 1, slots_per_thread: 8, chunks: 2 };
     let (pool, end) = hop::create(layout);
     let mut edge = pool.thread(0).expect("an edge thread");
     let segment = segment_of(&end);
@@ -340,7 +340,7 @@ fn a_worker_that_scribbles_everywhere_cannot_hurt_the_edge() {
     }
     // The edge gets rid of such workers and starts again on the same memory.
     live.drain(..).for_each(|ticket| edge.abort(ticket));
-    pool.reset();
+    pool.reset(0, true);
     while edge.next_completion().is_some() {}
     assert_eq!((edge.free_slots(), pool.chunks_in_use()), (8, 0));
     let mut edge = Edge::new(edge);

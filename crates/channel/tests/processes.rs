@@ -104,7 +104,7 @@ fn die() -> ! {
 
 #[test]
 fn a_death_at_each_stage_has_its_due_consequence() {
-    let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 8, chunks: 2 };
+    let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 8, chunks: 2 };
     for (stage, name, fate) in STAGES {
         let (pool, end) = hop::create(layout);
         let mut edge = Edge::new(pool.thread(0).expect("an edge thread"));
@@ -185,7 +185,7 @@ fn assert_fates(edge: &Edge, submitted: u64, aborted: usize, most_lost: usize) {
 
 #[test]
 fn four_hundred_kills_at_random_times_lose_nothing() {
-    let layout = Layout { processes: 3, threads: 2, edge_threads: 1, slots_per_thread: 24, chunks: 3 };
+    let layout = Layout { sides: 1, processes: 3, threads: 2, edge_threads: 1, slots_per_thread: 24, chunks: 3 };
     let (pool, end) = hop::create(layout);
     let mut edge = Edge::new(pool.thread(0).expect("an edge thread"));
     let mut killer = Killer::new(&end, layout.processes);
@@ -231,7 +231,7 @@ fn four_hundred_kills_at_random_times_lose_nothing() {
 
 #[test]
 fn several_edge_threads_recover_together() {
-    let layout = Layout { processes: 3, threads: 1, edge_threads: 2, slots_per_thread: 12, chunks: 2 };
+    let layout = Layout { sides: 1, processes: 3, threads: 1, edge_threads: 2, slots_per_thread: 12, chunks: 2 };
     let (pool, end) = hop::create(layout);
     let mut killer = Killer::new(&end, layout.processes);
     let is_over = AtomicBool::new(false);
@@ -289,7 +289,7 @@ fn edge_main(
 
 #[test]
 fn a_new_zygote_takes_over_what_was_queued() {
-    let layout = Layout { processes: 2, threads: 2, edge_threads: 1, slots_per_thread: 16, chunks: 2 };
+    let layout = Layout { sides: 1, processes: 2, threads: 2, edge_threads: 1, slots_per_thread: 16, chunks: 2 };
     let (pool, end) = hop::create(layout);
     let mut edge = Edge::new(pool.thread(0).expect("an edge thread"));
     let mut random = Random(4_242);
@@ -307,7 +307,7 @@ fn a_new_zygote_takes_over_what_was_queued() {
             // What a mad worker could do to the others on its way out is repaired too.
             scribble_on_queue(&end);
         }
-        pool.reset();
+        pool.reset(0, true);
         while edge.cleaned.is_empty() {
             edge.turn(Duration::from_secs(1));
         }
@@ -322,7 +322,7 @@ fn a_new_zygote_takes_over_what_was_queued() {
 
 #[test]
 fn workers_of_a_new_zygote_wait_until_the_edge_has_given_up_the_old() {
-    let layout = Layout { processes: 1, threads: 1, edge_threads: 2, slots_per_thread: 4, chunks: 1 };
+    let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 2, slots_per_thread: 4, chunks: 1 };
     let (pool, end) = hop::create(layout);
     let mut edges = [0, 1].map(|index| Edge::new(pool.thread(index).expect("an edge thread")));
     let pid = fork_worker(&end, 0, |_| {});
@@ -334,7 +334,7 @@ fn workers_of_a_new_zygote_wait_until_the_edge_has_given_up_the_old() {
         let end = end.try_clone().expect("cloned");
         move || Worker::attach(end, 0).map(drop)
     });
-    pool.reset();
+    pool.reset(0, true);
     for edge in &mut edges {
         std::thread::sleep(Duration::from_millis(20));
         assert!(!successor.is_finished(), "not every edge thread has seen the death");

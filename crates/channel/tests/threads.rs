@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemun_channel::{Body, Layout, Observer, SubmitError, Wake, Worker};
 use hop::{Edge, Fate, Random, Task};
 
-const LAYOUT: Layout = Layout { processes: 2, threads: 2, edge_threads: 2, slots_per_thread: 16, chunks: 3 };
+const LAYOUT: Layout = Layout { sides: 1, processes: 2, threads: 2, edge_threads: 2, slots_per_thread: 16, chunks: 3 };
 
 /// Runs `edges` against seats of their own threads, then stops the seats.
 fn with_workers(layout: Layout, edge_main: impl Fn(&mut Edge, u64) + Sync) {
@@ -127,7 +127,7 @@ fn a_stopped_seat_wakes_and_says_so() {
 
 #[test]
 fn a_seat_that_leaves_passes_its_wake_up_on() {
-    let layout = Layout { processes: 2, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 1 };
+    let layout = Layout { sides: 1, processes: 2, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 1 };
     let (pool, end) = hop::create(layout);
     let mut edge = Edge::new(pool.thread(0).expect("an edge thread"));
     let mut seats = (0..2).map(|index| {
@@ -157,7 +157,7 @@ fn a_seat_that_leaves_passes_its_wake_up_on() {
 
 #[test]
 fn the_zygote_sees_how_long_a_seat_has_been_busy() {
-    let layout = Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 1 };
+    let layout = Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 4, chunks: 1 };
     let (pool, end) = hop::create(layout);
     let observer = Observer::attach(&end).expect("an observer");
     let mut edge = Edge::new(pool.thread(0).expect("an edge thread"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use crate::plan::{ChildPlan, Death, Role, StartFailure};
-use crate::ready::{ReadyPipe, ReadyState};
+use crate::ready::{ReadyPipe, ReadyState, Wish};
 use crate::reap::Ending;
 
 /// A process that was started and has not been reaped.
@@ -22,7 +22,7 @@ pub(crate) struct Child {
     pub(crate) on_start_failure: StartFailure,
     /// When it is killed, unless it has ended by then.
     pub(crate) kill_at: Option<Instant>,
-    /// There until it is ready, or has said that it will not be.
+    /// There until it has said that it will not be ready, or has closed its end.
     pub(crate) ready_pipe: Option<ReadyPipe>,
     pub(crate) signals: ChildSignals,
     /// Whether others have taken its place, or everything pauses: its end is no death.
@@ -30,6 +30,8 @@ pub(crate) struct Child {
     started: Instant,
     was_ready: bool,
     message: Option<String>,
+    ends_within: Option<Duration>,
+    pub(crate) may_stop: bool,
 }
 
 /// What a child is expected to do.
@@ -66,6 +68,8 @@ pub(crate) struct Birth {
     pub(crate) on_start_failure: StartFailure,
     pub(crate) signals: ChildSignals,
     pub(crate) ready_within: Duration,
+    pub(crate) ends_within: Option<Duration>,
+    pub(crate) may_stop: bool,
 }
 
 impl Child {
@@ -86,12 +90,14 @@ impl Child {
             started,
             was_ready: false,
             message: None,
+            ends_within: birth.ends_within,
+            may_stop: birth.may_stop,
         }
     }
 
     /// Reads the ready pipe; tells whether the child has just given up, so that its end is awaited.
     pub(crate) fn read_notice(&mut self) -> bool {
-        let Some(pipe) = &mut self.ready_pipe else {
+        let Some(pipe) = self.ready_pipe.as_mut().filter(|_| !self.was_ready) else {
             return false;
         };
         match pipe.read() {
@@ -100,7 +106,6 @@ impl Child {
                 self.state = ChildState::Up;
                 self.kill_at = None;
                 self.was_ready = true;
-                self.ready_pipe = None;
                 return false;
             }
             ReadyState::Ready => {}
@@ -108,6 +113,24 @@ impl Child {
         }
         self.ready_pipe = None;
         !self.was_ready
+    }
+
+    /// What it wants, once it is ready.
+    pub(crate) fn wishes(&mut self) -> Vec<Wish> {
+        let Some(pipe) = self.ready_pipe.as_mut().filter(|_| self.was_ready) else { return Vec::new() };
+        let wishes = pipe.wishes();
+        if wishes.is_none() {
+            self.ready_pipe = None;
+        }
+        wishes.unwrap_or_default()
+    }
+
+    /// Others have taken its place: it finishes what it runs and ends, within `limit` where it has no limit of its own.
+    pub(crate) fn retire(&mut self, limit: Duration) {
+        self.is_retired = true;
+        if self.state != ChildState::Ending {
+            self.end(self.signals.graceful, self.ends_within.unwrap_or(limit));
+        }
     }
 
     /// Sends a signal to the process, not to its group. One that has ended already is no error.

@@ -1,5 +1,6 @@
 //! A start of several children: applications first, edges when all of these are ready.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, RawFd};
 
 use daemun_net::SystemCause;
@@ -29,6 +30,8 @@ pub(crate) enum Purpose {
     Revival(Death),
     /// It takes the place of what runs.
     Reload(ReloadFacts),
+    /// It takes the place of the applications of these names.
+    Renewal(BTreeSet<String>),
 }
 
 impl Supervisor {
@@ -51,8 +54,10 @@ impl Supervisor {
             if is_waiting {
                 index += 1;
             } else if launch.waiting.is_empty() {
-                if let Purpose::Reload(facts) = self.launches.remove(index).purpose {
-                    self.reload_succeeded(id, facts);
+                match self.launches.remove(index).purpose {
+                    Purpose::Reload(facts) => self.reload_succeeded(id, facts),
+                    Purpose::Renewal(names) => self.renewal_succeeded(id, &names),
+                    Purpose::Start | Purpose::Revival(_) => {}
                 }
             } else {
                 let edges = std::mem::take(&mut launch.waiting);
@@ -73,7 +78,7 @@ impl Supervisor {
             (Some(Purpose::Start), StartFailure::Fatal) => self.fail(not_started(death)),
             // The start goes on without it.
             (Some(Purpose::Start), StartFailure::Retry) => self.revive(death.clone(), &death, Vec::new()),
-            (Some(Purpose::Revival(_) | Purpose::Reload(_)), _) => {
+            (Some(Purpose::Revival(_) | Purpose::Reload(_) | Purpose::Renewal(_)), _) => {
                 // A generation is up as a whole or not at all.
                 let launch = self.launches.remove(index);
                 let Purpose::Revival(cause) = launch.purpose else {
@@ -114,6 +119,8 @@ impl Supervisor {
             on_start_failure: plan.on_start_failure,
             signals: ChildSignals::of(&plan),
             ready_within: plan.ready_within,
+            ends_within: plan.ends_within,
+            may_stop: plan.may_stop,
         };
         let start = Start {
             identity: plan.identity,

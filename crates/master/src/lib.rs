@@ -54,8 +54,8 @@ pub use identity::Identity;
 pub use log::{Level, Log};
 pub use pid_file::{PidFile, signal_by_pid_file};
 pub use plan::{
-    ChildPlan, Conditions, Death, Executable, MasterPlan, NoSuccessors, Output, Program, Role, Scope, StartFailure,
-    StopKind, Successors, Timings,
+    ChildPlan, Circumstances, Conditions, Death, Executable, MasterPlan, NoSuccessors, Output, Program, Role, Scope,
+    StartFailure, StopKind, Successors, Timings,
 };
 pub use ready::{READY_FAILED, READY_VARIABLE, ReadyNotice};
 pub use reap::Ending;

@@ -1,6 +1,7 @@
 //! What is to run: the master's side of the configuration, complete before the first process starts.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::{OwnedFd, RawFd};
@@ -11,7 +12,7 @@ use daemun_net::{SocketFile, SystemCause};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::reap::Ending;
-use crate::{BackOff, Detached, Identity, Log, Predecessor, ReadyNotice, Reload, Upgrade};
+use crate::{BackOff, Detached, Identity, Log, Predecessor, ReadyNotice, Reload, ReloadFacts, Upgrade};
 
 /// Everything [`crate::run`] needs to know.
 pub struct MasterPlan {
@@ -126,6 +127,10 @@ pub struct ChildPlan {
     pub fast_signal: Signal,
     /// Sent when log files are to be reopened.
     pub reopen_signal: Option<Signal>,
+    /// How long it may take over a graceful end; `None`: no longer than over a fast one.
+    pub ends_within: Option<Duration>,
+    /// Whether it may ask for the end of everything; see [`crate::READY_VARIABLE`].
+    pub may_stop: bool,
 }
 
 impl ChildPlan {
@@ -163,6 +168,8 @@ impl ChildPlan {
             graceful_signal,
             fast_signal: Signal::TERM,
             reopen_signal,
+            ends_within: None,
+            may_stop: false,
         }
     }
 }
@@ -313,13 +320,21 @@ pub trait Successors {
     /// A reason for the log; the call is repeated after a longer back-off.
     fn plans(&mut self, death: &Death) -> Result<Vec<ChildPlan>, String>;
 
-    /// Reads the configuration anew. With `has_no_edge` there is nobody who could take it.
-    fn reload(&mut self, _has_no_edge: bool) -> Reload {
+    /// Reads the configuration anew.
+    fn reload(&mut self, _circumstances: Circumstances) -> Reload {
         Reload::Refused
     }
 
-    /// What became of the children of the last [`Reload::Replaced`]: ready, all of them, or given up. May be called when there are none.
-    fn settle(&mut self, _is_up: bool) {}
+    /// Makes successors for the applications of these names, which have asked for them.
+    fn renew(&mut self, _names: &BTreeSet<String>, _circumstances: Circumstances) -> Reload {
+        Reload::Refused
+    }
+
+    /// What became of the children of the last [`Reload::Replaced`] or [`Reload::Renewed`]: ready, all of them, or given up. May be
+    /// called when there are none. Returns what a new configuration means for the master, if there is one in force now.
+    fn settle(&mut self, _is_up: bool) -> Option<ReloadFacts> {
+        None
+    }
 
     /// How another program is started on the same sockets.
     ///
@@ -334,6 +349,15 @@ pub trait Successors {
     ///
     /// Listening sockets above all. While anybody holds one, clients that nobody will answer still get into its queue. May be called again.
     fn release(&mut self) {}
+}
+
+/// What a reload has to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// There is nobody who could take a configuration.
+    pub has_no_edge: bool,
+    /// An application that was replaced has not ended yet.
+    pub is_retiring: bool,
 }
 
 /// Ends the server when a child dies.

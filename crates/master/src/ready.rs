@@ -1,7 +1,7 @@
 //! How a child says that it is ready, or why it will not be.
 //!
 //! A pipe: the child writes one byte when it can serve. [`READY_FAILED`] as the first byte says that it cannot, and the rest, up to the end, says
-//! why. The end without any byte is a failure without a word.
+//! why, up to a zero byte or the end. The end without any byte is a failure without a word. Behind "ready", every byte is a wish of the child's: see [`Wish`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -52,6 +52,31 @@ pub(crate) struct ReadyPipe {
     text: Vec<u8>,
 }
 
+/// What a child wants of the master once it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// `r`: a successor, with its program loaded anew.
+    Reload,
+    /// `q`: the graceful end of everything.
+    Stop,
+    /// `Q`: the end of everything.
+    StopAtOnce,
+    /// `l`: logs opened anew.
+    Reopen,
+}
+
+impl Wish {
+    fn of(byte: u8) -> Option<Self> {
+        match byte {
+            b'r' => Some(Self::Reload),
+            b'q' => Some(Self::Stop),
+            b'Q' => Some(Self::StopAtOnce),
+            b'l' => Some(Self::Reopen),
+            _ => None,
+        }
+    }
+}
+
 /// What the pipe has told so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReadyState {
@@ -86,14 +111,34 @@ impl ReadyPipe {
             if self.text.first().is_some_and(|first| *first != READY_FAILED) {
                 return ReadyState::Ready;
             }
-            if self.text.len() >= MESSAGE_BYTES_MAX {
+            if self.text.len() >= MESSAGE_BYTES_MAX || self.text.contains(&END_OF_REASON) {
                 return self.end();
             }
         }
     }
 
+    /// What has come behind "ready"; `None` when the child has closed its end.
+    pub(crate) fn wishes(&mut self) -> Option<Vec<Wish>> {
+        let mut wishes: Vec<Wish> = self.text.drain(..).skip(1).filter_map(Wish::of).collect();
+        let mut buffer = [0; 64];
+        loop {
+            match rustix::io::read(&self.descriptor, &mut buffer) {
+                Ok(length @ 1..) => wishes.extend(buffer.iter().take(length).copied().filter_map(Wish::of)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Ok(_) | Err(_) if wishes.is_empty() => return None,
+                Ok(_) | Err(_) => break,
+            }
+            if wishes.len() >= WISHES_MAX {
+                break; // What is left is read in the next turn.
+            }
+        }
+        Some(wishes)
+    }
+
     fn end(&self) -> ReadyState {
-        let text = self.text.get(1..).map(|text| String::from_utf8_lossy(text).trim().to_owned());
+        let reason = self.text.split(|byte| *byte == END_OF_REASON).next().unwrap_or_default();
+        let text = reason.get(1..).map(|text| String::from_utf8_lossy(text).trim().to_owned());
         ReadyState::Failed(text.filter(|text| !text.is_empty()))
     }
 }
@@ -109,6 +154,12 @@ impl AsRawFd for ReadyPipe {
         self.descriptor.as_raw_fd()
     }
 }
+
+/// Ends a reason before the pipe ends.
+const END_OF_REASON: u8 = 0;
+
+/// Wishes that are taken in one go.
+const WISHES_MAX: usize = 256;
 
 /// The longest notice. A traceback's last lines are worth having.
 const MESSAGE_BYTES_MAX: usize = 32 << 10;
@@ -127,6 +178,26 @@ mod tests {
         let (mut pipe, notice) = ready_pipe().expect("a pipe");
         drop(notice);
         assert_eq!(pipe.read(), ReadyState::Failed(None));
+    }
+
+    #[test]
+    fn wishes_come_behind_the_notice() {
+        let (mut pipe, notice) = ready_pipe().expect("a pipe");
+        rustix::io::write(&notice.descriptor, b"Rr").expect("written");
+        assert_eq!(pipe.read(), ReadyState::Ready);
+        assert_eq!(pipe.wishes(), Some(vec![Wish::Reload]));
+        assert_eq!(pipe.wishes(), Some(Vec::new()));
+        rustix::io::write(&notice.descriptor, b"?q").expect("written");
+        drop(notice);
+        assert_eq!(pipe.wishes(), Some(vec![Wish::Stop]));
+        assert_eq!(pipe.wishes(), None);
+    }
+
+    #[test]
+    fn a_reason_may_end_before_the_pipe() {
+        let (mut pipe, notice) = ready_pipe().expect("a pipe");
+        rustix::io::write(&notice.descriptor, b"Eno module\0").expect("written");
+        assert_eq!(pipe.read(), ReadyState::Failed(Some("no module".to_owned())));
     }
 
     #[test]

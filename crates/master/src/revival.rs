@@ -30,7 +30,7 @@ impl Supervisor {
                 // Whatever else was under way is part of the old generation.
                 self.launches.clear();
                 self.revivals.clear();
-                self.plan.successors.settle(false);
+                let _ = self.plan.successors.settle(false);
                 self.end_children(|_| true);
                 self.children.iter().map(|child| child.pid).collect()
             }
@@ -51,6 +51,11 @@ impl Supervisor {
             self.log(Level::Warn, &format!("{} is started again in {} ms", cause.name, wait.as_millis()));
         }
         self.revivals.push(Revival { death: cause, due: Instant::now() + wait, fallen });
+    }
+
+    /// Nobody needs to follow on these deaths any more.
+    pub(crate) fn forget_revivals(&mut self, is_made_good: impl Fn(&Death) -> bool) {
+        self.revivals.retain(|revival| !is_made_good(&revival.death));
     }
 
     /// When to look at a revival again; `None` if a child's end comes first, which wakes the loop by itself.

@@ -63,7 +63,7 @@ impl Supervisor {
     pub(crate) fn begin_stop(&mut self, kind: StopKind, deadline: Option<Instant>) {
         self.launches.clear();
         self.revivals.clear();
-        self.plan.successors.settle(false);
+        let _ = self.plan.successors.settle(false);
         self.plan.successors.release();
         if kind == StopKind::Graceful && self.stop.is_none() {
             self.drain(deadline);

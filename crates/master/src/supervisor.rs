@@ -1,5 +1,6 @@
 //! The master's loop.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use daemun_net::{SocketFile, SystemCause};
@@ -59,6 +60,10 @@ pub(crate) struct Supervisor {
     pub(crate) is_started: bool,
     /// SIGHUP has come.
     pub(crate) is_reload_wanted: bool,
+    /// Applications that have asked for successors.
+    pub(crate) renewals_wanted: BTreeSet<String>,
+    /// A reload waits for applications that retire.
+    pub(crate) is_reload_busy: bool,
     /// SIGUSR2 has come.
     pub(crate) is_upgrade_wanted: bool,
     /// The children have been ended for the time being, by SIGWINCH.
@@ -91,6 +96,8 @@ impl Supervisor {
             pid_files: Vec::new(),
             is_started: false,
             is_reload_wanted: false,
+            renewals_wanted: BTreeSet::new(),
+            is_reload_busy: false,
             is_upgrade_wanted: false,
             is_paused: false,
             newcomer: None,
@@ -107,6 +114,7 @@ impl Supervisor {
         // First, so that a signal or a death finds those ready that have said so before it came.
         self.read_notices();
         self.take_signals();
+        self.take_wishes();
         self.reap();
         self.kill_overdue();
         self.advance();
@@ -170,7 +178,7 @@ impl Supervisor {
         }
     }
 
-    fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         self.log(Level::Notice, "reopening logs");
         self.plan.log.reopen();
         for child in &self.children {

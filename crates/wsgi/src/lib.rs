@@ -11,13 +11,14 @@
 //! (`channel`). It is the only crate that names pyo3. **Nothing an application does ends a worker but
 //! a crash of the interpreter itself**; that costs the requests the worker was running.
 //!
-//! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `signals`,
-//! `ready`, `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
+//! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `wear`, `commands`,
+//! `signals`, `ready`, `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
 //! `input`, `file_wrapper` (a request's); `log`, `log_stream`, `traceback`, `text`.
 
 #![allow(unsafe_code)]
 
 mod application;
+mod commands;
 mod environ;
 mod exchange;
 mod exit;
@@ -36,6 +37,7 @@ mod start_response;
 mod supervisor;
 mod text;
 mod traceback;
+mod wear;
 mod worker;
 mod zygote;
 
@@ -53,8 +55,16 @@ fn main(py: Python<'_>) -> PyResult<()> {
     Err(PySystemExit::new_err(status))
 }
 
+/// Asks for the application to be loaded anew, as `uwsgi.reload()` does. Returns at once.
+#[pyfunction]
+fn reload() -> bool {
+    ready::ask(ready::RELOAD);
+    true
+}
+
 #[pymodule]
 fn _daemun(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(main, module)?)?;
+    module.add_function(wrap_pyfunction!(reload, module)?)?;
     module.add_class::<file_wrapper::FileWrapper>()
 }

@@ -12,6 +12,8 @@ use std::io::Write;
 pub enum Level {
     /// What the application itself printed.
     App,
+    /// What goes on.
+    Notice,
     /// Something will be wrong if it goes on.
     Warning,
     /// A request failed.
@@ -24,6 +26,7 @@ impl Level {
     fn word(self) -> &'static str {
         match self {
             Self::App => "app",
+            Self::Notice => "notice",
             Self::Warning => "warn",
             Self::Error => "error",
             Self::Critical => "crit",

@@ -5,28 +5,27 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-/// The state of worker `index`'s place.
+use crate::wear::Limits;
+
+/// The state of a worker's place.
 #[derive(Debug)]
 pub enum Place {
-    /// Free; a worker may be forked from then on.
-    Vacant {
-        /// Not before this time.
-        due: Instant,
-    },
+    /// Free; a worker may be forked.
+    Vacant,
     /// A worker has it.
     Taken(Running),
     /// The worker is dead and the edge has not yet taken back what it had.
     Unclean {
         /// The worker's process id.
         pid: u32,
-        /// When the next worker may be forked, if the edge is done by then.
-        due: Instant,
     },
 }
 
 /// A living worker.
 #[derive(Debug)]
 pub struct Running {
+    /// What it is called, from 0; the one that replaces it is called the same.
+    pub number: u16,
     /// Its process.
     pub pid: Pid,
     /// Becomes readable when it dies.
@@ -35,8 +34,14 @@ pub struct Running {
     pub born: Instant,
     /// What the seats had served when it was forked.
     pub served_before: u64,
-    /// Requests it may run before it is replaced, if there is a limit.
-    pub requests_max: Option<u64>,
+    /// When it has had its time.
+    pub limits: Limits,
+    /// It has said that it could serve.
+    pub is_up: bool,
+    /// It waits for its release: nobody is to be served by it yet.
+    pub is_held: bool,
+    /// It is to be replaced, whatever it has served.
+    pub is_unwanted: bool,
     /// Since when it has been told to finish.
     pub stopping: Option<Instant>,
     /// When it is to be killed for running a request too long.
@@ -45,7 +50,7 @@ pub struct Running {
 
 impl Running {
     /// The process id as messages have it.
-    pub fn number(&self) -> u32 {
+    pub fn process_number(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 }
@@ -67,17 +72,12 @@ impl Place {
         }
     }
 
-    /// Whether a worker may be forked now.
-    pub fn is_due(&self, now: Instant) -> bool {
-        matches!(self, Self::Vacant { due } if *due <= now)
-    }
-
     /// The edge has taken back what the dead worker `dead` had.
     pub fn clean(&mut self, dead: u32) {
-        if let Self::Unclean { pid, due } = self
+        if let Self::Unclean { pid } = self
             && *pid == dead
         {
-            *self = Self::Vacant { due: *due };
+            *self = Self::Vacant;
         }
     }
 }

@@ -1,19 +1,26 @@
-//! Tells the master that the pool can be used, or why it cannot.
+//! Tells the master that the pool can be used, or why it cannot; later, what is wanted of it.
 //!
-//! The master's pipe is named by `DAEMUN_READY`: a first octet `R` means ready, `E` is followed by the reason.
+//! The master's pipe is named by `DAEMUN_READY`: a first octet `R` means ready, `E` is followed by the reason. Behind `R`
+//! every octet is a wish.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use rustix::io::FdFlags;
 
+/// A wish: load the application anew.
+pub const RELOAD: u8 = b'r';
+/// A wish: end, when what runs is finished.
+pub const STOP: u8 = b'q';
+/// A wish: end at once.
+pub const STOP_AT_ONCE: u8 = b'Q';
+/// A wish: open the logs anew.
+pub const REOPEN: u8 = b'l';
+
 /// The master's pipe; what is said through it is said once.
 #[derive(Debug)]
-pub struct Ready {
-    /// `None` when somebody else than the master has started us: nobody waits.
-    pipe: Option<OwnedFd>,
-}
+pub struct Ready(());
 
 impl Ready {
     /// The environment variable that names the descriptor.
@@ -30,16 +37,18 @@ impl Ready {
         let number = number.filter(|number| *number > 2);
         // SAFETY: the caller vouches for the number.
         let pipe = number.map(|number| unsafe { OwnedFd::from_raw_fd(number) });
-        if let Some(pipe) = &pipe {
+        if let Some(pipe) = pipe {
             // It fails for a number that is not open, and then so does everything else with it.
-            let _ = rustix::io::fcntl_setfd(pipe, FdFlags::CLOEXEC);
+            let _ = rustix::io::fcntl_setfd(&pipe, FdFlags::CLOEXEC);
+            // Called once, as the caller vouches.
+            let _ = PIPE.set(pipe);
         }
-        Self { pipe }
+        Self(())
     }
 
     /// Says that the application is loaded.
     pub fn announce(self) {
-        self.write(b"R");
+        write(b"R");
     }
 
     /// Says why it is not; tells whether there is anybody to hear it.
@@ -54,14 +63,38 @@ impl Ready {
             lines = rest.get(surplus..).unwrap_or_default();
         }
         text.extend_from_slice(lines);
-        self.write(&text)
-    }
-
-    fn write(self, octets: &[u8]) -> bool {
-        // A master that is gone ends this process by itself.
-        self.pipe.is_some_and(|pipe| File::from(pipe).write_all(octets).is_ok())
+        text.push(END_OF_REASON);
+        write(&text)
     }
 }
+
+/// Tells the master a wish, from the zygote or from a worker.
+pub fn ask(wish: u8) {
+    write(&[wish]);
+}
+
+fn write(octets: &[u8]) -> bool {
+    // A master that is gone ends this process by itself.
+    PIPE.get().is_some_and(|pipe| Pipe(pipe).write_all(octets).is_ok())
+}
+
+struct Pipe<'a>(&'a OwnedFd);
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::write(self.0, octets))?)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `None` when somebody else than the master has started us: nobody waits.
+static PIPE: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Ends a reason: the pipe itself stays open as long as any worker lives.
+const END_OF_REASON: u8 = 0;
 
 /// Less than the master takes.
 const REASON_BYTES_MAX: usize = 30 << 10;

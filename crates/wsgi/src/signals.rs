@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use daemun_channel::Observer;
 use rustix::event::EventfdFlags;
@@ -25,7 +25,8 @@ pub enum Stop {
 /// The zygote's catch of TERM, QUIT, INT and USR1.
 #[derive(Debug)]
 pub struct ZygoteSignals {
-    bell: OwnedFd,
+    /// Lives as long as the process: workers ring it, too.
+    bell: &'static OwnedFd,
 }
 
 impl ZygoteSignals {
@@ -36,7 +37,8 @@ impl ZygoteSignals {
     /// What the system says.
     pub fn catch() -> io::Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        BELL.store(bell.as_raw_fd(), Ordering::SeqCst);
+        // There is one zygote in a process.
+        let bell = BELL.get_or_init(|| bell);
         own();
         let old = [
             (libc::SIGTERM, handle(libc::SIGTERM, note)),
@@ -63,7 +65,7 @@ impl ZygoteSignals {
     /// What the signals so far ask for.
     pub fn stop(&self) -> Option<Stop> {
         // Empty when nothing has come.
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        let _ = rustix::io::read(self.bell, &mut [0; 8]);
         match NOTED.load(Ordering::SeqCst) {
             0 => None,
             1 => Some(Stop::Graceful),
@@ -146,10 +148,15 @@ extern "C" fn note(signal: libc::c_int) {
         libc::SIGINT => drop(NOTED.fetch_max(2, Ordering::SeqCst)),
         _ => drop(NOTED.fetch_max(1, Ordering::SeqCst)),
     }
-    let one = 1_u64;
+    ring();
+}
+
+/// Wakes the zygote, from itself or from a worker.
+pub fn ring() {
+    let (one, Some(bell)) = (1_u64, BELL.get()) else { return };
     // SAFETY: eight bytes of a live value; write() may be called from a signal handler, and leaves
     // nothing behind but errno, which the kernel's interrupted call has not been given yet.
-    unsafe { libc::write(BELL.load(Ordering::SeqCst), (&raw const one).cast(), 8) };
+    unsafe { libc::write(bell.as_raw_fd(), (&raw const one).cast(), 8) };
 }
 
 extern "C" fn stop_seats(signal: libc::c_int) {
@@ -181,7 +188,7 @@ fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> libc::sig
     old
 }
 
-static BELL: AtomicI32 = AtomicI32::new(-1);
+static BELL: OnceLock<OwnedFd> = OnceLock::new();
 static REOPEN: AtomicBool = AtomicBool::new(false);
 static NOTED: AtomicU8 = AtomicU8::new(0);
 static WORKER: OnceLock<(Observer, u16)> = OnceLock::new();

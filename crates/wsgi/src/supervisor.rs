@@ -1,6 +1,8 @@
 //! The zygote's loop: workers are forked, watched, killed when a request takes too long, and replaced.
 //!
-//! It runs without the interpreter's lock and comes back only for what needs it, a fork.
+//! It runs without the interpreter's lock and comes back only for what needs it, a fork. A worker that has had its time
+//! is replaced by a successor in a place of its own: that one is up before the other is told to finish, and there is one
+//! such replacement at a time.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,12 +14,15 @@ use daemun_channel::{ChannelError, Handover, Observer, WorkerEnd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
+use crate::commands::{Command, Commands};
 use crate::log::{self, Level};
 use crate::place::{BackOff, Place, Running};
+use crate::ready::{self, Ready};
 use crate::signals::{Stop, ZygoteSignals};
+use crate::wear::{self, Limits, Reason, Wear};
 use crate::{exit, log_file, signals};
 
-/// Watches the workers of a pool.
+/// Watches the workers of a side of a pool.
 #[derive(Debug)]
 pub struct Supervisor<'a> {
     end: &'a WorkerEnd,
@@ -25,42 +30,90 @@ pub struct Supervisor<'a> {
     application: &'a Application,
     observer: Observer,
     signals: ZygoteSignals,
+    commands: Commands,
+    /// The pool's number of the first place.
+    first: u16,
     places: Vec<Place>,
+    /// By what workers are called, from 0: when the next one of that name may be forked.
+    due: Vec<Instant>,
+    /// One that is being replaced.
+    succession: Option<Succession>,
     back_off: BackOff,
+    /// Until every worker of a successor could serve: who waits for that.
+    opening: Option<Ready>,
     stop: Option<Stop>,
     /// The status to exit with.
     status: i32,
 }
 
+/// A worker that has had its time, and its successor.
+#[derive(Clone, Copy, Debug)]
+struct Succession {
+    /// What both are called.
+    number: u16,
+    /// Places, by their index in [`Supervisor::places`].
+    old: usize,
+    heir: Option<usize>,
+}
+
 /// What the zygote is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Fork worker `.0`.
-    Fork(u16),
+    /// Fork a worker.
+    Fork(Birth),
     /// Every worker is gone: exit with status `.0`.
     Exit(i32),
 }
 
+/// A worker that is to be forked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// Its index in the pool.
+    pub worker: u16,
+    /// What it is called, from 0.
+    pub number: u16,
+    /// It takes no request before it is released.
+    is_held: bool,
+}
+
 impl<'a> Supervisor<'a> {
-    /// For a pool without workers yet.
+    /// For a side without workers yet. Who waits for a successor to be able to serve is told by it.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn new(end: &'a WorkerEnd, handover: &'a Handover) -> Result<Self, ChannelError> {
+    pub fn new(end: &'a WorkerEnd, handover: &'a Handover, ready: Ready) -> Result<Self, ChannelError> {
         let now = Instant::now();
         let system = |source| ChannelError::System { what: "signal handlers", source };
-        Ok(Self {
+        let workers = end.layout().workers_of(end.side());
+        let count = match handover.workers.count {
+            0 => workers.len(),
+            count => usize::from(count).min(workers.len()),
+        };
+        let settings = &handover.workers;
+        let mut supervisor = Self {
             end,
-            settings: &handover.workers,
+            settings,
             application: &handover.application,
             observer: Observer::attach(end)?,
             signals: ZygoteSignals::catch().map_err(system)?,
-            places: (0..end.layout().processes).map(|_| Place::Vacant { due: now }).collect(),
+            commands: Commands::default(),
+            first: workers.start,
+            places: workers.map(|_| Place::Vacant).collect(),
+            due: vec![now; count],
+            succession: None,
             back_off: BackOff::default(),
+            opening: None,
             stop: None,
             status: exit::DONE,
-        })
+        };
+        if settings.is_successor {
+            supervisor.opening = Some(ready);
+        } else {
+            ready.announce();
+            supervisor.commands = Commands::open(settings);
+        }
+        Ok(supervisor)
     }
 
     /// Watches until there is something for the zygote to do.
@@ -68,19 +121,53 @@ impl<'a> Supervisor<'a> {
         loop {
             self.take_signals();
             self.take_messages();
+            self.take_commands();
             self.reap();
+            self.welcome();
             let now = Instant::now();
             self.look_after_workers(now);
             if self.stop.is_some() && self.places.iter().all(|place| place.running().is_none()) {
+                self.commands.close();
                 return Turn::Exit(self.status);
             }
-            let due = self.places.iter().position(|place| self.stop.is_none() && place.is_due(now));
-            if let Some(worker) = due.and_then(|worker| u16::try_from(worker).ok()) {
-                self.observer.prepare(worker);
-                return Turn::Fork(worker);
+            if let Some(birth) = self.next_birth(now) {
+                self.observer.prepare(birth.worker, birth.is_held);
+                return Turn::Fork(birth);
             }
             self.sleep(now);
         }
+    }
+
+    fn worker_at(&self, place: usize) -> u16 {
+        self.first + place as u16 // There are fewer places than a u16 counts.
+    }
+
+    fn place_of(&self, worker: u16) -> Option<usize> {
+        worker.checked_sub(self.first).map(usize::from).filter(|place| *place < self.places.len())
+    }
+
+    fn running(&self) -> impl Iterator<Item = (usize, &Running)> {
+        self.places.iter().enumerate().filter_map(|(place, one)| Some((place, one.running()?)))
+    }
+
+    fn running_at(&mut self, place: usize) -> Option<&mut Running> {
+        self.places.get_mut(place).and_then(Place::running_mut)
+    }
+
+    /// Who is to be forked now: the successor of a worker that has had its time, or one that is missing.
+    fn next_birth(&self, now: Instant) -> Option<Birth> {
+        if self.stop.is_some() {
+            return None;
+        }
+        let vacant = self.places.iter().position(|place| matches!(place, Place::Vacant))?;
+        let worker = self.worker_at(vacant);
+        if let Some(Succession { number, heir: None, .. }) = self.succession {
+            return Some(Birth { worker, number, is_held: true });
+        }
+        let is_there =
+            |number: usize| self.running().any(|(_, one)| usize::from(one.number) == number && one.stopping.is_none());
+        let number = (0..self.due.len()).find(|&number| self.due[number] <= now && !is_there(number))?;
+        Some(Birth { worker, number: number as u16, is_held: self.opening.is_some() })
     }
 
     /// Takes note of a worker that was forked and tells the edge.
@@ -88,40 +175,52 @@ impl<'a> Supervisor<'a> {
     /// # Errors
     ///
     /// What the system says; the worker is killed then.
-    pub fn born(&mut self, worker: u16, pid: Pid) -> io::Result<()> {
+    pub fn born(&mut self, birth: Birth, pid: Pid) -> io::Result<()> {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
             // Without it nobody would learn of its death.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         })?;
+        let Birth { worker, number, is_held } = birth;
         let seats = self.end.layout().seats_of(worker);
         let message = Message::Born {
             worker,
+            number: number + 1,
             pid: pid.as_raw_nonzero().get().unsigned_abs(),
             first_seat: seats.start,
             seats: seats.len() as u16, // A range of u16 is never longer.
         };
         self.tell(&message, Some(&pidfd));
         let running = Running {
+            number,
             pid,
             pidfd,
             born: Instant::now(),
             served_before: self.served(worker),
-            requests_max: self.requests_max(pid),
+            limits: Limits::of(self.settings, number),
+            is_up: false,
+            is_held,
+            is_unwanted: false,
             stopping: None,
             harakiri: None,
         };
-        if let Some(place) = self.places.get_mut(usize::from(worker)) {
-            *place = Place::Taken(running);
+        if let Some(place) = self.place_of(worker) {
+            self.places[place] = Place::Taken(running);
+            if let Some(succession) = self.succession.as_mut().filter(|succession| succession.heir.is_none()) {
+                succession.heir = Some(place);
+            }
         }
         Ok(())
     }
 
     /// Takes note of a fork that failed: tries again a second later.
-    pub fn not_born(&mut self, worker: u16) {
-        if let Some(place) = self.places.get_mut(usize::from(worker)) {
-            *place = Place::Vacant { due: Instant::now() + Duration::from_secs(1) };
+    pub fn not_born(&mut self, birth: Birth) {
+        let again = Instant::now() + Duration::from_secs(1);
+        self.succession = None;
+        if let Some(due) = self.due.get_mut(usize::from(birth.number)) {
+            *due = again;
         }
+        self.fail_opening("a worker could not be forked");
     }
 
     fn take_signals(&mut self) {
@@ -138,7 +237,7 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = log_file::reopen() {
             log::line(Level::Error, format_args!("the log cannot be opened anew: {error}"));
         }
-        for running in self.places.iter().filter_map(Place::running) {
+        for (_, running) in self.running() {
             // SAFETY: takes two numbers; the process is our child and not reaped.
             unsafe { libc::kill(running.pid.as_raw_nonzero().get(), signals::reopen_signal()) };
         }
@@ -164,17 +263,24 @@ impl<'a> Supervisor<'a> {
         match message {
             // Orders that were given to an earlier zygote name workers that are not ours.
             Message::Cleaned { worker, pid } => {
-                if let Some(place) = self.places.get_mut(usize::from(*worker)) {
+                if let Some(place) = self.place_of(*worker).and_then(|place| self.places.get_mut(place)) {
                     place.clean(*pid);
                 }
             }
             Message::Kill { worker, pid } => {
-                let running = self.places.get(usize::from(*worker)).and_then(Place::running);
-                if running.is_some_and(|running| running.number() == *pid) {
-                    self.kill(*worker);
+                let place = self.place_of(*worker);
+                let running = place.and_then(|place| self.places.get(place)).and_then(Place::running);
+                if let (Some(place), Some(running)) = (place, running)
+                    && running.process_number() == *pid
+                {
+                    self.kill(place);
                 }
             }
-            Message::Retire { worker } => self.retire(*worker),
+            Message::Retire { worker } => {
+                if let Some(place) = self.place_of(*worker) {
+                    self.retire(place);
+                }
+            }
             Message::Stop { graceful } => {
                 self.begin_stop(if *graceful { Stop::Graceful } else { Stop::Immediate });
             }
@@ -182,68 +288,143 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    fn take_commands(&mut self) {
+        while let Some(command) = self.commands.next() {
+            self.carry_out(command);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::AskMaster(request) => ready::ask(request),
+            // Each worker loads the application by itself, so that one after the other gets the new code. Else it is the
+            // zygote that has it.
+            Command::ChainReload if !self.application_is_in_workers() => ready::ask(ready::RELOAD),
+            Command::ChainReload | Command::ReloadWorkers => {
+                self.places.iter_mut().filter_map(Place::running_mut).for_each(|one| one.is_unwanted = true);
+            }
+            Command::KillWorkers => (0..self.places.len()).for_each(|place| self.kill(place)),
+        }
+    }
+
+    fn application_is_in_workers(&self) -> bool {
+        self.settings.lazy_apps
+    }
+
     fn begin_stop(&mut self, stop: Stop) {
         if self.stop >= Some(stop) {
             return;
         }
         self.stop = Some(stop);
-        for worker in 0..self.end.layout().processes {
+        self.commands.close();
+        for place in 0..self.places.len() {
             match stop {
-                Stop::Graceful => self.retire(worker),
-                Stop::Immediate => self.kill(worker),
+                Stop::Graceful => self.retire(place),
+                Stop::Immediate => self.kill(place),
             }
         }
     }
 
-    fn retire(&mut self, worker: u16) {
-        let Some(running) = self.places.get_mut(usize::from(worker)).and_then(Place::running_mut) else { return };
+    fn retire(&mut self, place: usize) {
+        let worker = self.worker_at(place);
+        let Some(running) = self.running_at(place) else { return };
         if running.stopping.is_none() {
             running.stopping = Some(Instant::now());
             self.observer.stop(worker);
         }
     }
 
-    fn kill(&self, worker: u16) {
-        if let Some(running) = self.places.get(usize::from(worker)).and_then(Place::running) {
+    fn kill(&self, place: usize) {
+        if let Some(running) = self.places.get(place).and_then(Place::running) {
             // By the pidfd: never somebody else who got the number. Dead already is fine.
             let _ = rustix::process::pidfd_send_signal(&running.pidfd, Signal::KILL);
         }
     }
 
+    /// Workers that could serve by now: those that nobody holds do so, and who waits for them is told.
+    fn welcome(&mut self) {
+        for place in 0..self.places.len() {
+            let is_up = self.observer.is_up(self.worker_at(place));
+            if let Some(running) = self.running_at(place) {
+                running.is_up = is_up;
+            }
+        }
+        let is_up = |number: usize| self.running().any(|(_, one)| usize::from(one.number) == number && one.is_up);
+        let are_all_up = (0..self.due.len()).all(is_up);
+        if let Some(ready) = self.opening.take_if(|_| are_all_up) {
+            (0..self.places.len()).for_each(|place| self.release(place));
+            ready.announce();
+            self.commands = Commands::open(self.settings);
+        }
+        let Some(Succession { old, heir: Some(heir), .. }) = self.succession else { return };
+        if self.places.get(heir).and_then(Place::running).is_some_and(|heir| heir.is_up) {
+            self.succession = None;
+            self.release(heir);
+            self.retire(old);
+        }
+    }
+
+    fn release(&mut self, place: usize) {
+        let worker = self.worker_at(place);
+        if let Some(running) = self.running_at(place).filter(|running| running.is_held) {
+            running.is_held = false;
+            self.observer.release(worker);
+        }
+    }
+
+    /// A successor that is none: whoever is to be replaced goes on.
+    fn fail_opening(&mut self, reason: &str) {
+        if let Some(ready) = self.opening.take() {
+            self.status = exit::FAILED;
+            ready.fail(reason);
+            self.begin_stop(Stop::Graceful);
+        }
+    }
+
     fn reap(&mut self) {
-        for worker in 0..self.end.layout().processes {
-            let Some(pid) = self.places.get(usize::from(worker)).and_then(Place::running).map(|running| running.pid)
-            else {
+        for place in 0..self.places.len() {
+            let Some(pid) = self.places.get(place).and_then(Place::running).map(|running| running.pid) else {
                 continue;
             };
             match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => self.bury(worker, status.as_raw()),
+                Ok(Some((_, status))) => self.bury(place, status.as_raw()),
                 // The application has reaped it itself (SIGCHLD ignored): its death is all we know.
-                Err(rustix::io::Errno::CHILD) => self.bury(worker, 0),
+                Err(rustix::io::Errno::CHILD) => self.bury(place, 0),
                 _ => {}
             }
         }
     }
 
-    fn bury(&mut self, worker: u16, wait_status: i32) {
-        let Some(place) = self.places.get_mut(usize::from(worker)) else { return };
+    fn bury(&mut self, place: usize, wait_status: i32) {
+        let worker = self.worker_at(place);
+        let Some(grave) = self.places.get_mut(place) else { return };
         let now = Instant::now();
-        let Some(pid) = place.running().map(Running::number) else { return };
-        let Place::Taken(running) = std::mem::replace(place, Place::Unclean { pid, due: now }) else { return };
+        let Some(pid) = grave.running().map(Running::process_number) else { return };
+        let Place::Taken(running) = std::mem::replace(grave, Place::Unclean { pid }) else { return };
         if self.stop == Some(Stop::Immediate) {
             return; // By our own hand, and everybody is about to hear of our own end.
         }
+        let is_heir = self.succession.is_some_and(|succession| succession.heir == Some(place));
         let is_expected = running.stopping.is_some() && wait_status == 0;
         if !is_expected {
             let delay = self.back_off.after(now - running.born);
-            *place = Place::Unclean { pid, due: now + delay };
+            if let Some(due) = self.due.get_mut(usize::from(running.number)) {
+                *due = now + delay;
+            }
             if self.application.log_deaths {
-                let number = worker + 1;
+                let number = running.number + 1;
                 log::line(Level::Critical, format_args!("worker {number} (pid {pid}) {}", described(wait_status)));
             }
         }
+        if is_heir {
+            self.succession = None;
+        }
         let harakiri = running.harakiri.is_some();
         self.tell(&Message::Died { worker, pid, wait_status, harakiri }, None);
+        if self.opening.is_some() && !running.is_up {
+            let number = running.number + 1;
+            self.fail_opening(&format!("worker {number} {} before it could serve", described(wait_status)));
+        }
         self.give_up_without_application(wait_status);
     }
 
@@ -269,58 +450,81 @@ impl<'a> Supervisor<'a> {
 
     /// Harakiri, mercy and the limits after which a worker is replaced.
     fn look_after_workers(&mut self, now: Instant) {
-        for worker in 0..self.end.layout().processes {
-            if let Some(verdict) = self.judge(worker, now) {
-                self.execute(worker, verdict, now);
+        for place in 0..self.places.len() {
+            if let Some(verdict) = self.judge(place, now) {
+                self.execute(place, verdict, now);
             }
         }
     }
 
-    fn judge(&self, worker: u16, now: Instant) -> Option<Verdict> {
-        let running = self.places.get(usize::from(worker)).and_then(Place::running)?;
+    fn judge(&self, place: usize, now: Instant) -> Option<Verdict> {
+        let running = self.places.get(place).and_then(Place::running)?;
         if let Some(due) = running.harakiri {
             return (due <= now).then_some(Verdict::Kill);
         }
+        let worker = self.worker_at(place);
         if let Some(seconds) = self.busy_too_long(worker) {
             return Some(Verdict::Harakiri { seconds });
         }
         if let Some(since) = running.stopping {
             return (now - since >= self.mercy()).then_some(Verdict::Kill);
         }
-        let is_somebody_retiring =
-            self.places.iter().any(|place| place.running().is_some_and(|running| running.stopping.is_some()));
-        if is_somebody_retiring {
-            return None; // Never two at once.
-        }
         let served = self.served(worker).saturating_sub(running.served_before);
-        let lifetime = self.settings.max_worker_lifetime_seconds;
-        let is_worn = running.requests_max.is_some_and(|most| served >= most)
-            || (lifetime > 0 && (now - running.born).as_secs() >= lifetime)
-            || (self.settings.reload_on_rss_bytes > 0
-                && resident_bytes(running.pid) > self.settings.reload_on_rss_bytes);
-        is_worn.then_some(Verdict::Retire)
+        let wear = running.limits.judge(self.settings, running.pid, served, now - running.born);
+        let asked = running.is_unwanted.then_some(Wear::Retire(Reason::Asked));
+        match wear.or(asked)? {
+            Wear::Kill(reason) => Some(Verdict::KillFor(reason)),
+            Wear::Retire(reason) => (running.is_up && !self.is_changing()).then_some(Verdict::Replace(reason)),
+        }
     }
 
-    fn execute(&mut self, worker: u16, verdict: Verdict, now: Instant) {
+    /// Never two at once: whether somebody is being replaced, or is missing.
+    fn is_changing(&self) -> bool {
+        let is_leaving = |one: &Running| one.stopping.is_some() || !one.is_up;
+        self.succession.is_some() || self.stop.is_some() || self.running().any(|(_, one)| is_leaving(one))
+    }
+
+    fn execute(&mut self, place: usize, verdict: Verdict, now: Instant) {
+        let Some(running) = self.places.get(place).and_then(Place::running) else { return };
+        let (number, pid) = (running.number + 1, running.pid.as_raw_nonzero().get());
         match verdict {
-            Verdict::Kill => self.kill(worker),
-            Verdict::Retire => self.retire(worker),
-            Verdict::Harakiri { seconds } => {
-                let Some(running) = self.places.get_mut(usize::from(worker)).and_then(Place::running_mut) else {
-                    return;
-                };
-                running.harakiri = Some(now + LAST_WORDS);
-                let pid = running.pid.as_raw_nonzero();
-                let number = worker + 1;
-                log::line(
-                    Level::Critical,
-                    format_args!("worker {number} (pid {pid}) runs a request for {seconds} s (harakiri): it is killed"),
-                );
-                // Its Python stack goes to the log first.
-                // SAFETY: takes two numbers; the process is our child and not reaped.
-                unsafe { libc::kill(pid.get(), traceback_signal()) };
+            Verdict::Kill => self.kill(place),
+            Verdict::KillFor(reason) => {
+                log::line(Level::Critical, format_args!("worker {number} (pid {pid}) is killed: {reason}, evil"));
+                self.kill(place);
+            }
+            Verdict::Replace(reason) => {
+                log::line(Level::Notice, format_args!("worker {number} (pid {pid}) is replaced: {reason}"));
+                // Where there is no place for both, the old one goes first.
+                if self.places.len() > self.due.len() {
+                    self.succession = Some(Succession { number: running.number, old: place, heir: None });
+                } else {
+                    self.retire(place);
+                }
+            }
+            Verdict::Harakiri { seconds } => self.begin_harakiri(place, seconds, now),
+        }
+    }
+
+    /// The worker's Python stack goes to the log first.
+    fn begin_harakiri(&mut self, place: usize, seconds: u64, now: Instant) {
+        let is_verbose = self.settings.harakiri_verbose;
+        let Some(running) = self.running_at(place) else { return };
+        running.harakiri = Some(now + LAST_WORDS);
+        let (number, pid) = (running.number + 1, running.pid.as_raw_nonzero().get());
+        log::line(
+            Level::Critical,
+            format_args!("worker {number} (pid {pid}) runs a request for {seconds} s (harakiri): it is killed"),
+        );
+        if is_verbose {
+            for name in ["syscall", "wchan"] {
+                // Only root may look at another's, and not every kernel has them.
+                let text = std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+                log::line(Level::Critical, format_args!("worker {number} (pid {pid}): {name} {}", text.trim()));
             }
         }
+        // SAFETY: takes two numbers; the process is our child and not reaped.
+        unsafe { libc::kill(pid, traceback_signal()) };
     }
 
     fn busy_too_long(&self, worker: u16) -> Option<u64> {
@@ -337,46 +541,36 @@ impl<'a> Supervisor<'a> {
         self.end.layout().seats_of(worker).map(|seat| self.observer.served(seat)).sum()
     }
 
-    fn requests_max(&self, pid: Pid) -> Option<u64> {
-        let most = Some(self.settings.max_requests).filter(|most| *most > 0)?;
-        // Any number will do that differs between workers.
-        let spread = (pid.as_raw_nonzero().get().unsigned_abs() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        Some(most + spread % (self.settings.max_requests_delta + 1))
-    }
-
     fn mercy(&self) -> Duration {
         Duration::from_secs(self.settings.mercy_seconds)
     }
 
-    /// Waits for a signal, a message, a death, or the next time to look at the workers.
+    /// Waits for a signal, a message, a command, a death, or the next time to look at the workers.
     fn sleep(&self, now: Instant) {
         let bell = self.signals.bell();
         let mut watched = vec![PollFd::new(&bell, PollFlags::IN)];
         watched.push(PollFd::from_borrowed_fd(self.end.control(), PollFlags::IN));
-        let alive = self.places.iter().filter_map(Place::running);
-        watched.extend(alive.map(|running| PollFd::new(&running.pidfd, PollFlags::IN)));
+        watched.extend(self.commands.pipe().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+        watched.extend(self.running().map(|(_, running)| PollFd::new(&running.pidfd, PollFlags::IN)));
         let timeout = self.next_look(now).and_then(|left| Timespec::try_from(left).ok());
         // A signal ends it too; whatever it was is found by the next turn.
         let _ = rustix::event::poll(&mut watched, timeout.as_ref());
     }
 
     fn next_look(&self, now: Instant) -> Option<Duration> {
-        let settings = self.settings;
-        let is_counting = settings.harakiri_seconds > 0
-            || settings.max_requests > 0
-            || settings.max_worker_lifetime_seconds > 0
-            || settings.reload_on_rss_bytes > 0;
         let of_place = |place: &Place| match place {
-            Place::Vacant { due } => Some(*due - now.min(*due)),
-            Place::Unclean { .. } => None,
+            Place::Vacant | Place::Unclean { .. } => None,
             Place::Taken(Running { harakiri: Some(due), .. }) => Some(*due - now.min(*due)),
             Place::Taken(Running { stopping: Some(since), .. }) => {
                 Some((*since + self.mercy()).saturating_duration_since(now))
             }
             Place::Taken(_) => None,
         };
-        let counting = is_counting.then_some(LOOK_INTERVAL);
-        self.places.iter().filter_map(of_place).chain(counting).min().map(|left| left + Duration::from_millis(1))
+        let births = self.due.iter().filter(|due| **due > now).map(|due| *due - now);
+        let is_looking = wear::is_limited(self.settings) || self.commands.are_watching();
+        let regular = is_looking.then_some(LOOK_INTERVAL);
+        let times = self.places.iter().filter_map(of_place).chain(births).chain(regular);
+        times.min().map(|left| left + Duration::from_millis(1))
     }
 }
 
@@ -385,10 +579,12 @@ impl<'a> Supervisor<'a> {
 enum Verdict {
     /// It has had its time.
     Kill,
+    /// The same, and the log says why.
+    KillFor(Reason),
     /// A request takes too long: its stack is logged, then it is killed.
     Harakiri { seconds: u64 },
-    /// It finishes what it runs and is replaced.
-    Retire,
+    /// A successor takes its place; then it finishes what it runs.
+    Replace(Reason),
 }
 
 /// The signal on which a worker writes the Python stacks of its threads to the log.
@@ -402,16 +598,6 @@ fn described(wait_status: i32) -> String {
     } else {
         format!("exited with status {}", libc::WEXITSTATUS(wait_status))
     }
-}
-
-fn resident_bytes(pid: Pid) -> u64 {
-    let pages = || {
-        let text = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
-        text.split(' ').nth(1)?.parse::<u64>().ok()
-    };
-    // SAFETY: takes a number.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages().unwrap_or(0) * u64::try_from(page_bytes).unwrap_or(4096)
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

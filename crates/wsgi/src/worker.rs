@@ -1,24 +1,33 @@
 //! A worker process: its threads take requests and run the application, until they are told to stop.
 
+use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use daemun_channel::{Handover, Observer, Seat, Wake, Worker, WorkerEnd};
 use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict, PyTuple};
+use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::application::{Applications, LoadError};
 use crate::environ::{Concurrency, EnvironBuilder};
 use crate::log::{self, Level};
 use crate::log_stream::{self, Stream};
 use crate::respond::Responder;
-use crate::supervisor::traceback_signal;
+use crate::supervisor::{Birth, traceback_signal};
+use crate::wear::Limits;
 use crate::{exit, interpreter, signals, traceback, zygote};
 
-/// Runs worker `index` to its end and returns the exit status.
-pub fn run(py: Python<'_>, end: WorkerEnd, handover: &Handover, index: u16, loaded: Option<Arc<Applications>>) -> i32 {
-    interpreter::name_process(&handover.workers, &format!("worker {index}"));
+/// Runs a worker to its end and returns the exit status.
+pub fn run(
+    py: Python<'_>,
+    end: WorkerEnd,
+    handover: &Handover,
+    birth: Birth,
+    loaded: Option<Arc<Applications>>,
+) -> i32 {
+    interpreter::name_process(&handover.workers, &format!("worker {}", birth.number + 1));
     let applications = match loaded.map_or_else(|| load(py, handover), Ok) {
         Ok(applications) => applications,
         Err(error) => {
@@ -26,7 +35,7 @@ pub fn run(py: Python<'_>, end: WorkerEnd, handover: &Handover, index: u16, load
             return exit::NO_APPLICATION;
         }
     };
-    match serve_all(py, end, index, &applications) {
+    match serve_all(py, end, handover, birth, &applications) {
         Ok(()) => exit::DONE,
         Err(error) => {
             traceback::log(py, "worker cannot run", &error);
@@ -58,14 +67,24 @@ pub fn load(py: Python<'_>, handover: &Handover) -> Result<Arc<Applications>, Lo
     }
 }
 
-fn serve_all(py: Python<'_>, end: WorkerEnd, index: u16, applications: &Arc<Applications>) -> PyResult<()> {
-    let layout = *end.layout();
+fn serve_all(
+    py: Python<'_>,
+    end: WorkerEnd,
+    handover: &Handover,
+    birth: Birth,
+    applications: &Arc<Applications>,
+) -> PyResult<()> {
+    let (layout, index) = (*end.layout(), birth.worker);
     let failed = |error: daemun_channel::ChannelError| PyRuntimeError::new_err(error.to_string());
     signals::catch_in_worker(Observer::attach(&end).map_err(failed)?, index);
     register_hooks(py)?;
     let mut worker = Worker::attach(end, index).map_err(failed)?;
     let errors = log_stream::text_stream(py, Stream::Errors)?;
-    let concurrency = Concurrency { threads: layout.threads > 1, processes: layout.processes > 1 };
+    let processes = match handover.workers.count {
+        0 => layout.processes,
+        count => count,
+    };
+    let concurrency = Concurrency { threads: layout.threads > 1, processes: processes > 1 };
     let mut desk = |thread| -> PyResult<(Seat, Responder)> {
         let environ = EnvironBuilder::new(py, &errors, concurrency)?;
         Ok((worker.seat(thread).map_err(failed)?, Responder::new(py, Arc::clone(applications), environ)?))
@@ -76,12 +95,61 @@ fn serve_all(py: Python<'_>, end: WorkerEnd, index: u16, applications: &Arc<Appl
         let (seat, responder) = desk(thread)?;
         threads.push(start_thread(py, thread, seat, responder)?);
     }
+    if let Some(path) = handover.workers.probe.as_ref().filter(|_| handover.workers.is_successor) {
+        probe(py, applications, path)?;
+    }
+    if let Some(most) = Limits::of(&handover.workers, birth.number).requests {
+        REQUESTS_LEFT.store(most, Ordering::Relaxed);
+    }
+    seat.mark_up();
+    signals::ring();
     serve(py, &mut seat, &mut responder);
     for thread in threads {
         thread.call_method0("join")?;
     }
     Ok(())
 }
+
+/// Asks the application for `path`, as nobody's client.
+///
+/// # Errors
+///
+/// What the application raised, or `RuntimeError` when it answers 500 or more.
+fn probe(py: Python<'_>, applications: &Applications, path: &str) -> PyResult<()> {
+    let module = PyModule::from_code(py, PROBE, c"daemun_probe.py", c"daemun_probe")?;
+    let environ = module.getattr("environ_of")?.call1((path,))?.cast_into::<PyDict>()?;
+    let application = applications.choose(py, &environ)?;
+    module.getattr("ask")?.call1((application, environ)).map(drop)
+}
+
+const PROBE: &CStr = c"\
+from wsgiref.util import setup_testing_defaults
+
+def environ_of(target):
+    path, _, query = target.partition('?')
+    environ = {'PATH_INFO': path, 'SCRIPT_NAME': '', 'QUERY_STRING': query, 'REMOTE_ADDR': '127.0.0.1'}
+    setup_testing_defaults(environ)
+    environ['HTTP_USER_AGENT'] = 'daemun-probe'
+    return environ
+
+def ask(application, environ):
+    said = []
+    def start_response(status, headers, exc_info=None):
+        said[:] = [status]
+        return said.append
+    answer = application(environ, start_response)
+    try:
+        for _ in answer:
+            pass
+    finally:
+        if hasattr(answer, 'close'):
+            answer.close()
+    if not said or said[0][:1] >= '5':
+        raise RuntimeError('the probe of %s was answered %s' % (environ['PATH_INFO'], said[:1] or 'nothing'))
+";
+
+/// Requests until the worker has had its time; far from zero where there is no limit.
+static REQUESTS_LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Python stacks on a signal of the zygote's, and care for processes that the application forks.
 fn register_hooks(py: Python<'_>) -> PyResult<()> {
@@ -115,6 +183,7 @@ fn start_thread<'py>(py: Python<'py>, thread: u16, seat: Seat, responder: Respon
 
 /// Takes requests one by one until told to stop. Waits without the interpreter.
 fn serve(py: Python<'_>, seat: &mut Seat, responder: &mut Responder) {
+    py.detach(|| seat.wait_for_release());
     while !seat.is_stopping() {
         if let Some(job) = seat.try_take() {
             // A panic would be a bug of ours. The job it had ends as failed; the worker goes on.
@@ -123,6 +192,9 @@ fn serve(py: Python<'_>, seat: &mut Seat, responder: &mut Responder) {
             }
             log_stream::finish_lines();
             log::set_request(0);
+            if REQUESTS_LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+                signals::ring(); // The zygote judges; it need not look at every request for that.
+            }
             continue;
         }
         match py.detach(|| seat.wait(None)) {

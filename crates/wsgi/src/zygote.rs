@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::application::{Applications, LoadError};
 use crate::log::{self, Level};
 use crate::ready::Ready;
-use crate::supervisor::{Supervisor, Turn};
+use crate::supervisor::{Birth, Supervisor, Turn};
 use crate::{exit, interpreter, log_file, log_stream, traceback, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
@@ -36,7 +36,7 @@ pub fn run(py: Python<'_>) -> i32 {
     warn_of_threads(py);
     log_file::keep(handover.application.log_file.as_deref());
     match supervise(py, &end, &handover, ready) {
-        Ok(Role::Worker(index)) => worker::run(py, end, &handover, index, applications),
+        Ok(Role::Worker(birth)) => worker::run(py, end, &handover, birth, applications),
         Ok(Role::Zygote(status)) => status,
         Err(error) => failed(&error),
     }
@@ -72,7 +72,7 @@ fn not_loaded(handover: &Handover, error: &LoadError) -> String {
 /// Which process this is after a fork.
 enum Role {
     Zygote(i32),
-    Worker(u16),
+    Worker(Birth),
 }
 
 fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
@@ -141,33 +141,31 @@ fn say_ready(end: &WorkerEnd) -> Result<(), ChannelError> {
 }
 
 fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover, ready: Ready) -> Result<Role, ChannelError> {
-    let mut supervisor = Supervisor::new(end, handover)?;
     say_ready(end)?;
-    // Only now that signals are caught: the master sends finer ones to who is ready.
-    ready.announce();
+    let mut supervisor = Supervisor::new(end, handover, ready)?;
     let zygote = rustix::process::getpid();
     loop {
-        let index = match py.detach(|| supervisor.turn()) {
+        let birth = match py.detach(|| supervisor.turn()) {
             Turn::Exit(status) => return Ok(Role::Zygote(status)),
-            Turn::Fork(index) => index,
+            Turn::Fork(birth) => birth,
         };
         log_stream::finish_lines();
         match fork(py) {
             Ok(0) => {
                 follow(zygote);
-                return Ok(Role::Worker(index));
+                return Ok(Role::Worker(birth));
             }
             Ok(pid) => {
-                let born = Pid::from_raw(pid).map(|pid| supervisor.born(index, pid));
+                let born = Pid::from_raw(pid).map(|pid| supervisor.born(birth, pid));
                 if let Some(Err(error)) = born {
-                    let number = index + 1;
+                    let number = birth.number + 1;
                     log::line(Level::Critical, format_args!("worker {number} (pid {pid}) cannot be watched: {error}"));
-                    supervisor.not_born(index);
+                    supervisor.not_born(birth);
                 }
             }
             Err(error) => {
-                traceback::log(py, &format!("worker {} cannot be forked", index + 1), &error);
-                supervisor.not_born(index);
+                traceback::log(py, &format!("worker {} cannot be forked", birth.number + 1), &error);
+                supervisor.not_born(birth);
             }
         }
     }

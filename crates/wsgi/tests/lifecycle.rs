@@ -111,7 +111,7 @@ def make():
     let mut site = plan.start();
     assert_eq!(site.ask(get("/")).text(), "['x=y', ['daemun', '--flag'], False, True, 'hook']");
     let name = std::fs::read_to_string(format!("/proc/{}/comm", site.born[0].1)).expect("the worker's name");
-    assert_eq!(name.trim(), "daemun worker 0");
+    assert_eq!(name.trim(), "daemun worker 1");
 }
 
 #[test]

@@ -83,16 +83,42 @@ pub struct PoolOptions {
     pub need_app: bool,
     /// How long a request may run.
     pub harakiri: Option<Duration>,
+    /// More is said of a request that runs too long.
+    pub harakiri_verbose: bool,
     /// How long workers have for their last requests.
     pub reload_mercy: Option<Duration>,
+    /// The same, for workers alone.
+    pub worker_reload_mercy: Option<Duration>,
+    /// What each worker of a new generation is asked for before the old one retires.
+    pub reload_probe: Option<String>,
+    /// Files whose change asks for a reload.
+    pub touch_reload: Vec<PathBuf>,
+    /// Files whose change asks for a reload of one worker after the other.
+    pub touch_chain_reload: Vec<PathBuf>,
+    /// Files whose change has the workers replaced.
+    pub touch_workers_reload: Vec<PathBuf>,
+    /// Files and folders any change of which asks for a reload.
+    pub fs_reload: Vec<PathBuf>,
+    /// Named pipes that take commands, one at a time.
+    pub master_fifo: Vec<PathBuf>,
     /// Requests after which a worker is replaced.
     pub max_requests: Option<u64>,
-    /// Largest random number added to `max_requests`.
+    /// What each worker has more of them than the one before it.
     pub max_requests_delta: Option<u64>,
+    /// How long a worker lives, whatever it has run or uses.
+    pub min_worker_lifetime: Duration,
     /// Time after which a worker is replaced.
     pub max_worker_lifetime: Option<Duration>,
+    /// What each worker has more of it than the one before it.
+    pub max_worker_lifetime_delta: Option<Duration>,
     /// Resident memory, in bytes, above which a worker is replaced.
     pub reload_on_rss_bytes: Option<u64>,
+    /// Address space, in bytes, above which a worker is replaced.
+    pub reload_on_as_bytes: Option<u64>,
+    /// Resident memory, in bytes, above which a worker is killed.
+    pub evil_reload_on_rss_bytes: Option<u64>,
+    /// Address space, in bytes, above which a worker is killed.
+    pub evil_reload_on_as_bytes: Option<u64>,
     /// Size of uWSGI's request buffer. Accepted; heads up to daemun's own limits are taken in any case.
     pub buffer_size: Option<u64>,
     /// Name of all processes of the pool.
@@ -152,11 +178,24 @@ impl Default for PoolOptions {
             die_on_term: false,
             need_app: true,
             harakiri: None,
+            harakiri_verbose: false,
             reload_mercy: None,
+            worker_reload_mercy: None,
+            reload_probe: None,
+            touch_reload: Vec::new(),
+            touch_chain_reload: Vec::new(),
+            touch_workers_reload: Vec::new(),
+            fs_reload: Vec::new(),
+            master_fifo: Vec::new(),
             max_requests: None,
             max_requests_delta: None,
+            min_worker_lifetime: Duration::from_secs(10),
             max_worker_lifetime: None,
+            max_worker_lifetime_delta: None,
             reload_on_rss_bytes: None,
+            reload_on_as_bytes: None,
+            evil_reload_on_rss_bytes: None,
+            evil_reload_on_as_bytes: None,
             buffer_size: None,
             procname: None,
             procname_prefix: None,
@@ -172,6 +211,55 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
+    /// How long workers have for their last requests, where nobody says otherwise a minute, as in uWSGI.
+    pub fn mercy(&self) -> Duration {
+        self.worker_reload_mercy.or(self.reload_mercy).unwrap_or(Duration::from_secs(60))
+    }
+
+    /// What an edge has to know of it, and what shared memory was made for. Where two are the same by this, one can take the
+    /// other's place while the edge lives on; what only the application's own processes obey is left out.
+    #[must_use]
+    pub fn without_inner_life(&self) -> Self {
+        let nothing = Self::default();
+        Self {
+            enable_threads: nothing.enable_threads,
+            lazy_apps: nothing.lazy_apps,
+            virtualenv: nothing.virtualenv,
+            chdir_after: nothing.chdir_after,
+            module: nothing.module,
+            wsgi_file: nothing.wsgi_file,
+            callable: nothing.callable,
+            pythonpath: nothing.pythonpath,
+            import: nothing.import,
+            argv: nothing.argv,
+            env: nothing.env,
+            unset_env: nothing.unset_env,
+            harakiri: nothing.harakiri,
+            harakiri_verbose: nothing.harakiri_verbose,
+            reload_mercy: nothing.reload_mercy,
+            worker_reload_mercy: nothing.worker_reload_mercy,
+            reload_probe: nothing.reload_probe,
+            touch_reload: nothing.touch_reload,
+            touch_chain_reload: nothing.touch_chain_reload,
+            touch_workers_reload: nothing.touch_workers_reload,
+            fs_reload: nothing.fs_reload,
+            master_fifo: nothing.master_fifo,
+            max_requests: nothing.max_requests,
+            max_requests_delta: nothing.max_requests_delta,
+            min_worker_lifetime: nothing.min_worker_lifetime,
+            max_worker_lifetime: nothing.max_worker_lifetime,
+            max_worker_lifetime_delta: nothing.max_worker_lifetime_delta,
+            reload_on_rss_bytes: nothing.reload_on_rss_bytes,
+            reload_on_as_bytes: nothing.reload_on_as_bytes,
+            evil_reload_on_rss_bytes: nothing.evil_reload_on_rss_bytes,
+            evil_reload_on_as_bytes: nothing.evil_reload_on_as_bytes,
+            procname: nothing.procname,
+            procname_prefix: nothing.procname_prefix,
+            auto_procname: nothing.auto_procname,
+            ..self.clone()
+        }
+    }
+
     /// What to load, with the callable that holds: the one behind `module`'s colon before `callable`, else `application`.
     pub fn application(&self) -> Option<Application> {
         let callable = || self.callable.clone().unwrap_or_else(|| "application".to_owned());

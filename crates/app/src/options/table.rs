@@ -184,29 +184,89 @@ pub static OPTIONS: &[UwsgiOption] = &[
         pool.harakiri = seconds(value)?;
         Ok(())
     }),
-    value("reload-mercy", "seconds that workers have for their last requests", |pool, value| {
+    flag("harakiri-verbose", "say more of a request that runs too long", |pool, value| {
+        pool.harakiri_verbose = value.flag();
+        Ok(())
+    }),
+    // Reloads.
+    value("reload-mercy", "seconds that workers have for their last requests, 60 if unset", |pool, value| {
         pool.reload_mercy = seconds(value)?;
         Ok(())
+    }),
+    value("worker-reload-mercy", "the same, and wins", |pool, value| {
+        pool.worker_reload_mercy = seconds(value)?;
+        Ok(())
+    }),
+    value(
+        "reload-probe",
+        "daemun's own: path that new workers must answer before the old ones retire",
+        |pool, value| {
+            if !value.text().starts_with('/') {
+                return Err(value.invalid("a path begins with a slash"));
+            }
+            put(&mut pool.reload_probe, value.text().to_owned())
+        },
+    ),
+    value("touch-reload", "file whose change loads the application anew", |pool, value| {
+        add(&mut pool.touch_reload, value.path())
     })
-    .also(&["worker-reload-mercy"])
-    .not_yet(),
+    .list(),
+    value("touch-chain-reload", "file whose change does so worker by worker (with lazy-apps)", |pool, value| {
+        add(&mut pool.touch_chain_reload, value.path())
+    })
+    .list(),
+    value(
+        "touch-workers-reload",
+        "file whose change replaces the workers, by the code that is loaded",
+        |pool, value| add(&mut pool.touch_workers_reload, value.path()),
+    )
+    .list(),
+    value("fs-reload", "file or folder any change of which loads the application anew", |pool, value| {
+        add(&mut pool.fs_reload, value.path())
+    })
+    .list(),
+    value("master-fifo", "named pipe for commands: r, c, w, W, q, Q, l, 0 to 9", |pool, value| {
+        add(&mut pool.master_fifo, value.path())
+    })
+    .list(),
     value("max-requests", "requests after which a worker is replaced", |pool, value| {
         put(&mut pool.max_requests, value.number(0..=u64::MAX)?)
-    })
-    .not_yet(),
-    value("max-requests-delta", "largest random number added to max-requests", |pool, value| {
+    }),
+    value("max-requests-delta", "what each worker has more of them than the one before", |pool, value| {
         put(&mut pool.max_requests_delta, value.number(0..=u64::MAX)?)
-    })
-    .not_yet(),
+    }),
+    value(
+        "min-worker-lifetime",
+        "seconds that a worker lives, whatever it has run or uses; 10 if unset",
+        |pool, value| {
+            pool.min_worker_lifetime = seconds(value)?.unwrap_or_default();
+            Ok(())
+        },
+    ),
     value("max-worker-lifetime", "seconds after which a worker is replaced", |pool, value| {
         pool.max_worker_lifetime = seconds(value)?;
         Ok(())
-    })
-    .not_yet(),
+    }),
+    value("max-worker-lifetime-delta", "what each worker has more of them than the one before", |pool, value| {
+        pool.max_worker_lifetime_delta = seconds(value)?;
+        Ok(())
+    }),
     value("reload-on-rss", "megabytes of resident memory above which a worker is replaced", |pool, value| {
-        put(&mut pool.reload_on_rss_bytes, value.number(0..=u64::from(u32::MAX))? << 20)
-    })
-    .not_yet(),
+        pool.reload_on_rss_bytes = megabytes(value)?;
+        Ok(())
+    }),
+    value("reload-on-as", "megabytes of address space above which a worker is replaced", |pool, value| {
+        pool.reload_on_as_bytes = megabytes(value)?;
+        Ok(())
+    }),
+    value("evil-reload-on-rss", "megabytes of resident memory above which a worker is killed", |pool, value| {
+        pool.evil_reload_on_rss_bytes = megabytes(value)?;
+        Ok(())
+    }),
+    value("evil-reload-on-as", "megabytes of address space above which a worker is killed", |pool, value| {
+        pool.evil_reload_on_as_bytes = megabytes(value)?;
+        Ok(())
+    }),
     // Sockets.
     value("socket", "address that speaks the uwsgi protocol", |pool, value| socket(pool, value, None)).list(),
     value("uwsgi-socket", "the same, whatever `protocol` says", |pool, value| {
@@ -409,6 +469,12 @@ fn count(value: &mut Value<'_>) -> Result<NonZeroU32, Diagnostic> {
 fn seconds(value: &mut Value<'_>) -> Result<Option<Duration>, Diagnostic> {
     let number = value.number(0..=u64::from(u32::MAX))?;
     Ok((number > 0).then(|| Duration::from_secs(number)))
+}
+
+/// Megabytes in bytes; 0 switches the limit off.
+fn megabytes(value: &mut Value<'_>) -> Result<Option<u64>, Diagnostic> {
+    let number = value.number(0..=u64::from(u32::MAX))?;
+    Ok((number > 0).then_some(number << 20))
 }
 
 fn socket(pool: &mut PoolOptions, value: &mut Value<'_>, protocol: Option<Protocol>) -> Result<(), Diagnostic> {

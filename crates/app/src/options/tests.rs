@@ -202,7 +202,7 @@ loop1 = %(loop2)
 loop2 = %(loop1)
 logto = %(loop1)
 pidfile = @(/no/such)
-max-requests = 1000
+spooler = /var/spool
 static-map = /static=/srv
 thunder-lock = true
 single-interpreter = true
@@ -222,8 +222,7 @@ name ; comment with = sign
 
 #[test]
 fn strict() {
-    let text =
-        "[uwsgi]\nbase = /x\nchdir = %(base)\nvaccum = true\nmax-requests = 5\nthunder-lock = true\nstrict = true\n";
+    let text = "[uwsgi]\nbase = /x\nchdir = %(base)\nvaccum = true\nspooler = /x\nthunder-lock = true\nstrict = true\n";
     let reading = read_ini(text);
     check("strict", text, &reading);
     assert!(reading.has_errors());
@@ -344,7 +343,7 @@ fn environment_variables() {
 
 #[test]
 fn every_name_is_known() {
-    assert_eq!(known_names().count(), 1085);
+    assert_eq!(known_names().count(), 1086);
     for name in known_names() {
         assert!(known(name).is_some(), "{name}");
     }

@@ -42,7 +42,7 @@ impl Plan {
             python: std::env::var_os("DAEMUN_TEST_PYTHON").map_or_else(newest, PathBuf::from),
             application,
             workers: Workers::default(),
-            layout: Layout { processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 64, chunks: 8 },
+            layout: Layout { sides: 1, processes: 1, threads: 1, edge_threads: 1, slots_per_thread: 64, chunks: 8 },
             source: source.to_owned(),
         }
     }
@@ -409,7 +409,7 @@ impl Site {
         for completion in seen {
             self.complete(completion);
         }
-        while let Ok(Some((message, _))) = control::receive(self.pool.control(), false) {
+        while let Ok(Some((message, _))) = control::receive(self.pool.control(0), false) {
             self.hear(message);
         }
         if count == 0 {
@@ -455,7 +455,7 @@ impl Site {
                 let worker = seats.start / self.pool.layout().threads;
                 // A zygote that is ending hears nothing more.
                 let pid = pid.expect("the zygote lives");
-                let _ = control::send(self.pool.control(), &Message::Cleaned { worker, pid }, None);
+                let _ = control::send(self.pool.control(0), &Message::Cleaned { worker, pid }, None);
             }
             Completion::Misbehaved { seat, violation } => panic!("seat {seat}: {violation}"),
         }
