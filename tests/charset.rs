@@ -228,3 +228,47 @@ fn without_a_map_nothing_changes() {
     assert_eq!(response.header("Content-Type"), Some("text/html; charset=koi8-r"));
     assert!(response.body.starts_with(b"XYZ \xe0\xe1\xff X"));
 }
+
+/// `X-Accel-Charset` of a server's answer: any character set that the configuration names somewhere.
+#[test]
+fn a_server_names_the_character_set() {
+    let server = harness::Backend::answering(|head| {
+        let target = head.split(' ').nth(1).unwrap_or_default();
+        let argument = |name: &str| {
+            let pairs = target.split_once('?').map_or("", |(_, arguments)| arguments);
+            pairs.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default().to_owned()
+        };
+        let (kind, charset) = (argument("t="), argument("c="));
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nX-Accel-Charset: {charset}\r\nContent-Length: 2\r\n\r\nа")
+    });
+    let address = server.address();
+    let http = format!(
+        "charset_map koi8-r utf-8 {{ C1 D0B0; }}
+        server {{
+            listen LISTEN;
+            location /plain {{ proxy_pass http://{address}; }}
+            location /named {{ charset utf-8; proxy_pass http://{address}; }}
+            location /source {{ source_charset utf-8; proxy_pass http://{address}; }}
+            location /off {{ charset off; source_charset koi8-r; proxy_pass http://{address}; }}
+            location /ignored {{ proxy_ignore_headers X-Accel-Charset; charset utf-8; proxy_pass http://{address}; }}
+        }}"
+    );
+    let servers = Beside::start(&http, |_| {});
+    for location in ["plain", "named", "source", "off", "ignored"] {
+        for arguments in [
+            "t=text/html&c=koi8-r",
+            "t=text/html&c=KOI8-R",
+            "t=text/html&c=off",
+            "t=text/html&c=latin9",
+            "t=image/png&c=koi8-r",
+            "t=text/html;charset=utf-8&c=koi8-r",
+            "t=text/html;charset=utf-8&c=utf-8",
+            "t=text/html;charset=latin9&c=utf-8",
+        ] {
+            let target = format!("/{location}?{arguments}");
+            servers.agreed(&target, |address: &Address| told(&Request::get(&target).send(address)));
+        }
+    }
+    let recoded = Request::get("/source?t=text/html&c=koi8-r").send(&servers.ours);
+    assert_eq!((recoded.header("Content-Type"), &recoded.body[..]), (Some("text/html; charset=koi8-r"), &b"\xc1"[..]));
+}

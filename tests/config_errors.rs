@@ -277,3 +277,40 @@ fn assert_refused(scratch: &Scratch, port: &Port, ended: &Ended) {
 fn assert_says(ended: &Ended, text: &str, wrong: &Wrong) {
     assert!(ended.output.contains(text), "on\n{}\n{text:?} is not in what was said:\n{}", wrong.http, ended.output);
 }
+
+/// What one `listen` says of an address and another does not: options of the socket but once, options of the protocol alike.
+#[test]
+fn listens_of_one_address_that_differ() {
+    let said = |listens: &str| {
+        let scratch = Scratch::new();
+        let server = |listen: &str| format!("server {{ listen 8080 {listen}; }}\n");
+        let text: String = listens.split(',').map(|listen| server(listen.trim())).collect();
+        scratch.write("web.conf", servers::nginx_conf(&text));
+        servers::web(&scratch, "web.conf").arg("-t").run().output
+    };
+    for listens in ["backlog=10, backlog=10", "bind, proxy_protocol, bind"] {
+        let text = said(listens);
+        assert!(text.contains("duplicate listen options for 0.0.0.0:8080 in"), "{listens}: {text}");
+    }
+    // As current nginx: one that says more than the first is right unless the first has the socket's options.
+    for (listens, is_warned) in [
+        (", ", false),
+        ("proxy_protocol, proxy_protocol", false),
+        (", proxy_protocol", false),
+        ("proxy_protocol, ", false),
+        ("bind, proxy_protocol", true),
+        ("proxy_protocol, bind", true),
+        (", proxy_protocol, ", false),
+        (", proxy_protocol, proxy_protocol", true),
+        ("proxy_protocol, , proxy_protocol", true),
+        ("proxy_protocol bind, , ", false),
+    ] {
+        let text = said(listens);
+        assert_eq!(
+            text.contains("[warn] protocol options redefined for 0.0.0.0:8080 in"),
+            is_warned,
+            "{listens}: {text}"
+        );
+        assert!(text.contains("test is successful"), "{listens}: {text}");
+    }
+}

@@ -90,3 +90,52 @@ fn has_pending_signal(pid: i32) -> bool {
     let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
     pending.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & (1 << 2) != 0))
 }
+
+/// `keepalive_min_timeout`: for so long a connection that waits is nobody else's to close, the end of the edge included.
+#[test]
+fn a_connection_in_its_least_time_is_served_once_more() {
+    use harness::Web;
+    let scratch = Scratch::new();
+    let mut web = Web::start(
+        &scratch,
+        "location /kept { keepalive_min_timeout 10m; return 200 kept; }
+        location /brief { keepalive_min_timeout 10ms; keepalive_timeout 10m; return 200 brief; }
+        location / { return 200 plain; }",
+    );
+    let open = |target: &str| {
+        let mut connection = Connection::to(&web.address);
+        assert_eq!(connection.exchange(Request::get(target).octets()).status, 200);
+        connection
+    };
+    let (mut kept, mut brief, mut plain) = (open("/kept"), open("/brief"), open("/"));
+    web.process.signal(Signal::QUIT);
+    assert_eq!(brief.rest(), b"", "its least time has passed");
+    assert_eq!(plain.rest(), b"", "it has none");
+    let answer = kept.exchange(Request::get("/").octets());
+    assert_eq!((answer.status, answer.header("Connection")), (200, Some("close")));
+    assert_eq!(web.process.wait().code(), Some(0));
+}
+
+/// Nor is it closed to make room for others.
+#[test]
+fn a_connection_in_its_least_time_makes_no_room() {
+    use harness::{Port, servers};
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let server = format!(
+        "server {{ listen {}; location /kept {{ keepalive_min_timeout 10m; return 200 kept; }} location / {{ return 200 plain; }} }}",
+        port.address()
+    );
+    let text = servers::nginx_conf(&server).replace("worker_connections 4096", "worker_connections 8");
+    scratch.write("web.conf", text);
+    let _web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    let mut kept = Connection::to(&port.address());
+    assert_eq!(kept.exchange(Request::get("/kept").octets()).status, 200);
+    let mut others = Vec::new();
+    for number in 0..20 {
+        let mut connection = Connection::to(&port.address());
+        assert_eq!(connection.exchange(Request::get("/").octets()).status, 200, "connection {number}");
+        others.push(connection);
+    }
+    assert_eq!(kept.exchange(Request::get("/kept").octets()).status, 200);
+}

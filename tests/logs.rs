@@ -164,3 +164,29 @@ fn what_is_wrong_is_said_in_nginx_words() {
         assert!(ended.output.contains(message), "{http}: {}", ended.output);
     }
 }
+
+/// Lines that threads have gathered belong to the file that they were gathered for: USR1 finds them there, whoever has them.
+#[test]
+fn what_all_threads_have_gathered_goes_to_the_old_file() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let server = format!(
+        "log_format line $uri; server {{ listen {} reuseport; access_log SCRATCH/gathered.log line buffer=1m; location / {{ return 200; }} }}",
+        port.address()
+    );
+    let text = servers::nginx_conf(&server).replace("worker_processes 1", "worker_processes 4");
+    scratch.write("web.conf", text);
+    let web = servers::daemun_web(&scratch, "web.conf", &port.address());
+    let mut expected: Vec<String> = (0..64).map(|number| format!("/{number:02}")).collect();
+    for target in &expected {
+        get(&port, target);
+    }
+    std::fs::rename(scratch.path("gathered.log"), scratch.path("old.log")).expect("the log is there");
+    web.signal(Signal::USR1);
+    wait_until("the log is opened anew", || scratch.path("gathered.log").exists());
+    wait_until("all lines are in the old file", || scratch.read("old.log").lines().count() == expected.len());
+    let mut found: Vec<String> = scratch.read("old.log").lines().map(str::to_owned).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}

@@ -178,3 +178,21 @@ fn every_body_may_be_kept_in_a_file() {
     assert!(text.contains("/bodies/"), "{text}");
     wait_until("the file is removed", || !Path::new(&text).exists());
 }
+
+/// A chunk that is larger than `client_max_body_size` is refused by its size: none of its data has been sent.
+#[test]
+fn a_chunk_that_is_too_large_is_refused_by_its_size() {
+    let scratch = Scratch::new();
+    let web = Web::start(
+        &scratch,
+        "client_max_body_size 100; location / { client_body_in_file_only on; proxy_pass http://127.0.0.1:9; }",
+    );
+    for (chunks, status) in [("65\r\n", 413), ("a\r\n0123456789\r\n5b\r\n", 413), ("ffffffff\r\n", 413), ("64;", 400)] {
+        let mut connection = Connection::to(&web.address);
+        connection.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
+        if status == 400 {
+            connection.send("\u{1}"); // A size that fits is waited for.
+        }
+        assert_eq!(connection.response().status, status, "{chunks:?}");
+    }
+}

@@ -113,6 +113,12 @@ impl Decoder {
         &self.trailers
     }
 
+    /// Octets of the present chunk that are still to come, as far as its size has been read.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.left
+    }
+
     /// Whether the body is over.
     #[must_use]
     pub fn is_over(&self) -> bool {

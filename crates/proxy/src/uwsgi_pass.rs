@@ -178,6 +178,9 @@ fn hide_orders(pass: &UwsgiPass, request: &mut Request, mut response: Box<Respon
     }
     let headers = &mut response.head.headers;
     if headers.iter().any(|header| is_order(header.id)) {
+        if !pass.pass.ignored_headers().charset {
+            response.charset = headers.first(HeaderId::XAccelCharset).filter(|name| !name.is_empty()).map(Box::from);
+        }
         if headers.has(HeaderId::XAccelRedirect) {
             request.log(Level::Error, format_args!("\"X-Accel-Redirect\" is not supported by daemun yet"));
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use daemun_net::{Acceptor, ListenAddress, ListenerSet, PeerAddress, Stream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
 pub use self::generation::{Configuration, Generation, Succession};
@@ -66,6 +66,7 @@ enum Command {
 /// What the first thread does beside serving.
 struct First {
     commander: watch::Sender<Command>,
+    flusher: Flusher,
     started: Box<dyn FnOnce()>,
 }
 
@@ -79,12 +80,14 @@ pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
     let EdgePlan { runtime, listeners, pools, threads, succession } = plan;
     let pools = Arc::new(pools);
     let (sender, commands) = watch::channel(Command::Run);
+    let (flusher, flushes) = watch::channel(None);
     let (installer, installed) = generation::install(Configuration { runtime, listeners }, threads.max(1))?;
     let plan_of = |index| ThreadPlan {
         index,
         pools: Arc::clone(&pools),
         installed: installed.clone(),
         commands: commands.clone(),
+        flushes: flushes.clone(),
     };
     let first = plan_of(0);
     let others = (1..threads.max(1)).map(|index| spawn_thread(plan_of(index))).collect::<io::Result<Vec<_>>>()?;
@@ -94,7 +97,14 @@ pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
         // It waits for ever and ends with the process.
         std::thread::Builder::new().name("succession".to_owned()).spawn(follow)?;
     }
-    let result = run_thread(first, Some(First { commander: sender.clone(), started }));
+    let result = run_thread(
+        first,
+        Some(First {
+            commander: sender.clone(),
+            flusher: Flusher { order: flusher, threads: threads.max(1) },
+            started,
+        }),
+    );
     if result.is_err() {
         sender.send_replace(Command::Stop);
     }
@@ -105,9 +115,45 @@ pub fn run(plan: EdgePlan, started: Box<dyn FnOnce()>) -> io::Result<()> {
     result
 }
 
+/// Whom a thread tells that it has written its gathered lines.
+type FlushOrder = Option<mpsc::UnboundedSender<()>>;
+
+/// Has all threads write the log lines that they have gathered.
+struct Flusher {
+    order: watch::Sender<FlushOrder>,
+    threads: usize,
+}
+
+impl Flusher {
+    /// Waits until all have done so, unless one of them is busy for too long.
+    async fn flush(&self) {
+        let (sender, mut done) = mpsc::unbounded_channel();
+        self.order.send_replace(Some(sender));
+        let all = async {
+            for _ in 0..self.threads {
+                let _ = done.recv().await;
+            }
+        };
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, all).await;
+        self.order.send_replace(None);
+    }
+}
+
+/// Writes what this thread has gathered whenever it is told to.
+async fn flush_when_told(mut orders: watch::Receiver<FlushOrder>) {
+    while orders.changed().await.is_ok() {
+        let order = orders.borrow_and_update().clone();
+        if let Some(sender) = order {
+            log::flush_all();
+            let _ = sender.send(()); // Whoever told us may wait no more.
+        }
+    }
+}
+
 /// What one event-loop thread is started with.
 struct ThreadPlan {
     index: usize,
+    flushes: watch::Receiver<FlushOrder>,
     pools: Arc<Vec<Box<dyn PoolFactory>>>,
     installed: watch::Receiver<Installed>,
     commands: watch::Receiver<Command>,
@@ -143,19 +189,20 @@ fn end_turn() {
 }
 
 async fn serve_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> {
-    let ThreadPlan { index, pools, mut installed, mut commands } = plan;
+    let ThreadPlan { index, pools, mut installed, mut commands, flushes } = plan;
     let backends = pools.iter().map(|pool| pool.on_thread(index)).collect::<io::Result<_>>()?;
     let begin = installed.borrow_and_update().clone();
     let edge = Rc::new(EdgeThread::new(ThreadRuntime::new(&begin, backends), Parking::new()?));
     spawn_local(parking::sweep(Rc::clone(&edge)));
     spawn_local(parking::attend(Rc::clone(&edge)));
+    spawn_local(flush_when_told(flushes));
     let mut acceptors = HashMap::new();
     edge.listen(&begin.runtime, begin.take_listeners(index), &mut acceptors)?;
     // Threads share what it works at: one of them is enough.
     let mut background = first.is_some().then(|| Running::start(&begin.runtime));
     drop(begin);
-    if let Some(First { commander, started }) = first {
-        spawn_local(obey_signals(commander, Rc::clone(&edge), Signals::new()?));
+    if let Some(First { commander, flusher, started }) = first {
+        spawn_local(obey_signals(commander, flusher, Rc::clone(&edge), Signals::new()?));
         started();
     }
     let mut command = *commands.borrow_and_update();
@@ -238,7 +285,7 @@ impl Signals {
     }
 }
 
-async fn obey_signals(commander: watch::Sender<Command>, edge: Rc<EdgeThread>, mut signals: Signals) {
+async fn obey_signals(commander: watch::Sender<Command>, flusher: Flusher, edge: Rc<EdgeThread>, mut signals: Signals) {
     loop {
         tokio::select! {
             _ = signals.drain.recv() => {
@@ -246,7 +293,10 @@ async fn obey_signals(commander: watch::Sender<Command>, edge: Rc<EdgeThread>, m
             }
             _ = signals.stop.recv() => { commander.send_replace(Command::Stop); }
             _ = signals.interrupt.recv() => { commander.send_replace(Command::Stop); }
-            _ = signals.reopen.recv() => reopen_logs(&edge.runtime().shared),
+            _ = signals.reopen.recv() => {
+                flusher.flush().await; // What has been gathered belongs to the old files.
+                reopen_logs(&edge.runtime().shared);
+            }
         }
     }
 }
@@ -259,7 +309,6 @@ impl Command {
 }
 
 fn reopen_logs(runtime: &Runtime) {
-    log::flush_all(); // What this thread has gathered belongs to the old files.
     for log in &runtime.logs {
         if let Err(error) = log.reopen() {
             let path = log.path().unwrap_or_else(|| std::path::Path::new("stderr"));
@@ -501,6 +550,9 @@ impl Drop for Place {
         self.edge.ended.notify_waiters();
     }
 }
+
+/// How long the old log files wait for the lines that a busy thread has gathered.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a connection gets that has not sent its first request when the edge begins to drain.
 const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);

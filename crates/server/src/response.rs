@@ -36,6 +36,8 @@ pub struct Response {
     pub trailers: Vec<Box<dyn Trailers>>,
     /// Whether the body is chunked for their sake, where the client knows chunks.
     pub expects_trailers: bool,
+    /// The character set that a text is to have whatever `charset` says: `X-Accel-Charset`.
+    pub charset: Option<Box<[u8]>>,
 }
 
 /// Fields that stand behind a body.
@@ -56,6 +58,7 @@ impl Response {
             is_own: true,
             trailers: Vec::new(),
             expects_trailers: false,
+            charset: None,
         })
     }
 

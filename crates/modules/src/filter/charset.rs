@@ -5,8 +5,9 @@ mod recoder;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_http::{HeaderId, StatusCode};
@@ -81,7 +82,7 @@ pub static MODULE: Module<Charset> = Module {
         child.maps = Arc::clone(&parent.maps);
     },
     finish,
-    is_active: |conf| matches!(conf.name, Some(Some(_))) || conf.source.is_some(),
+    is_active: |_| true, // An application may ask for a character set by `X-Accel-Charset` anywhere.
     phases: &[],
     filters: &[charset],
     variables: &[],
@@ -101,6 +102,21 @@ pub struct Charset {
     /// All of them.
     maps: Arc<[CharsetMap]>,
     span: Option<Span>,
+    known: KnownNames,
+}
+
+/// The character sets that the configuration names anywhere, in lower case: those that `X-Accel-Charset` may ask for.
+#[derive(Clone, Default)]
+struct KnownNames(Arc<RwLock<BTreeSet<Vec<u8>>>>);
+
+impl KnownNames {
+    fn add(&self, name: &[u8]) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_ascii_lowercase());
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&name.to_ascii_lowercase())
+    }
 }
 
 /// `charset_types`, in lower case.
@@ -134,6 +150,7 @@ fn finish(conf: &mut Charset, build: &mut Build<'_>) -> Result<(), Diagnostic> {
     if !conf.read.is_empty() {
         conf.maps = std::mem::take(&mut conf.read).into();
     }
+    conf.note_names(build);
     let (Some(Some(name)), Some(source), Some(span)) = (&conf.name, &conf.source, conf.span) else { return Ok(()) };
     let (Some(name), Some(source)) = (name.as_constant(), source.as_constant()) else { return Ok(()) };
     let is_known = name.eq_ignore_ascii_case(source) || Recoder::between(&conf.maps, source, name).is_some();
@@ -169,12 +186,27 @@ fn charset(conf: &Charset, request: &mut Request, mut response: Box<Response>) -
     if matches!(response.status(), StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND) {
         return response;
     }
+    let is_idle = !matches!(conf.name, Some(Some(_))) && conf.source.is_none();
+    if is_idle && response.charset.is_none() {
+        return response;
+    }
     conf.tell_of_page(request, &response);
     let Some(content_type) = response.head.headers.first(HeaderId::ContentType) else { return response };
     let (essence, parameters) = split(content_type);
     // What the configuration itself names is no application's word.
     let theirs = named_charset(parameters).filter(|name| !name.is_empty() && !response.is_own);
-    let Some(wanted) = conf.wanted(request, essence, parameters, theirs) else { return response };
+    let wanted = match response.charset.as_deref() {
+        Some(name) if conf.known.has(name) => Cow::Owned(name.to_vec()),
+        Some(name) => {
+            let name = String::from_utf8_lossy(name);
+            request.log(Level::Error, format_args!("unknown charset \"{name}\" to override"));
+            return response;
+        }
+        None => match conf.wanted(request, essence, parameters, theirs) {
+            Some(wanted) => wanted,
+            None => return response,
+        },
+    };
     let source = match (theirs, &conf.source) {
         (Some(theirs), _) => Some(theirs.to_vec()),
         (None, Some(source)) => Some(source.value(request)),
@@ -216,6 +248,23 @@ fn recode(response: &mut Response, recoder: Recoder) {
 }
 
 impl Charset {
+    /// Adds the block's own names to those of the whole configuration.
+    fn note_names(&mut self, build: &mut Build<'_>) {
+        self.known = match build.published::<KnownNames>() {
+            Some(known) => known.clone(),
+            None => {
+                build.publish(KnownNames::default());
+                build.published::<KnownNames>().cloned().unwrap_or_default()
+            }
+        };
+        let named = self.name.iter().flatten().chain(&self.source).filter_map(Template::as_constant);
+        named.for_each(|name| self.known.add(name));
+        for map in self.maps.iter() {
+            self.known.add(map.from.as_bytes());
+            self.known.add(map.to.as_bytes());
+        }
+    }
+
     /// The character set that the answer is to have; `None` where it is nobody's business.
     fn wanted(
         &self,

@@ -51,9 +51,8 @@ pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mu
             _ => {}
         }
     }
-    if !ignored.charset {
-        set_charset(&mut head.headers);
-    }
+    let charset = head.headers.first(HeaderId::XAccelCharset).filter(|name| !ignored.charset && !name.is_empty());
+    let charset = charset.map(Box::from);
     if !is_buffered {
         request.limit_rate = Some(0); // As nginx: a server whose answer waits for nothing waits for no rate.
     }
@@ -62,6 +61,7 @@ pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mu
     head.headers.retain(|field| !is_of_the_connection(field.id) && !hidden.contains(&field));
     let mut response = Response::new(head.status);
     response.is_own = false;
+    response.charset = charset;
     if settings.force_ranges() {
         response.allows_ranges = true;
         response.last_modified = head.headers.first(HeaderId::LastModified).and_then(date::parse_http_date);
@@ -160,26 +160,6 @@ fn redirect(place: &[u8], request: &mut Request) -> Outcome {
     }
     request.make_get();
     Outcome::Redirect { uri, args: Some(parts.args.unwrap_or_default().to_vec()) }
-}
-
-/// `X-Accel-Charset`: takes the place of the charset in `Content-Type`; `off` is none.
-fn set_charset(headers: &mut Headers) {
-    let Some(charset) = headers.first(HeaderId::XAccelCharset) else { return };
-    let Some(written) = headers.first(HeaderId::ContentType) else { return };
-    let is_charset =
-        |part: &&[u8]| part.trim_ascii().get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"charset="));
-    let mut value = Vec::with_capacity(written.len() + charset.len() + 10);
-    for part in written.split(|octet| *octet == b';').filter(|part| !is_charset(part)) {
-        if !value.is_empty() {
-            value.push(b';');
-        }
-        value.extend_from_slice(part);
-    }
-    if charset != b"off" {
-        value.extend_from_slice(b"; charset=");
-        value.extend_from_slice(charset);
-    }
-    headers.set_known(HeaderId::ContentType, &value);
 }
 
 /// `X-Accel-Limit-Rate`: octets that the client gets in a second.

@@ -240,7 +240,12 @@ impl Incoming {
         };
         self.octets_read += used as u64;
         self.length += (octets.len() - before) as u64;
-        limits.check(self.length)?;
+        // A chunk that is too large is refused by its size: nobody waits for its data.
+        let ahead = match &self.source {
+            Source::Chunked(decoder) => decoder.announced(),
+            Source::Length(_) | Source::Records(_) => 0,
+        };
+        limits.check(self.length.saturating_add(ahead))?;
         Ok(used)
     }
 }

@@ -328,6 +328,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         servers: Vec::new(),
         locations: Vec::new(),
         listeners: Vec::new(),
+        protocol_options: Vec::new(),
         lacking_slash: Vec::new(),
     };
     let main = builder.close(Context::MAIN, None, std::mem::take(&mut typed.main_scope));
@@ -366,8 +367,21 @@ struct Builder<'a> {
     servers: Vec<Server>,
     locations: Vec<Location>,
     listeners: Vec<ListenerRuntime>,
+    /// Of the listeners of servers, in the same order.
+    protocol_options: Vec<ProtocolOptions>,
     /// Names of the present server's locations that want their slash, without it.
     lacking_slash: Vec<(Vec<u8>, LocationId)>,
+}
+
+/// What the `listen`s of one address have said of its protocol so far.
+#[derive(Default)]
+struct ProtocolOptions {
+    /// Whether one of them has options of the socket.
+    has_options: bool,
+    /// Whether two of them differ.
+    has_changed: bool,
+    /// What the next one is compared with.
+    settled: Option<bool>,
 }
 
 /// What a location is called, and where.
@@ -524,6 +538,15 @@ impl Builder<'_> {
     fn listen(&mut self, listen: Listen, span: Span, server: ServerId, names: &[(String, Span)]) {
         for address in &listen.addresses {
             let at = self.listener(address, &listen);
+            if self.protocol_options.get(at).is_some_and(|seen| seen.has_options) && listen.has_options {
+                let message = format!("duplicate listen options for {address}");
+                self.build.diagnostics.push(Diagnostic::error(span, message));
+                continue;
+            }
+            if self.redefines_protocol(at, &listen) {
+                let message = format!("protocol options redefined for {address}");
+                self.build.diagnostics.push(Diagnostic::warning(span, message));
+            }
             let listener = &mut self.listeners[at];
             listener.setting.proxy_protocol |= listen.proxy_protocol;
             if let Some(protocol) = listen.protocol {
@@ -568,6 +591,27 @@ impl Builder<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a further `listen` of an address says something else of its protocol, by nginx's rules: what the one with the
+    /// socket's options says counts, else what the one before says.
+    fn redefines_protocol(&mut self, at: usize, listen: &Listen) -> bool {
+        let Some(seen) = self.protocol_options.get_mut(at) else {
+            self.protocol_options
+                .push(ProtocolOptions { has_options: listen.has_options, ..ProtocolOptions::default() });
+            return false;
+        };
+        let (is, was) = (listen.proxy_protocol, self.listeners[at].setting.proxy_protocol);
+        let differs = seen.settled.is_some_and(|settled| settled != is);
+        let is_redefined = match (is, was) {
+            (true, false) => seen.has_options && !listen.has_options || seen.has_changed,
+            (false, true) => listen.has_options || differs,
+            _ => listen.has_options && seen.has_changed || differs,
+        };
+        seen.settled = Some(if is && !was { was } else { is });
+        seen.has_changed |= is != was;
+        seen.has_options |= listen.has_options;
+        is_redefined
     }
 
     /// The listener for `address`, made if there is none.

@@ -56,6 +56,7 @@ pub struct Core {
     client_header_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
     keepalive_timeout: Option<Duration>,
+    keepalive_min_timeout: Option<Duration>,
     keepalive_requests: Option<u64>,
     keepalive_header: Option<Duration>,
     keepalive_time: Option<Duration>,
@@ -203,7 +204,7 @@ impl Core {
         }
         inherit!(parent, child;
             types, default_type, client_max_body_size, client_body_buffer_size, client_body_temp_path, client_body_timeout,
-            client_header_timeout, send_timeout, keepalive_timeout, keepalive_requests, keepalive_header, keepalive_time,
+            client_header_timeout, send_timeout, keepalive_timeout, keepalive_min_timeout, keepalive_requests, keepalive_header, keepalive_time,
             keepalive_disable, max_headers, sendfile, tcp_nopush, tcp_nodelay,
             server_tokens, error_pages, etag, if_modified_since, merge_slashes, log_not_found, uninitialized_variable_warn,
             recursive_error_pages, log_subrequest, subrequest_output_buffer_size, satisfy, auth_delay, absolute_redirect,
@@ -308,6 +309,12 @@ impl Core {
     #[must_use]
     pub fn keepalive_timeout(&self) -> Duration {
         self.keepalive_timeout.unwrap_or(defaults::KEEPALIVE_TIMEOUT)
+    }
+
+    /// `keepalive_min_timeout`: how long a connection that waits is not closed for the sake of others, nor because the edge ends.
+    #[must_use]
+    pub fn keepalive_min_timeout(&self) -> Duration {
+        self.keepalive_min_timeout.unwrap_or_default()
     }
 
     /// The value of the `Keep-Alive` field, when `keepalive_timeout` has a second argument.
@@ -681,6 +688,15 @@ const DIRECTIVES: &[Directive<Core>] = &[
         help: "time [header]: how long an idle connection is kept",
         set: set_keepalive_timeout,
     },
+    entry!(
+        "keepalive_min_timeout",
+        HTTP_SERVER_LOCATION,
+        Arity::Exactly(1),
+        "0",
+        "time: how long an idle connection is not closed to make room, nor when the edge is told to end",
+        keepalive_min_timeout,
+        |arguments: &Arguments<'_>| arguments.time(0)
+    ),
     entry!(
         "keepalive_requests",
         HTTP_SERVER_LOCATION,

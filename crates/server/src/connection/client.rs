@@ -45,6 +45,8 @@ pub struct Client {
     pub started_ms: u64,
     /// How long it may wait for its next request: `keepalive_timeout` of the location that answered last.
     pub(crate) keepalive_timeout: Cell<Duration>,
+    /// How long of it nobody else may close it: `keepalive_min_timeout`.
+    pub(crate) keepalive_min_timeout: Cell<Duration>,
     /// Requests served so far, the present one included.
     pub requests: Cell<u32>,
     /// Who is at the other end.
@@ -138,6 +140,7 @@ impl Client {
             serial: thread::next_connection_serial(),
             started_ms: clock::monotonic_ms(),
             keepalive_timeout: Cell::default(),
+            keepalive_min_timeout: Cell::default(),
             requests: Cell::new(0),
             remote,
             local_port: setting.address.port(),

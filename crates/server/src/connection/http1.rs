@@ -34,18 +34,33 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
 
 /// Waits until something can be read. False where the client has gone or nothing came in time.
 pub(super) async fn wait_for_octets(client: &Client, edge: &EdgeThread) -> bool {
-    let is_first = client.requests.get() == 0;
-    if is_first {
-        client.set_deadline(head_timeout(client, edge));
-    } else {
+    if client.requests.get() > 0 {
         edge.runtime_for(client); // It waits under what is in force now.
-        if client.is_last_request.get() {
+        return wait_for_another(client, edge).await;
+    }
+    client.set_deadline(head_timeout(client, edge));
+    poll_fn(|context| client.poll_readable(context)).await
+}
+
+/// Waits for the request after another one.
+async fn wait_for_another(client: &Client, edge: &EdgeThread) -> bool {
+    let (least, most) = (client.keepalive_min_timeout.get(), client.keepalive_timeout.get());
+    if !least.is_zero() {
+        // Nobody closes it now, whoever ends: it is not idle yet.
+        client.set_deadline(least.min(most));
+        if poll_fn(|context| client.poll_readable(context)).await {
+            return true;
+        }
+        if most <= least || edge.is_draining() {
             return false;
         }
-        client.is_idle.set(true);
-        client.idle_since_ms.set(clock::monotonic_ms());
-        client.set_deadline(client.keepalive_timeout.get());
     }
+    if client.is_last_request.get() {
+        return false;
+    }
+    client.is_idle.set(true);
+    client.idle_since_ms.set(clock::monotonic_ms());
+    client.set_deadline(most.saturating_sub(least));
     let is_here = poll_fn(|context| client.poll_readable(context)).await;
     client.is_idle.set(false);
     is_here
@@ -70,7 +85,8 @@ async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
             Err(status) => engine::refuse(&mut request, status).await,
         };
         let end = judge_unread_body(&mut request, end).await;
-        let goes_on = finish_request(client, &mut request, end).await && !edge.is_draining();
+        let goes_on = finish_request(client, &mut request, end).await
+            && (!edge.is_draining() || !client.keepalive_min_timeout.get().is_zero());
         thread::give_spare_request(request);
         if !goes_on || !client.has_pending_input() {
             return goes_on;
@@ -138,6 +154,7 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
     if request.keep_alive && request.body.discard(client, timeout).await {
         client.enter(Activity::Waiting);
         client.keepalive_timeout.set(request.core().keepalive_timeout());
+        client.keepalive_min_timeout.set(request.core().keepalive_min_timeout());
         return true;
     }
     log::flush(); // Whoever sees the connection end finds the request in the log.

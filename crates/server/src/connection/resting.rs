@@ -71,7 +71,7 @@ impl Client {
             serial: self.serial,
             started_ms: self.started_ms,
             requests: self.requests.get(),
-            keepalive_timeout: self.keepalive_timeout.get(),
+            keepalive_timeout: self.keepalive_timeout.get().saturating_sub(self.keepalive_min_timeout.get()),
             idle_since_ms: self.idle_since_ms.get(),
             counted,
         })
