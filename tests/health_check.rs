@@ -1,7 +1,7 @@
 //! Servers that are asked whether they are well, whether or not there are requests for them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use harness::{Address, Backend, Port, Process, Request, Scratch, servers, wait_until};
 
@@ -20,6 +20,26 @@ fn a_server_that_is_not_well_gets_no_requests() {
     is_well.store(true, Ordering::SeqCst);
     site.wait_for_log("is healthy");
     site.wait_for(&["200 sick", "200 sound"]);
+}
+
+/// One failed check among good ones is none of two in a row, nor one good check among failed ones.
+#[test]
+fn only_checks_in_a_row_count() {
+    for (check, is_well, unhealthy, healthy) in [
+        ("fails=2", [false, true, false, true, false, true, false, true], 0, 0),
+        ("passes=2", [false, true, false, true, false, true, false, true], 1, 1),
+    ] {
+        let checks = AtomicUsize::new(0);
+        let server = Backend::answering(move |_| {
+            answer(is_well.get(checks.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(true), "there")
+        });
+        let site =
+            Site::start(&format!("server {};", server.address()), &format!("health_check interval=20ms {check};"), "");
+        wait_until("all checks are over", || server.connections() > is_well.len() + 4);
+        let log = site.scratch.read("error.log");
+        assert_eq!(log.matches("is unhealthy").count(), unhealthy, "{check}: {log}");
+        assert_eq!(log.matches("is healthy").count(), healthy, "{check}: {log}");
+    }
 }
 
 /// Without a server that may be asked there is no answer, and no attempt at one.

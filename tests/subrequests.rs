@@ -210,6 +210,21 @@ fn nginx_agrees_on_mirrors() {
     }
 }
 
+/// The copy has the body, unless `mirror_request_body` is off.
+#[test]
+fn mirrors_get_the_body_or_none() {
+    let scratch = Scratch::new();
+    let server = "location / { mirror /copy; uwsgi_pass unix:SCRATCH/nobody.sock; }
+        location /alone { mirror /copy; mirror_request_body off; uwsgi_pass unix:SCRATCH/nobody.sock; }
+        location = /copy { internal; log_subrequest on; access_log SCRATCH/copies.log body; return 204; }";
+    let http = "log_format body '$request_uri [$http_content_length] [$request_body]';";
+    let web = Web::start_in(&scratch, http, server);
+    for target in ["/", "/alone"] {
+        assert_eq!(Request::post(target, "text/plain", "four").send(&web.address).status, 502);
+    }
+    wait_until("both copies are logged", || scratch.read("copies.log") == "/ [4] [four]\n/alone [4] [-]\n");
+}
+
 /// The client has its answer while the mirror has none yet, and the next one once it has.
 #[test]
 fn a_slow_mirror_keeps_nobody_waiting_for_the_answer() {

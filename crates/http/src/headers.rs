@@ -56,6 +56,12 @@ impl Headers {
         self.present = 0;
     }
 
+    /// Octets that the arena has room for without allocating.
+    #[must_use]
+    pub fn capacity_octets(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// Number of fields; a name that comes twice counts twice.
     #[inline]
     #[must_use]

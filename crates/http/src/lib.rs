@@ -67,6 +67,7 @@ pub use header_id::HeaderId;
 pub use headers::{Header, Headers};
 pub use limits::{AnswerLimits, CHUNK_LINE_MAX, CHUNK_OVERHEAD_MAX, HeadLimits, TRAILERS_MAX};
 pub use method::Method;
+pub use octets::write_decimal;
 pub use request_head::{Framing, Parsed, RequestHead};
 pub use response_head::{HEAD_END, ResponseHead, write_header, write_known_header, write_status_line};
 pub use status::StatusCode;

@@ -120,6 +120,22 @@ pub(crate) fn is_writable_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&octet| octet > 0x20 && octet != DELETE && octet != b':')
 }
 
+/// Appends `number` in decimal digits, as `Content-Length` has it.
+pub fn write_decimal(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20]; // of u64::MAX
+    let mut rest = number;
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +172,15 @@ mod tests {
             ("0x1", None),
         ] {
             assert_eq!(parse_length(text.as_bytes()), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        for number in [0, 9, 10, 1024, 4_294_967_296, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(number, &mut out);
+            assert_eq!(out, number.to_string().into_bytes());
         }
     }
 

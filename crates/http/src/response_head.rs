@@ -21,6 +21,13 @@ impl ResponseHead {
         Self { status, reason: Vec::new(), headers: Headers::new() }
     }
 
+    /// A head without fields that uses the memory of `headers` again.
+    #[must_use]
+    pub fn reusing(status: StatusCode, mut headers: Headers) -> Self {
+        headers.clear();
+        Self { status, reason: Vec::new(), headers }
+    }
+
     /// Makes the object ready for the next answer, keeping its memory.
     pub fn clear(&mut self) {
         self.status = StatusCode::OK;

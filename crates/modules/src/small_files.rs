@@ -7,7 +7,7 @@
 //! not show. What stays unseen is a store through a shared mapping into a page that was dirty before; nobody publishes so.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::CStr;
 
 use bytes::Bytes;
@@ -18,14 +18,7 @@ use daemun_server::{clock, thread};
 use crate::open_file::{FileFacts, OpenError, OpenedFile, Validators, look_at_open, stat};
 
 /// Octets that one thread keeps.
-const KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// A file up to this size is kept: to copy its octets costs less than sendfile's way through the page cache, page by page.
-const KEPT_FILE_BYTES_MAX: u64 = 128 * 1024;
-
-/// A file above `SMALL_FILE_BYTES` is kept the second time it is asked for among this many of its kind, so that a walk through a
-/// folder of pictures neither reads them all nor drives out what is asked for often.
-const ASKED_ONCE_MAX: usize = 64;
+const KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Files that one thread keeps.
 const KEPT_FILES_MAX: usize = 4096;
@@ -33,7 +26,7 @@ const KEPT_FILES_MAX: usize = 4096;
 /// How long ago a file must have changed to be kept.
 const QUIET_SECONDS: i64 = 2;
 
-const _: () = assert!(SMALL_FILE_BYTES <= KEPT_FILE_BYTES_MAX && KEPT_FILE_BYTES_MAX * 16 <= KEPT_BYTES_MAX);
+const _: () = assert!(SMALL_FILE_BYTES * 16 <= KEPT_BYTES_MAX);
 
 thread_local! {
     static FILES: RefCell<SmallFiles> = RefCell::default();
@@ -77,8 +70,6 @@ struct SmallFiles {
     octets: u64,
     /// Counts uses, to tell which file was used last.
     uses: u64,
-    /// Inodes of larger files that were asked for and are not kept, the last ones.
-    asked_once: VecDeque<(u64, u64)>,
 }
 
 /// The file at `path` where it is kept and unchanged; `None` where it must be opened.
@@ -91,7 +82,7 @@ pub fn find(path: &CStr) -> Result<Option<SmallFile>, OpenError> {
 
 /// As [`find`], for a file that `open_file_cache` holds open: it is looked at through its descriptor.
 pub fn of_open_file(opened: &OpenedFile) -> Option<SmallFile> {
-    if opened.facts.size > KEPT_FILE_BYTES_MAX {
+    if opened.facts.size > SMALL_FILE_BYTES {
         return None;
     }
     let key = key_of(opened.facts.identity);
@@ -139,10 +130,7 @@ pub fn keep(path: &CStr, file: &OpenFile, facts: &FileFacts) -> Option<SmallFile
 
 fn keep_by_key(key: &[u8], file: &OpenFile, facts: &FileFacts) -> Option<SmallFile> {
     let is_quiet = clock::unix_seconds() - facts.changed.0 >= QUIET_SECONDS;
-    if !is_quiet || facts.size == 0 || facts.size > KEPT_FILE_BYTES_MAX {
-        return None;
-    }
-    if facts.size > SMALL_FILE_BYTES && !FILES.with_borrow_mut(|files| files.is_asked_again(facts.identity)) {
+    if !is_quiet || facts.size == 0 || facts.size > SMALL_FILE_BYTES {
         return None;
     }
     let content = read_all(file, usize::try_from(facts.size).ok()?)?;
@@ -166,19 +154,6 @@ fn read_all(file: &OpenFile, size: usize) -> Option<Bytes> {
 }
 
 impl SmallFiles {
-    /// Whether the larger file is among those that were asked for lately; it is afterwards.
-    fn is_asked_again(&mut self, identity: (u64, u64)) -> bool {
-        if let Some(at) = self.asked_once.iter().position(|asked| *asked == identity) {
-            self.asked_once.remove(at);
-            return true;
-        }
-        if self.asked_once.len() == ASKED_ONCE_MAX {
-            self.asked_once.pop_front();
-        }
-        self.asked_once.push_back(identity);
-        false
-    }
-
     fn insert(&mut self, key: &[u8], file: SmallFile) {
         self.forget(key);
         if self.by_key.len() >= KEPT_FILES_MAX || self.octets + file.facts.size > KEPT_BYTES_MAX {
@@ -258,19 +233,6 @@ mod tests {
         let (file, facts) = look(&name);
         assert!(keep(&name, &file, &facts).is_none());
         assert!(find(&name).expect("unknown").is_none());
-    }
-
-    #[test]
-    fn a_larger_file_is_kept_when_it_is_asked_for_again() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("a");
-        fs::write(&path, vec![b'x'; SMALL_FILE_BYTES as usize + 1]).expect("write");
-        let name = c_path(&path);
-        assert!(keep_old(&name).is_none());
-        assert_eq!(keep_old(&name).expect("kept").content.len() as u64, SMALL_FILE_BYTES + 1);
-        fs::write(&path, vec![b'x'; KEPT_FILE_BYTES_MAX as usize + 1]).expect("write");
-        assert!(keep_old(&name).is_none());
-        assert!(keep_old(&name).is_none());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::connection::Client;
 use crate::limits::{SLOW_CLIENT_BYTES, SLOW_CLIENT_FILE_BYTES};
 use crate::log::Level;
 use crate::request::Request;
+use crate::thread;
 
 use crate::limits::READ_BYTES;
 
@@ -51,7 +52,7 @@ impl Response {
     #[must_use]
     pub fn new(status: StatusCode) -> Box<Self> {
         Box::new(Self {
-            head: ResponseHead::new(status),
+            head: ResponseHead::reusing(status, thread::take_spare_headers()),
             body: Body::Empty,
             last_modified: None,
             allows_ranges: false,

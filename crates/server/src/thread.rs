@@ -6,8 +6,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use daemun_http::Headers;
+
 use crate::body::RequestBody;
-use crate::limits::{READ_BYTES, SPARE_REQUESTS};
+use crate::limits::{HEAD_BYTES_MAX, READ_BYTES, SPARE_REQUESTS};
 use crate::request::Request;
 
 thread_local! {
@@ -16,6 +18,7 @@ thread_local! {
     static GENERATION: Cell<u64> = const { Cell::new(0) };
     static TURN: Cell<u64> = const { Cell::new(1) };
     static WRITE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE_HEADERS: Cell<Option<Headers>> = const { Cell::new(None) };
     static SPARE: RefCell<VecDeque<Box<Request>>> = const { RefCell::new(VecDeque::new()) };
 }
 
@@ -50,6 +53,19 @@ pub fn take_write_buffer() -> Vec<u8> {
 pub fn give_write_buffer(buffer: Vec<u8>) {
     if buffer.capacity() <= 2 * READ_BYTES {
         WRITE_BUFFER.set(buffer);
+    }
+}
+
+/// The memory of an earlier answer's fields.
+#[must_use]
+pub fn take_spare_headers() -> Headers {
+    SPARE_HEADERS.take().unwrap_or_default()
+}
+
+/// Keeps the memory of an answer's fields for the next one, unless it is too large to keep.
+pub fn give_spare_headers(headers: Headers) {
+    if headers.capacity_octets() <= HEAD_BYTES_MAX {
+        SPARE_HEADERS.set(Some(headers));
     }
 }
 

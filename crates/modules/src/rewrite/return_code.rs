@@ -68,7 +68,7 @@ impl Ending {
                 {
                     response.head.headers.append_known(HeaderId::ContentType, content_type);
                 }
-                response.body = Body::Bytes(text.value(request).into());
+                response.body = Body::Bytes(text.body(request));
                 Outcome::Respond(response)
             }
             Self::Redirect(status, target) => {

@@ -84,7 +84,7 @@ impl RequestFields {
         match body {
             Some(BodyAhead::Length(length)) if !self.sets_length => {
                 out.extend_from_slice(b"Content-Length: ");
-                out.extend_from_slice(length.to_string().as_bytes());
+                daemun_http::write_decimal(length, out);
                 out.extend_from_slice(b"\r\n");
             }
             Some(BodyAhead::Unknown) if !self.sets_coding => {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use daemun_http::{HEAD_END, HeaderId, Headers, ResponseHead, StatusCode, Version, write_header};
+use daemun_http::{HEAD_END, HeaderId, Headers, ResponseHead, StatusCode, Version, write_decimal, write_header};
 use rustix::net::SendFlags;
 
 use super::client::Client;
@@ -49,7 +49,7 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
     envelope.wrap_head(&request.client, framing == Framing::NoBody, &mut out);
     let head_length = out.len() as u64;
     request.sent.status = head.status.as_u16();
-    request.sent.headers = head.headers;
+    thread::give_spare_headers(std::mem::replace(&mut request.sent.headers, head.headers));
     let client = Rc::clone(&request.client);
     client.set_deadline(request.core().send_timeout());
     client.set_rate(request.core().transfer.rate(request), request.started_ms);
@@ -221,7 +221,7 @@ fn write_framing(
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
-    out.extend_from_slice(length.to_string().as_bytes());
+    write_decimal(length, out);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -6,6 +6,7 @@ mod values;
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use daemun_conf::Span;
 
 use crate::config::size_of;
@@ -38,7 +39,7 @@ pub struct Template {
 
 #[derive(Clone)]
 enum Part {
-    Literal(Box<[u8]>),
+    Literal(Bytes),
     Variable {
         evaluate: fn(&Request, &str, &mut Vec<u8>) -> bool,
         suffix: Box<str>,
@@ -123,7 +124,7 @@ impl Template {
     /// A text without variables.
     #[must_use]
     pub fn constant(text: impl AsRef<[u8]>) -> Self {
-        Self { parts: vec![Part::Literal(text.as_ref().into())] }
+        Self { parts: vec![Part::Literal(Bytes::copy_from_slice(text.as_ref()))] }
     }
 
     /// Reads a text with `$name` and `${name}`.
@@ -181,7 +182,7 @@ impl Template {
     pub fn prepend(&mut self, text: &[u8]) {
         match self.parts.first_mut() {
             Some(Part::Literal(first)) => *first = [text, first].concat().into(),
-            _ => self.parts.insert(0, Part::Literal(text.into())),
+            _ => self.parts.insert(0, Part::Literal(Bytes::copy_from_slice(text))),
         }
     }
 
@@ -265,6 +266,15 @@ impl Template {
         arguments
     }
 
+    /// The value for `request` as a body: a text without variables is the same octets each time.
+    #[must_use]
+    pub fn body(&self, request: &Request) -> Bytes {
+        match self.parts.as_slice() {
+            [Part::Literal(text)] => text.clone(),
+            _ => self.value(request).into(),
+        }
+    }
+
     /// The value for `request`.
     #[must_use]
     pub fn value(&self, request: &Request) -> Vec<u8> {
@@ -297,7 +307,7 @@ fn declared(request: &Request, lower: &str) -> Option<VariableId> {
 
 fn push_literal(parts: &mut Vec<Part>, text: &str) {
     if !text.is_empty() {
-        parts.push(Part::Literal(text.as_bytes().into()));
+        parts.push(Part::Literal(Bytes::copy_from_slice(text.as_bytes())));
     }
 }
 
