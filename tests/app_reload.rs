@@ -1,6 +1,5 @@
 //! An application that is loaded anew: whoever asks for it, without a request lost, and not at all if it does not load.
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use harness::process::{ProcessEntry, is_alive, signal_process};
@@ -61,8 +60,8 @@ fn whoever_asks_gets_the_new_code() {
         wait_until(name, || version(&application.address) == new);
         scratch.write("go", "");
         assert_eq!(slow.response().text(), round.to_string(), "{name}: the old one did not finish its request");
-        assert_eq!(edge_of(&application), edge, "{name}: another edge was started");
         wait_until("the old one is gone", || application.process.children().len() == 2);
+        assert_eq!(edge_of(&application), edge, "{name}: another edge was started");
     }
 }
 
@@ -72,7 +71,7 @@ fn a_broken_version_leaves_the_old_one() {
     for lazy in ["", "lazy-apps = true"] {
         let scratch = Scratch::new();
         let application = start(&scratch, "1", &format!("reload-probe = /health\n{lazy}"));
-        let before = pids(&application);
+        let before = application.workers();
         for (round, broken) in ["broken", "unwell"].into_iter().enumerate() {
             scratch.write("version", broken);
             application.process.signal(Signal::HUP);
@@ -84,7 +83,7 @@ fn a_broken_version_leaves_the_old_one() {
         let output = application.process.output();
         assert!(output.contains("RuntimeError: this version is broken"), "{output}");
         assert!(output.contains("the probe of /health was answered ['503 Service Unavailable']"), "{output}");
-        assert_eq!(pids(&application), before);
+        assert_eq!(application.workers(), before);
         scratch.write("version", "2");
         application.process.signal(Signal::HUP);
         wait_until("a good one takes over", || version(&application.address) == "2");
@@ -115,7 +114,7 @@ fn an_application_behind_a_site_renews_itself() {
 fn a_chain_reload_goes_worker_by_worker() {
     let scratch = Scratch::new();
     let application = start(&scratch, "1", "lazy-apps = true\nprocesses = 3");
-    let before = pids(&application);
+    let before = application.workers();
     assert_eq!(before.len(), 3);
     let load = Load::start(&application.address, &["/"]);
     scratch.write("version", "2");
@@ -191,15 +190,4 @@ fn the_end_under_load_loses_nothing() {
         assert_eq!(connection.response().text(), "1");
     }
     assert_eq!(application.process.wait().code(), Some(0));
-}
-
-/// The workers that answer.
-fn pids(application: &Application) -> BTreeSet<i32> {
-    let of = |pid: i32| {
-        let is_child = |entry: &ProcessEntry| entry.parent == pid;
-        application.process.descendants().into_iter().filter(is_child).map(|entry| entry.pid).collect::<Vec<_>>()
-    };
-    let is_zygote = |entry: &ProcessEntry| entry.command.contains("python");
-    let zygotes = application.process.children().into_iter().filter(is_zygote);
-    zygotes.flat_map(|zygote| of(zygote.pid)).collect()
 }

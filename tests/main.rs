@@ -2,9 +2,11 @@
 
 mod access; // allow, deny, satisfy, limit_except
 mod advice; // what daemun check says of configurations that would start
+mod app_crew; // how many workers there are: cheaper, idle, paused; deadlines
 mod app_recycling; // workers that have had their time, and those that take too long
 mod app_reload; // an application loaded anew, by whatever wish, without a request lost
 mod app_start_errors; // an application that cannot start is one clear error, and nothing is left
+mod app_stats; // the numbers of a pool beside uWSGI's, and uwsgitop on them
 mod auth_basic; // auth_basic, its user file, auth_delay
 mod autoindex; // directories listed
 mod browser; // modern_browser, ancient_browser, $msie

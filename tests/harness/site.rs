@@ -1,5 +1,8 @@
 //! The two usual subjects of a test: an application behind its own HTTP port, and a whole site.
 
+use std::collections::BTreeSet;
+
+use crate::process::{ProcessEntry, children_of};
 use crate::{Address, Launch, Port, Process, Scratch, servers};
 
 /// `daemun app` on a uwsgi.ini with an `http-socket`.
@@ -28,6 +31,14 @@ impl Application {
         let mut process = change(servers::app(scratch, "app.ini")).start();
         process.wait_for(&port.address());
         Self { process, address: port.address(), _port: port }
+    }
+
+    /// The application's worker processes.
+    pub fn workers(&self) -> BTreeSet<i32> {
+        let is_zygote = |entry: &ProcessEntry| entry.command.contains("python");
+        let zygotes = self.process.children().into_iter().filter(is_zygote);
+        let living = |entry: &ProcessEntry| entry.state != 'Z';
+        zygotes.flat_map(|zygote| children_of(zygote.pid)).filter(living).map(|entry| entry.pid).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use daemun_channel::{
@@ -20,6 +21,7 @@ use daemun_server::log::Level;
 use daemun_server::response::{Body, BodyError, BodyStream, FilePart, OpenFile, Piece, ReadAhead};
 use daemun_server::{LocalFuture, Outcome, Request, Response};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::body_pipe::{BodyPipe, BodyPipeError};
 use crate::limits::{BODY_READ_BYTES, COMPLETIONS_PER_TURN, INLINE_BODY_BYTES, RECORD_BYTES_MAX, WAITING_MAX};
@@ -37,6 +39,8 @@ pub struct PoolThread {
     slot_freed: Notify,
     waiting: Cell<usize>,
     in_flight: Cell<usize>,
+    /// How long a request may wait and run until its answer begins.
+    deadline: Option<Duration>,
 }
 
 /// What has been heard of one request that is with the workers.
@@ -65,7 +69,7 @@ enum Ended {
 impl PoolThread {
     /// Takes over the thread's handle on the hop.
     #[must_use]
-    pub fn new(hop: EdgeThread, workers: Arc<Workers>) -> Rc<Self> {
+    pub fn new(hop: EdgeThread, workers: Arc<Workers>, deadline: Option<Duration>) -> Rc<Self> {
         let slots = hop.pool().layout().slots_per_thread as usize;
         let mut table = Vec::new();
         table.resize_with(slots, Entry::default);
@@ -79,6 +83,7 @@ impl PoolThread {
             slot_freed: Notify::new(),
             waiting: Cell::new(0),
             in_flight: Cell::new(0),
+            deadline,
         })
     }
 
@@ -217,11 +222,15 @@ impl PoolThread {
         if let Err(outcome) = request.read_body(Some(INLINE_BODY_BYTES)).await {
             return outcome;
         }
-        let flight = match self.submit(request, environment, passes_body).await {
-            Ok(flight) => flight,
-            Err(error) => return self.refuse(request, &error),
+        let end = self.deadline.map(|limit| Instant::now() + limit);
+        let flight = match within(end, self.submit(request, environment, passes_body)).await {
+            Some(Ok(flight)) => flight,
+            Some(Err(error)) => return self.refuse(request, &error),
+            None => return self.give_up(request, None),
         };
-        let ended = poll_fn(|context| flight.poll_head(context)).await;
+        let Some(ended) = within(end, poll_fn(|context| flight.poll_head(context))).await else {
+            return self.give_up(request, Some(&flight));
+        };
         let rest = Rest { request_body: None, read_ahead: environment.read_ahead() };
         let answer = answer_of(flight, ended, rest, take_headers(request));
         outcome_of(request, answer)
@@ -230,11 +239,13 @@ impl PoolThread {
     /// As [`PoolThread::run`], without waiting for the body: the worker gets it as it comes, if it asks.
     async fn run_streaming(self: Rc<Self>, request: &mut Request, environment: &dyn Environment) -> Outcome {
         // Where all slots are in use, there may be a long time to go away in.
-        let submitted = request.unless_cut_short(self.submit(request, environment, true)).await;
+        let end = self.deadline.map(|limit| Instant::now() + limit);
+        let submitted = within(end, request.unless_cut_short(self.submit(request, environment, true))).await;
         let flight = match submitted {
-            Some(Ok(flight)) => flight,
-            Some(Err(error)) => return self.refuse(request, &error),
-            None => return request.refuse_body(&RequestBodyError::Closed),
+            Some(Some(Ok(flight))) => flight,
+            Some(Some(Err(error))) => return self.refuse(request, &error),
+            Some(None) => return request.refuse_body(&RequestBodyError::Closed),
+            None => return self.give_up(request, None),
         };
         let Some(passage) = request.share_body() else { return Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR) };
         let mut body = Box::new(BodyPipe::new(passage));
@@ -244,7 +255,8 @@ impl PoolThread {
                 body.drive(context, &flight).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
             }
         });
-        match head.await {
+        let Some(head) = within(end, head).await else { return self.give_up(request, Some(&flight)) };
+        match head {
             Ok(ended) => {
                 let rest = Rest { request_body: Some(body), read_ahead: environment.read_ahead() };
                 let answer = answer_of(flight, ended, rest, take_headers(request));
@@ -258,9 +270,34 @@ impl PoolThread {
         }
     }
 
+    /// Its time is over. Whoever runs it is to show where it is.
+    fn give_up(&self, request: &Request, flight: Option<&Flight>) -> Outcome {
+        let pool = self.workers.pool_name();
+        let seconds = self.deadline.unwrap_or_default().as_secs();
+        let hop = self.hop.borrow();
+        let worker = flight.and_then(|flight| hop.seat_of(flight.ticket)).map(|seat| self.workers.worker_of(seat));
+        let Some((worker, pid)) = worker.and_then(|worker| Some((worker, self.workers.pid_of(worker)?))) else {
+            let text = format_args!("no worker of \"{pool}\" was free for the request in {seconds} s");
+            request.log(Level::Error, text);
+            return Outcome::Finish(StatusCode::GATEWAY_TIMEOUT);
+        };
+        order(&hop, &control::Message::Overdue { worker, pid });
+        let text = format_args!("worker of \"{pool}\" (pid {pid}) has not answered within {seconds} s of the request");
+        request.log(Level::Error, text);
+        Outcome::Finish(StatusCode::GATEWAY_TIMEOUT)
+    }
+
     fn refuse(&self, request: &Request, error: &CallError) -> Outcome {
         request.log(Level::Error, format_args!("{error} of \"{}\"", self.workers.pool_name()));
         Outcome::Finish(error.status())
+    }
+}
+
+/// `None` where `end` comes first.
+async fn within<T>(end: Option<Instant>, task: impl Future<Output = T>) -> Option<T> {
+    match end {
+        Some(end) => tokio::time::timeout_at(end, task).await.ok(),
+        None => Some(task.await),
     }
 }
 
@@ -283,7 +320,8 @@ fn outcome_of(request: &Request, answer: Result<Box<Response>, CallError>) -> Ou
 
 /// Tells the zygote to do something. One that is gone needs no orders, and its successor none of these.
 fn order(hop: &EdgeThread, message: &control::Message) {
-    let (control::Message::Cleaned { worker, .. } | control::Message::Kill { worker, .. }) = message else { return };
+    use control::Message::{Cleaned, Kill, Overdue};
+    let (Cleaned { worker, .. } | Kill { worker, .. } | Overdue { worker, .. }) = message else { return };
     let side = hop.pool().layout().side_of(*worker);
     let _ = control::send(hop.pool().control(side), message, None);
 }

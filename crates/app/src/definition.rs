@@ -34,11 +34,26 @@ impl Definition {
             return Err(PoolError::NoApplication);
         }
         let mut definition = Self { name: name.to_owned(), options, id, warnings: Vec::new() };
+        definition.check_cheaper()?;
         definition.check_folder()?;
         definition.interpreter()?;
         definition.check_accounts()?;
         definition.place()?;
         Ok(definition)
+    }
+
+    /// As uWSGI: nothing would be left to come and go.
+    fn check_cheaper(&mut self) -> Result<(), PoolError> {
+        let (cheaper, processes) = (&mut self.options.cheaper, self.options.processes.get());
+        if cheaper.minimum > 0 && u32::from(cheaper.minimum) >= processes {
+            let text = format!("`cheaper` ({}) must be lower than `processes` ({processes})", cheaper.minimum);
+            return Err(PoolError::Unsupported(text));
+        }
+        if cheaper.minimum > 0 && cheaper.initial > 0 && u32::from(cheaper.initial) > processes {
+            let text = format!("`cheaper-initial` ({}) is more than `processes` ({processes})", cheaper.initial);
+            return Err(PoolError::Unsupported(text));
+        }
+        Ok(())
     }
 
     fn check_folder(&self) -> Result<(), PoolError> {

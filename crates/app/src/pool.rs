@@ -20,7 +20,7 @@ use crate::backend::PoolThread;
 use crate::definition::Definition;
 pub use crate::error::PoolError;
 use crate::limits::{CHUNKS, SLOTS_PER_THREAD};
-use crate::options::Application;
+use crate::options::{Application, PoolOptions, PoolSocket, Protocol};
 use crate::pump;
 use crate::workers::Workers;
 
@@ -93,7 +93,8 @@ impl Pool {
     /// The pool's end in the edge; taken once per edge process.
     pub fn factory(&mut self, log: ErrorLog) -> Option<Box<dyn PoolFactory>> {
         let end = Mutex::new(Some(self.edge_end.take()?));
-        Some(Box::new(Factory { end, pool: OnceLock::new(), workers: Arc::clone(&self.workers), log }))
+        let (workers, deadline) = (Arc::clone(&self.workers), self.definition.options.request_deadline);
+        Some(Box::new(Factory { end, pool: OnceLock::new(), workers, log, deadline }))
     }
 }
 
@@ -199,6 +200,13 @@ fn worker_specification(definition: &Definition) -> WorkerSpec {
         touch_workers_reload: options.touch_workers_reload.clone(),
         fs_reload: options.fs_reload.clone(),
         master_fifo: options.master_fifo.clone(),
+        stats: options.stats.clone(),
+        stats_http: options.stats_http,
+        sockets: options.sockets.iter().map(|socket| shown(options, socket)).collect(),
+        cheaper: options.cheaper.clone(),
+        idle_seconds: seconds(options.idle),
+        die_on_idle: options.die_on_idle,
+        starts_cheap: options.starts_cheap,
         mercy_seconds: options.mercy().as_secs(),
         procname: options.procname.clone(),
         procname_prefix: options.procname_prefix.clone(),
@@ -206,6 +214,17 @@ fn worker_specification(definition: &Definition) -> WorkerSpec {
         umask: options.umask,
         ..WorkerSpec::default()
     }
+}
+
+/// A socket as the pool's numbers have it.
+fn shown(options: &PoolOptions, socket: &PoolSocket) -> (String, String) {
+    let protocol = match socket.protocol.unwrap_or(options.protocol) {
+        Protocol::Uwsgi => "uwsgi",
+        Protocol::Http => "http",
+        Protocol::Scgi => "scgi",
+        Protocol::FastCgi => "fastcgi",
+    };
+    (socket.address.to_string(), protocol.to_owned())
 }
 
 /// 0 for none.
@@ -235,6 +254,7 @@ struct Factory {
     pool: OnceLock<Arc<daemun_channel::Pool>>,
     workers: Arc<Workers>,
     log: ErrorLog,
+    deadline: Option<Duration>,
 }
 
 impl Factory {
@@ -257,7 +277,7 @@ impl PoolFactory for Factory {
     fn on_thread(&self, index: usize) -> io::Result<Rc<dyn Backend>> {
         let pool = self.pool()?;
         let hop = pool.thread(u16::try_from(index).unwrap_or(u16::MAX)).map_err(io::Error::other)?;
-        let thread = PoolThread::new(hop, Arc::clone(&self.workers));
+        let thread = PoolThread::new(hop, Arc::clone(&self.workers), self.deadline);
         spawn_local(report("hop", self.log.clone(), pump::pump(Rc::clone(&thread))));
         if index == 0 {
             for side in 0..SIDES {

@@ -130,7 +130,11 @@ impl Watcher {
                 self.log.write(level, format_args!("{}", self.workers.describe_death(seats.start)));
                 self.pool.worker_died(seats, pid);
             }
-            Message::Cleaned { .. } | Message::Kill { .. } | Message::Retire { .. } | Message::Stop { .. } => {
+            Message::Cleaned { .. }
+            | Message::Kill { .. }
+            | Message::Overdue { .. }
+            | Message::Retire { .. }
+            | Message::Stop { .. } => {
                 let text = format_args!("zygote of \"{name}\" sent a message that only the edge sends");
                 self.log.write(Level::Alert, text);
             }

@@ -67,6 +67,13 @@ pub enum Message {
         /// Its process id, for the same reason.
         pid: u32,
     },
+    /// Edge: a request that this worker runs has taken its time: nobody waits for it any more. Its stack is to be logged.
+    Overdue {
+        /// Index of the worker.
+        worker: u16,
+        /// Its process id.
+        pid: u32,
+    },
     /// Edge: let this worker finish what it runs and then end; a new one is to take its place.
     Retire {
         /// Index of the worker.
@@ -159,6 +166,7 @@ const CLEANED: u8 = 5;
 const KILL: u8 = 6;
 const RETIRE: u8 = 7;
 const STOP: u8 = 8;
+const OVERDUE: u8 = 9;
 
 impl Message {
     /// The message as one packet: a byte that says the kind, then the fields, little-endian.
@@ -199,6 +207,10 @@ impl Message {
                 order(&mut packet, KILL, *worker);
                 packet.extend(pid.to_le_bytes());
             }
+            Self::Overdue { worker, pid } => {
+                order(&mut packet, OVERDUE, *worker);
+                packet.extend(pid.to_le_bytes());
+            }
             Self::Retire { worker } => order(&mut packet, RETIRE, *worker),
             Self::Stop { graceful } => packet.extend([STOP, u8::from(*graceful)]),
         }
@@ -231,6 +243,7 @@ impl Message {
             },
             CLEANED => Self::Cleaned { worker: fields.u16()?, pid: fields.u32()? },
             KILL => Self::Kill { worker: fields.u16()?, pid: fields.u32()? },
+            OVERDUE => Self::Overdue { worker: fields.u16()?, pid: fields.u32()? },
             RETIRE => Self::Retire { worker: fields.u16()? },
             STOP => Self::Stop { graceful: fields.flag("stop flag")? },
             kind => return Err(MessageError::UnknownKind(kind)),
@@ -288,6 +301,7 @@ mod tests {
             Message::Died { worker: 3, pid: 4_000_000, wait_status: 9, harakiri: true },
             Message::Cleaned { worker: 3, pid: 4_000_000 },
             Message::Kill { worker: 65_535, pid: 1 },
+            Message::Overdue { worker: 7, pid: 2 },
             Message::Retire { worker: 0 },
             Message::Stop { graceful: false },
         ]

@@ -502,6 +502,13 @@ impl EdgeThread {
         self.abort(ticket);
     }
 
+    /// The seat that runs a request; `None` where it still waits, or has ended.
+    pub fn seat_of(&self, ticket: Ticket) -> Option<u16> {
+        let local = self.locals.get(ticket.index()).filter(|local| local.phase == Phase::Submitted)?;
+        let owner = Owner::from_word(self.header(ticket).request.owner.load(Ordering::Relaxed));
+        (owner.generation == local.generation && owner.state == State::Started).then_some(owner.seat)
+    }
+
     /// Loses interest in a request, in whatever state it is: nothing more is reported about it.
     ///
     /// A queued request never runs; a running one is marked, so that the worker's writes fail, and its

@@ -147,8 +147,22 @@ pub struct Workers {
     pub touch_workers_reload: Vec<PathBuf>,
     /// Folders anything below which changing asks for a reload.
     pub fs_reload: Vec<PathBuf>,
-    /// A named pipe that takes commands.
+    /// Named pipes that take commands, one at a time.
     pub master_fifo: Vec<PathBuf>,
+    /// Addresses where the pool's numbers are told.
+    pub stats: Vec<String>,
+    /// They are told by HTTP.
+    pub stats_http: bool,
+    /// Sockets of the pool, for its numbers: address and protocol.
+    pub sockets: Vec<(String, String)>,
+    /// How many workers there are to be.
+    pub cheaper: Cheaper,
+    /// Seconds without a request after which there are no workers; 0 for never.
+    pub idle_seconds: u64,
+    /// Everything ends then.
+    pub die_on_idle: bool,
+    /// There are no workers before the first request.
+    pub starts_cheap: bool,
     /// Seconds that a worker has for its last request at a stop.
     pub mercy_seconds: u64,
     /// User to become after the application's files are reachable.
@@ -167,6 +181,84 @@ pub struct Workers {
     pub umask: Option<u32>,
     /// Largest request body that an application is given in memory, in bytes.
     pub post_buffering_bytes: u64,
+}
+
+/// uWSGI's *cheaper*: workers come and go with the load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cheaper {
+    /// The fewest workers; 0: their number is fixed.
+    pub minimum: u16,
+    /// Those there are at the beginning, if more.
+    pub initial: u16,
+    /// How many come at once.
+    pub step: u16,
+    /// Seconds, looks or waiting requests, as the algorithm has it.
+    pub overload: u64,
+    /// Seconds of `spare2`.
+    pub idle_seconds: u64,
+    /// How it is judged.
+    pub algorithm: CheaperAlgorithm,
+    /// Bytes of all workers above which none is added; 0 for no limit.
+    pub rss_limit_soft_bytes: u64,
+    /// Bytes of all workers above which one goes; 0 for no limit.
+    pub rss_limit_hard_bytes: u64,
+    /// Percent of their time.
+    pub busyness_max: u64,
+    /// Percent of their time.
+    pub busyness_min: u64,
+    /// Measurements before a worker goes.
+    pub busyness_multiplier: u64,
+    /// How many more these become when it was missed.
+    pub busyness_penalty: u64,
+    /// Waiting requests that are an emergency.
+    pub busyness_backlog_alert: u64,
+    /// How many workers come in one.
+    pub busyness_backlog_step: u16,
+    /// Measurements before a worker of an emergency goes.
+    pub busyness_backlog_multiplier: u64,
+    /// Seconds of waiting requests that are an emergency.
+    pub busyness_backlog_nonzero_seconds: u64,
+}
+
+impl Default for Cheaper {
+    /// uWSGI's.
+    fn default() -> Self {
+        Self {
+            minimum: 0,
+            initial: 0,
+            step: 1,
+            overload: 3,
+            idle_seconds: 10,
+            algorithm: CheaperAlgorithm::Spare,
+            rss_limit_soft_bytes: 0,
+            rss_limit_hard_bytes: 0,
+            busyness_max: 50,
+            busyness_min: 25,
+            busyness_multiplier: 10,
+            busyness_penalty: 2,
+            busyness_backlog_alert: 33,
+            busyness_backlog_step: 1,
+            busyness_backlog_multiplier: 3,
+            busyness_backlog_nonzero_seconds: 60,
+        }
+    }
+}
+
+/// By what workers come and go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheaperAlgorithm {
+    /// Whether one is free.
+    #[default]
+    Spare,
+    /// Whether as many as the minimum are free.
+    Spare2,
+    /// The requests that wait.
+    Backlog,
+    /// The part of their time that workers are busy.
+    Busyness,
+    /// Nothing but commands.
+    Manual,
 }
 
 impl Default for Workers {
@@ -194,6 +286,13 @@ impl Default for Workers {
             touch_workers_reload: Vec::new(),
             fs_reload: Vec::new(),
             master_fifo: Vec::new(),
+            stats: Vec::new(),
+            stats_http: false,
+            sockets: Vec::new(),
+            cheaper: Cheaper::default(),
+            idle_seconds: 0,
+            die_on_idle: false,
+            starts_cheap: false,
             mercy_seconds: 60,
             uid: None,
             gid: None,

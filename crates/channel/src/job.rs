@@ -100,6 +100,8 @@ pub struct Job {
     /// Body bytes among them that the edge has been told of.
     told: u64,
     is_started: bool,
+    /// By the clock of [`Observer::now_us`].
+    started_us: u64,
     is_body_asked: bool,
     is_head_told: bool,
 }
@@ -137,6 +139,7 @@ impl Job {
             produced: 0,
             told: 0,
             is_started: false,
+            started_us: 0,
             is_body_asked: false,
             is_head_told: false,
             seat,
@@ -175,6 +178,7 @@ impl Job {
             return;
         }
         self.is_started = true;
+        self.started_us = Observer::now_us();
         let now = Observer::now_ms();
         let header = self.header();
         header.response.started_ms.store(now, Ordering::Relaxed);
@@ -436,6 +440,14 @@ impl Job {
         let block = self.seat.block();
         block.busy_since_ms.store(0, Ordering::Relaxed);
         block.served.fetch_add(1, Ordering::Relaxed);
+        block.sent.fetch_add(self.header().response.produced.load(Ordering::Relaxed), Ordering::Relaxed);
+        if self.is_started {
+            let took = Observer::now_us().saturating_sub(self.started_us);
+            block.running_us.fetch_add(took, Ordering::Relaxed);
+            // As uWSGI reckons it; a seat runs one request at a time.
+            let average = block.average_us.load(Ordering::Relaxed);
+            block.average_us.store(if average == 0 { took } else { average.midpoint(took) }, Ordering::Relaxed);
+        }
         // The last touch of the slot: from here on it is the edge's.
         self.report(if complete && has_head { Kind::EndComplete } else { Kind::EndFailed });
     }

@@ -55,7 +55,7 @@ pub use error::{ChannelError, JobError, MessageError, SubmitError, Violation};
 pub use handover::Handover;
 pub use job::{Block, BodyKind, BodySource, Job, RequestBody, Wait};
 pub use layout::Layout;
-pub use observer::Observer;
+pub use observer::{Observer, SeatCounters};
 pub use pool::Pool;
 pub use wiring::{EdgeEnd, WorkerEnd, create};
 pub use worker::{Seat, Wake, Worker};

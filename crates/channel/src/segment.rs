@@ -51,6 +51,13 @@ pub(crate) struct SeatBlock {
     /// Start of the running request in milliseconds, 0 if none runs.
     pub busy_since_ms: AtomicU64,
     pub served: AtomicU64,
+    /// Microseconds that requests have run, all of them, and by a moving average.
+    pub running_us: AtomicU64,
+    pub average_us: AtomicU64,
+    /// Octets of bodies that were answered.
+    pub sent: AtomicU64,
+    /// Requests that ended in an exception of the application's.
+    pub exceptions: AtomicU64,
     /// Not 0: finish what runs and take no more.
     pub stop: AtomicU32,
     /// Not 0: take nothing yet.

@@ -204,6 +204,11 @@ impl Seat {
         self.shared.block().up.store(1, Ordering::SeqCst);
     }
 
+    /// Whether it is to take no request for now.
+    pub fn is_held(&self) -> bool {
+        self.shared.block().hold.load(Ordering::SeqCst) != 0
+    }
+
     /// Sleeps while [`crate::Observer::prepare`] has told the seat to wait; returns at once without that.
     pub fn wait_for_release(&self) {
         let block = self.shared.block();

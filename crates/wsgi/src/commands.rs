@@ -23,6 +23,14 @@ pub enum Command {
     ReloadWorkers,
     /// Workers are killed, whatever they run.
     KillWorkers,
+    /// One worker more, or less.
+    ChangeCount(i64),
+    /// No workers until the next request.
+    GoCheap,
+    /// Workers take no more requests, or do so again.
+    Pause,
+    /// The numbers of the pool go to the log.
+    LogStats,
 }
 
 /// Where commands come from.
@@ -115,6 +123,11 @@ impl Commands {
             b'c' => Command::ChainReload,
             b'w' => Command::ReloadWorkers,
             b'W' => Command::KillWorkers,
+            b'+' => Command::ChangeCount(1),
+            b'-' => Command::ChangeCount(-1),
+            b'C' => Command::GoCheap,
+            b'p' => Command::Pause,
+            b's' => Command::LogStats,
             // uWSGI kills and reloads; here nothing is gained by losing requests.
             b'R' => Command::AskMaster(ready::RELOAD),
             b'0'..=b'9' => return self.open_pipe(usize::from(letter - b'0')),

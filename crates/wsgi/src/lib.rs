@@ -11,14 +11,16 @@
 //! (`channel`). It is the only crate that names pyo3. **Nothing an application does ends a worker but
 //! a crash of the interpreter itself**; that costs the requests the worker was running.
 //!
-//! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `wear`, `commands`,
-//! `signals`, `ready`, `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
+//! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `crew`, `cheaper`, `wear`,
+//! `commands`, `stats`, `report`, `signals`, `ready`, `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
 //! `input`, `file_wrapper` (a request's); `log`, `log_stream`, `traceback`, `text`.
 
 #![allow(unsafe_code)]
 
 mod application;
+mod cheaper;
 mod commands;
+mod crew;
 mod environ;
 mod exchange;
 mod exit;
@@ -31,9 +33,11 @@ mod log_file;
 mod log_stream;
 mod place;
 mod ready;
+mod report;
 mod respond;
 mod signals;
 mod start_response;
+mod stats;
 mod supervisor;
 mod text;
 mod traceback;

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use daemun_channel::SeatCounters;
 use rustix::process::Pid;
 
 use crate::wear::Limits;
@@ -32,8 +33,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// When it was forked.
     pub born: Instant,
-    /// What the seats had served when it was forked.
-    pub served_before: u64,
+    /// What the seats had counted when it was forked.
+    pub before: SeatCounters,
     /// When it has had its time.
     pub limits: Limits,
     /// It has said that it could serve.

@@ -17,6 +17,7 @@ use crate::file_wrapper::FileWrapper;
 use crate::head::kind;
 use crate::input::Input;
 use crate::log;
+use crate::signals;
 use crate::start_response::StartResponse;
 use crate::text::is_unshared;
 use crate::traceback;
@@ -67,6 +68,7 @@ impl Responder {
             Err(Fault::Python(error)) => {
                 let is_over = state.is_over();
                 drop(state); // The traceback's text runs code of the application.
+                signals::note_exception();
                 let what = if is_over { "after the answer" } else { "application failed" };
                 traceback::log(py, what, &error);
                 exchange.own_state(py).fail(py);

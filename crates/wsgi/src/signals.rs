@@ -87,6 +87,13 @@ pub fn catch_in_worker(observer: Observer, index: u16) {
     give_back_one(libc::SIGUSR1);
 }
 
+/// A request of this worker has ended in an exception.
+pub fn note_exception() {
+    if let Some((observer, index)) = WORKER.get() {
+        observer.note_exception(*index);
+    }
+}
+
 /// The signal by which a zygote has its workers open their log anew.
 pub fn reopen_signal() -> libc::c_int {
     libc::SIGRTMAX() - 1

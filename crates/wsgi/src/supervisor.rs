@@ -10,45 +10,48 @@ use std::time::{Duration, Instant};
 
 use daemun_channel::control::{self, Message};
 use daemun_channel::handover::{Application, Workers};
-use daemun_channel::{ChannelError, Handover, Observer, WorkerEnd};
+use daemun_channel::{ChannelError, Handover, Observer, SeatCounters, WorkerEnd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::commands::{Command, Commands};
+use crate::crew::Crew;
 use crate::log::{self, Level};
 use crate::place::{BackOff, Place, Running};
 use crate::ready::{self, Ready};
 use crate::signals::{Stop, ZygoteSignals};
+use crate::stats::StatsServer;
 use crate::wear::{self, Limits, Reason, Wear};
 use crate::{exit, log_file, signals};
 
 /// Watches the workers of a side of a pool.
 #[derive(Debug)]
 pub struct Supervisor<'a> {
-    end: &'a WorkerEnd,
-    settings: &'a Workers,
+    pub(crate) end: &'a WorkerEnd,
+    pub(crate) settings: &'a Workers,
     application: &'a Application,
-    observer: Observer,
+    pub(crate) observer: Observer,
     signals: ZygoteSignals,
     commands: Commands,
+    stats: StatsServer,
     /// The pool's number of the first place.
     first: u16,
-    places: Vec<Place>,
-    /// By what workers are called, from 0: when the next one of that name may be forked.
-    due: Vec<Instant>,
+    pub(crate) places: Vec<Place>,
+    /// By what workers are called, from 0.
+    pub(crate) crew: Crew,
     /// One that is being replaced.
-    succession: Option<Succession>,
+    pub(crate) succession: Option<Succession>,
     back_off: BackOff,
     /// Until every worker of a successor could serve: who waits for that.
-    opening: Option<Ready>,
-    stop: Option<Stop>,
+    pub(crate) opening: Option<Ready>,
+    pub(crate) stop: Option<Stop>,
     /// The status to exit with.
     status: i32,
 }
 
 /// A worker that has had its time, and its successor.
 #[derive(Clone, Copy, Debug)]
-struct Succession {
+pub(crate) struct Succession {
     /// What both are called.
     number: u16,
     /// Places, by their index in [`Supervisor::places`].
@@ -98,9 +101,10 @@ impl<'a> Supervisor<'a> {
             observer: Observer::attach(end)?,
             signals: ZygoteSignals::catch().map_err(system)?,
             commands: Commands::default(),
+            stats: StatsServer::default(),
             first: workers.start,
             places: workers.map(|_| Place::Vacant).collect(),
-            due: vec![now; count],
+            crew: Crew::new(settings, count, now),
             succession: None,
             back_off: BackOff::default(),
             opening: None,
@@ -111,9 +115,21 @@ impl<'a> Supervisor<'a> {
             supervisor.opening = Some(ready);
         } else {
             ready.announce();
-            supervisor.commands = Commands::open(settings);
+            supervisor.take_charge();
         }
         Ok(supervisor)
+    }
+
+    /// From now on commands are meant for this zygote.
+    fn take_charge(&mut self) {
+        self.commands = Commands::open(self.settings);
+        self.stats = StatsServer::open(self.settings);
+    }
+
+    /// Others have taken its place, or nobody has to.
+    fn give_up_charge(&mut self) {
+        self.commands.close();
+        self.stats.close();
     }
 
     /// Watches until there is something for the zygote to do.
@@ -126,19 +142,22 @@ impl<'a> Supervisor<'a> {
             self.welcome();
             let now = Instant::now();
             self.look_after_workers(now);
+            self.look_after_crew(now);
+            self.tell_numbers();
             if self.stop.is_some() && self.places.iter().all(|place| place.running().is_none()) {
-                self.commands.close();
+                self.give_up_charge();
                 return Turn::Exit(self.status);
             }
             if let Some(birth) = self.next_birth(now) {
-                self.observer.prepare(birth.worker, birth.is_held);
+                self.stand_down();
+                self.observer.prepare(birth.worker, birth.is_held || self.crew.is_paused);
                 return Turn::Fork(birth);
             }
             self.sleep(now);
         }
     }
 
-    fn worker_at(&self, place: usize) -> u16 {
+    pub(crate) fn worker_at(&self, place: usize) -> u16 {
         self.first + place as u16 // There are fewer places than a u16 counts.
     }
 
@@ -146,7 +165,7 @@ impl<'a> Supervisor<'a> {
         worker.checked_sub(self.first).map(usize::from).filter(|place| *place < self.places.len())
     }
 
-    fn running(&self) -> impl Iterator<Item = (usize, &Running)> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = (usize, &Running)> {
         self.places.iter().enumerate().filter_map(|(place, one)| Some((place, one.running()?)))
     }
 
@@ -166,7 +185,7 @@ impl<'a> Supervisor<'a> {
         }
         let is_there =
             |number: usize| self.running().any(|(_, one)| usize::from(one.number) == number && one.stopping.is_none());
-        let number = (0..self.due.len()).find(|&number| self.due[number] <= now && !is_there(number))?;
+        let number = self.crew.due(now).find(|number| !is_there(*number))?;
         Some(Birth { worker, number: number as u16, is_held: self.opening.is_some() })
     }
 
@@ -196,7 +215,7 @@ impl<'a> Supervisor<'a> {
             pid,
             pidfd,
             born: Instant::now(),
-            served_before: self.served(worker),
+            before: self.counters(worker),
             limits: Limits::of(self.settings, number),
             is_up: false,
             is_held,
@@ -206,6 +225,7 @@ impl<'a> Supervisor<'a> {
         };
         if let Some(place) = self.place_of(worker) {
             self.places[place] = Place::Taken(running);
+            self.crew.born(number);
             if let Some(succession) = self.succession.as_mut().filter(|succession| succession.heir.is_none()) {
                 succession.heir = Some(place);
             }
@@ -217,9 +237,7 @@ impl<'a> Supervisor<'a> {
     pub fn not_born(&mut self, birth: Birth) {
         let again = Instant::now() + Duration::from_secs(1);
         self.succession = None;
-        if let Some(due) = self.due.get_mut(usize::from(birth.number)) {
-            *due = again;
-        }
+        self.crew.put_off(birth.number, again);
         self.fail_opening("a worker could not be forked");
     }
 
@@ -276,6 +294,13 @@ impl<'a> Supervisor<'a> {
                     self.kill(place);
                 }
             }
+            Message::Overdue { worker, pid } => {
+                let place = self.place_of(*worker);
+                let running = place.and_then(|place| self.places.get(place)).and_then(Place::running);
+                if let Some(running) = running.filter(|running| running.process_number() == *pid) {
+                    show_stacks(running.number + 1, running.pid);
+                }
+            }
             Message::Retire { worker } => {
                 if let Some(place) = self.place_of(*worker) {
                     self.retire(place);
@@ -286,6 +311,15 @@ impl<'a> Supervisor<'a> {
             }
             _ => log::line(Level::Error, "control channel: a message that only a zygote sends"),
         }
+    }
+
+    fn tell_numbers(&mut self) {
+        if !self.stats.is_open() {
+            return;
+        }
+        let mut stats = std::mem::take(&mut self.stats);
+        stats.turn(|| self.report());
+        self.stats = stats;
     }
 
     fn take_commands(&mut self) {
@@ -304,6 +338,10 @@ impl<'a> Supervisor<'a> {
                 self.places.iter_mut().filter_map(Place::running_mut).for_each(|one| one.is_unwanted = true);
             }
             Command::KillWorkers => (0..self.places.len()).for_each(|place| self.kill(place)),
+            Command::ChangeCount(change) => self.crew.ask(change),
+            Command::GoCheap => self.go_cheap(),
+            Command::Pause => self.pause_or_resume(),
+            Command::LogStats => log::line(Level::Notice, self.report()),
         }
     }
 
@@ -316,7 +354,8 @@ impl<'a> Supervisor<'a> {
             return;
         }
         self.stop = Some(stop);
-        self.commands.close();
+        self.give_up_charge();
+        self.stand_down();
         for place in 0..self.places.len() {
             match stop {
                 Stop::Graceful => self.retire(place),
@@ -325,7 +364,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn retire(&mut self, place: usize) {
+    pub(crate) fn retire(&mut self, place: usize) {
         let worker = self.worker_at(place);
         let Some(running) = self.running_at(place) else { return };
         if running.stopping.is_none() {
@@ -350,11 +389,11 @@ impl<'a> Supervisor<'a> {
             }
         }
         let is_up = |number: usize| self.running().any(|(_, one)| usize::from(one.number) == number && one.is_up);
-        let are_all_up = (0..self.due.len()).all(is_up);
+        let are_all_up = self.crew.wanted().all(is_up);
         if let Some(ready) = self.opening.take_if(|_| are_all_up) {
             (0..self.places.len()).for_each(|place| self.release(place));
             ready.announce();
-            self.commands = Commands::open(self.settings);
+            self.take_charge();
         }
         let Some(Succession { old, heir: Some(heir), .. }) = self.succession else { return };
         if self.places.get(heir).and_then(Place::running).is_some_and(|heir| heir.is_up) {
@@ -408,9 +447,7 @@ impl<'a> Supervisor<'a> {
         let is_expected = running.stopping.is_some() && wait_status == 0;
         if !is_expected {
             let delay = self.back_off.after(now - running.born);
-            if let Some(due) = self.due.get_mut(usize::from(running.number)) {
-                *due = now + delay;
-            }
+            self.crew.put_off(running.number, now + delay);
             if self.application.log_deaths {
                 let number = running.number + 1;
                 log::line(Level::Critical, format_args!("worker {number} (pid {pid}) {}", described(wait_status)));
@@ -420,6 +457,7 @@ impl<'a> Supervisor<'a> {
             self.succession = None;
         }
         let harakiri = running.harakiri.is_some();
+        self.crew.died(running.number, harakiri, self.counters(worker).since(running.before));
         self.tell(&Message::Died { worker, pid, wait_status, harakiri }, None);
         if self.opening.is_some() && !running.is_up {
             let number = running.number + 1;
@@ -469,7 +507,7 @@ impl<'a> Supervisor<'a> {
         if let Some(since) = running.stopping {
             return (now - since >= self.mercy()).then_some(Verdict::Kill);
         }
-        let served = self.served(worker).saturating_sub(running.served_before);
+        let served = self.counters(worker).since(running.before).served;
         let wear = running.limits.judge(self.settings, running.pid, served, now - running.born);
         let asked = running.is_unwanted.then_some(Wear::Retire(Reason::Asked));
         match wear.or(asked)? {
@@ -496,7 +534,7 @@ impl<'a> Supervisor<'a> {
             Verdict::Replace(reason) => {
                 log::line(Level::Notice, format_args!("worker {number} (pid {pid}) is replaced: {reason}"));
                 // Where there is no place for both, the old one goes first.
-                if self.places.len() > self.due.len() {
+                if self.places.len() > self.crew.len() {
                     self.succession = Some(Succession { number: running.number, old: place, heir: None });
                 } else {
                     self.retire(place);
@@ -523,8 +561,9 @@ impl<'a> Supervisor<'a> {
                 log::line(Level::Critical, format_args!("worker {number} (pid {pid}): {name} {}", text.trim()));
             }
         }
-        // SAFETY: takes two numbers; the process is our child and not reaped.
-        unsafe { libc::kill(pid, traceback_signal()) };
+        if let Some(pid) = Pid::from_raw(pid) {
+            ask_for_stacks(pid);
+        }
     }
 
     fn busy_too_long(&self, worker: u16) -> Option<u64> {
@@ -537,8 +576,10 @@ impl<'a> Supervisor<'a> {
         self.end.layout().seats_of(worker).filter_map(busy).max().filter(|seconds| *seconds >= limit)
     }
 
-    fn served(&self, worker: u16) -> u64 {
-        self.end.layout().seats_of(worker).map(|seat| self.observer.served(seat)).sum()
+    /// What the seats of a place have counted.
+    pub(crate) fn counters(&self, worker: u16) -> SeatCounters {
+        let seats = self.end.layout().seats_of(worker);
+        seats.map(|seat| self.observer.counters(seat)).fold(SeatCounters::default(), SeatCounters::plus)
     }
 
     fn mercy(&self) -> Duration {
@@ -551,6 +592,9 @@ impl<'a> Supervisor<'a> {
         let mut watched = vec![PollFd::new(&bell, PollFlags::IN)];
         watched.push(PollFd::from_borrowed_fd(self.end.control(), PollFlags::IN));
         watched.extend(self.commands.pipe().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
+        watched.extend(self.stats.watched());
+        let stand_in = self.stand_in();
+        watched.extend(stand_in.map(|descriptor| PollFd::new(descriptor, PollFlags::IN)));
         watched.extend(self.running().map(|(_, running)| PollFd::new(&running.pidfd, PollFlags::IN)));
         let timeout = self.next_look(now).and_then(|left| Timespec::try_from(left).ok());
         // A signal ends it too; whatever it was is found by the next turn.
@@ -566,8 +610,9 @@ impl<'a> Supervisor<'a> {
             }
             Place::Taken(_) => None,
         };
-        let births = self.due.iter().filter(|due| **due > now).map(|due| *due - now);
-        let is_looking = wear::is_limited(self.settings) || self.commands.are_watching();
+        let births = self.crew.next_birth(now);
+        let is_looking =
+            wear::is_limited(self.settings) || self.commands.are_watching() || self.crew.is_watching(self.settings);
         let regular = is_looking.then_some(LOOK_INTERVAL);
         let times = self.places.iter().filter_map(of_place).chain(births).chain(regular);
         times.min().map(|left| left + Duration::from_millis(1))
@@ -585,6 +630,18 @@ enum Verdict {
     Harakiri { seconds: u64 },
     /// A successor takes its place; then it finishes what it runs.
     Replace(Reason),
+}
+
+/// A worker's Python stacks go to the log, for a request that nobody waits for any more.
+fn show_stacks(number: u16, pid: Pid) {
+    let text = "runs a request past its deadline; it is here:";
+    log::line(Level::Error, format_args!("worker {number} (pid {}) {text}", pid.as_raw_nonzero()));
+    ask_for_stacks(pid);
+}
+
+fn ask_for_stacks(pid: Pid) {
+    // SAFETY: takes two numbers; the process is our child and not reaped.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), traceback_signal()) };
 }
 
 /// The signal on which a worker writes the Python stacks of its threads to the log.

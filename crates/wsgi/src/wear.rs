@@ -103,9 +103,11 @@ fn is_memory_limited(settings: &Workers) -> bool {
 
 /// What a process uses, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Memory {
-    address_space: u64,
-    resident: u64,
+pub struct Memory {
+    /// Mapped, whether it was touched or not.
+    pub address_space: u64,
+    /// In memory.
+    pub resident: u64,
 }
 
 impl Memory {
@@ -114,7 +116,11 @@ impl Memory {
         if !is_memory_limited(settings) {
             return Self::default();
         }
-        // A process that is gone uses nothing.
+        Self::read(pid)
+    }
+
+    /// Nothing for a process that is gone.
+    pub fn read(pid: Pid) -> Self {
         let text = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).unwrap_or_default();
         // SAFETY: takes a number.
         let page_bytes = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);

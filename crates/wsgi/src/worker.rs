@@ -183,8 +183,11 @@ fn start_thread<'py>(py: Python<'py>, thread: u16, seat: Seat, responder: Respon
 
 /// Takes requests one by one until told to stop. Waits without the interpreter.
 fn serve(py: Python<'_>, seat: &mut Seat, responder: &mut Responder) {
-    py.detach(|| seat.wait_for_release());
     while !seat.is_stopping() {
+        if seat.is_held() {
+            py.detach(|| seat.wait_for_release());
+            continue;
+        }
         if let Some(job) = seat.try_take() {
             // A panic would be a bug of ours. The job it had ends as failed; the worker goes on.
             if catch_unwind(AssertUnwindSafe(|| responder.respond(py, job))).is_err() {

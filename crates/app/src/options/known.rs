@@ -133,6 +133,9 @@ static NO_EFFECT: &[(&str, &str)] = &[
     ("wsgi-manage-chunked-input", "chunked request bodies are always taken"),
     ("offload-threads", "files and answers never hold a worker: the edge sends them"),
     ("offload-thread", "files and answers never hold a worker: the edge sends them"),
+    ("stats-min", "the numbers are always told in few octets"),
+    ("stats-minified", "the numbers are always told in few octets"),
+    ("stats-no-metrics", "the numbers have no metrics in them"),
     ("reuse-port", "all workers take requests from one queue"),
 ];
 

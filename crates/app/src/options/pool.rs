@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemun_channel::handover::Cheaper;
 use daemun_conf::Span;
 
 use crate::options::address::SocketAddress;
@@ -89,6 +90,20 @@ pub struct PoolOptions {
     pub reload_mercy: Option<Duration>,
     /// The same, for workers alone.
     pub worker_reload_mercy: Option<Duration>,
+    /// How long a request may wait and run until its answer begins.
+    pub request_deadline: Option<Duration>,
+    /// Where the pool's numbers are told.
+    pub stats: Vec<String>,
+    /// They are told by HTTP.
+    pub stats_http: bool,
+    /// How many workers there are.
+    pub cheaper: Cheaper,
+    /// How long nobody asks for anything until there are no workers.
+    pub idle: Option<Duration>,
+    /// Everything ends then.
+    pub die_on_idle: bool,
+    /// There are no workers before the first request.
+    pub starts_cheap: bool,
     /// What each worker of a new generation is asked for before the old one retires.
     pub reload_probe: Option<String>,
     /// Files whose change asks for a reload.
@@ -181,6 +196,13 @@ impl Default for PoolOptions {
             harakiri_verbose: false,
             reload_mercy: None,
             worker_reload_mercy: None,
+            request_deadline: None,
+            stats: Vec::new(),
+            stats_http: false,
+            cheaper: Cheaper::default(),
+            idle: None,
+            die_on_idle: false,
+            starts_cheap: false,
             reload_probe: None,
             touch_reload: Vec::new(),
             touch_chain_reload: Vec::new(),
@@ -238,6 +260,12 @@ impl PoolOptions {
             harakiri_verbose: nothing.harakiri_verbose,
             reload_mercy: nothing.reload_mercy,
             worker_reload_mercy: nothing.worker_reload_mercy,
+            stats: nothing.stats,
+            stats_http: nothing.stats_http,
+            cheaper: nothing.cheaper,
+            idle: nothing.idle,
+            die_on_idle: nothing.die_on_idle,
+            starts_cheap: nothing.starts_cheap,
             reload_probe: nothing.reload_probe,
             touch_reload: nothing.touch_reload,
             touch_chain_reload: nothing.touch_chain_reload,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use daemun_channel::handover::CheaperAlgorithm;
 use daemun_conf::Diagnostic;
 
 use crate::options::address::SocketAddress;
@@ -267,6 +268,120 @@ pub static OPTIONS: &[UwsgiOption] = &[
         pool.evil_reload_on_as_bytes = megabytes(value)?;
         Ok(())
     }),
+    value(
+        "request-deadline",
+        "daemun's own: seconds a request may wait and run until its answer begins",
+        |pool, value| {
+            pool.request_deadline = seconds(value)?;
+            Ok(())
+        },
+    ),
+    // Workers by need.
+    value("cheaper", "the fewest workers; others come and go with the load", |pool, value| {
+        pool.cheaper.minimum = small(value)?;
+        Ok(())
+    }),
+    value("cheaper-initial", "workers at the beginning", |pool, value| {
+        pool.cheaper.initial = small(value)?;
+        Ok(())
+    }),
+    value("cheaper-step", "workers that come at once", |pool, value| {
+        pool.cheaper.step = small(value)?;
+        Ok(())
+    }),
+    value(
+        "cheaper-overload",
+        "seconds of overload until others come; with backlog, requests that wait",
+        |pool, value| {
+            pool.cheaper.overload = value.number(0..=u64::MAX)?;
+            Ok(())
+        },
+    ),
+    value("cheaper-idle", "seconds until one goes (spare2)", |pool, value| {
+        pool.cheaper.idle_seconds = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("cheaper-algo", "spare, spare2, backlog, busyness or manual", |pool, value| {
+        pool.cheaper.algorithm = match value.text() {
+            "spare" => CheaperAlgorithm::Spare,
+            "spare2" => CheaperAlgorithm::Spare2,
+            "backlog" => CheaperAlgorithm::Backlog,
+            "busyness" => CheaperAlgorithm::Busyness,
+            "manual" => CheaperAlgorithm::Manual,
+            _ => return Err(value.invalid("it must be spare, spare2, backlog, busyness or manual")),
+        };
+        Ok(())
+    }),
+    value("cheaper-rss-limit-soft", "octets of all workers above which none comes", |pool, value| {
+        pool.cheaper.rss_limit_soft_bytes = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("cheaper-rss-limit-hard", "octets of all workers above which one goes", |pool, value| {
+        pool.cheaper.rss_limit_hard_bytes = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("cheaper-busyness-max", "percent of their time that is too much (busyness)", |pool, value| {
+        pool.cheaper.busyness_max = value.number(0..=100)?;
+        Ok(())
+    }),
+    value("cheaper-busyness-min", "percent of their time that is too little (busyness)", |pool, value| {
+        pool.cheaper.busyness_min = value.number(0..=100)?;
+        Ok(())
+    }),
+    value("cheaper-busyness-multiplier", "measurements until one goes (busyness)", |pool, value| {
+        pool.cheaper.busyness_multiplier = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("cheaper-busyness-penalty", "how many more these become when it was missed (busyness)", |pool, value| {
+        pool.cheaper.busyness_penalty = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("cheaper-busyness-backlog-alert", "requests that wait and are an emergency (busyness)", |pool, value| {
+        pool.cheaper.busyness_backlog_alert = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("cheaper-busyness-backlog-step", "workers that come in an emergency (busyness)", |pool, value| {
+        pool.cheaper.busyness_backlog_step = small(value)?;
+        Ok(())
+    }),
+    value(
+        "cheaper-busyness-backlog-multiplier",
+        "measurements until a worker of an emergency goes (busyness)",
+        |pool, value| {
+            pool.cheaper.busyness_backlog_multiplier = value.number(0..=u64::MAX)?;
+            Ok(())
+        },
+    ),
+    value(
+        "cheaper-busyness-backlog-nonzero",
+        "seconds of waiting requests that are an emergency (busyness)",
+        |pool, value| {
+            pool.cheaper.busyness_backlog_nonzero_seconds = value.number(0..=u64::MAX)?;
+            Ok(())
+        },
+    ),
+    value("idle", "seconds without a request after which there are no workers", |pool, value| {
+        pool.idle = seconds(value)?;
+        Ok(())
+    }),
+    flag("die-on-idle", "end then", |pool, value| {
+        pool.die_on_idle = value.flag();
+        Ok(())
+    }),
+    flag("cheap", "no workers before the first request", |pool, value| {
+        pool.starts_cheap = value.flag();
+        Ok(())
+    }),
+    // Numbers.
+    value("stats", "address where the pool's numbers are told as JSON, for uwsgitop", |pool, value| {
+        add(&mut pool.stats, value.text().to_owned())
+    })
+    .also(&["stats-server"])
+    .list(),
+    flag("stats-http", "tell them by HTTP", |pool, value| {
+        pool.stats_http = value.flag();
+        Ok(())
+    }),
     // Sockets.
     value("socket", "address that speaks the uwsgi protocol", |pool, value| socket(pool, value, None)).list(),
     value("uwsgi-socket", "the same, whatever `protocol` says", |pool, value| {
@@ -469,6 +584,10 @@ fn count(value: &mut Value<'_>) -> Result<NonZeroU32, Diagnostic> {
 fn seconds(value: &mut Value<'_>) -> Result<Option<Duration>, Diagnostic> {
     let number = value.number(0..=u64::from(u32::MAX))?;
     Ok((number > 0).then(|| Duration::from_secs(number)))
+}
+
+fn small(value: &mut Value<'_>) -> Result<u16, Diagnostic> {
+    Ok(u16::try_from(value.number(0..=u64::from(u16::MAX))?).unwrap_or(u16::MAX))
 }
 
 /// Megabytes in bytes; 0 switches the limit off.
