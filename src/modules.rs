@@ -1,5 +1,6 @@
 //! THE list of modules. Its order is the order of steps within a phase, and of filters on an answer's way out.
 
+use daemun_cache as cache;
 use daemun_cgi as cgi;
 use daemun_modules as modules;
 use daemun_proxy as proxy;
@@ -40,6 +41,13 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &proxy::scgi_pass::MODULE,
     &proxy::memcached_pass::MODULE,
     &cgi::cgi_pass::MODULE,
+    // Each holds the handler of one of those.
+    &cache::PROXY,
+    &cache::UWSGI,
+    &cache::FASTCGI,
+    &cache::SCGI,
+    &cache::CGI,
+    &cache::VARIABLES,
     // Checks the group that the location passes requests on to.
     &proxy::health_check::MODULE,
     &modules::content::empty_gif::MODULE,

@@ -10,6 +10,7 @@ mod app_stats; // the numbers of a pool beside uWSGI's, and uwsgitop on them
 mod auth_basic; // auth_basic, its user file, auth_delay
 mod autoindex; // directories listed
 mod browser; // modern_browser, ancient_browser, $msie
+mod cache; // answers of others that are kept
 mod cgi; // cgi_pass: programs started for a request; git and gitweb
 mod charset; // character sets named, and texts recoded
 mod command_line; // nginx's command line beside nginx itself

@@ -396,7 +396,7 @@ fn write_record(request: &Request, environment: &dyn Environment, record: &mut V
     let content_length = request.body.length();
     let flags = RecordFlags::empty()
         .with_if(request.is_https, RecordFlags::HTTPS)
-        .with_if(request.is_head(), RecordFlags::HEAD)
+        .with_if(request.passes_head(), RecordFlags::HEAD)
         .with_if(request.keep_alive, RecordFlags::KEEP_ALIVE)
         .with_if(content_length != Some(0), RecordFlags::BODY);
     let front = RecordFront { request_id: request.serial, content_length, deadline_ms: 0, flags };

@@ -82,13 +82,11 @@ pub(crate) async fn read(
         conversation.let_go();
         return outcome;
     }
-    let framing = reader.framing(&head, request.is_head());
+    let framing = reader.framing(&head, request.passes_head());
     octets.drain(..taken);
     // How a script sees its connection is not how ours is.
     head.headers.retain(|header| !header.id.is_hop_by_hop());
-    let mut response = Response::new(head.status);
-    response.is_own = false;
-    response.head = head;
+    let mut response = Response::of_origin(head);
     response.body = match framing {
         AnswerFraming::None => {
             conversation.let_go();

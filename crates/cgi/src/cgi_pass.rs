@@ -10,6 +10,7 @@ use daemun_http::StatusCode;
 use daemun_server::Pattern;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
+use daemun_server::phase::Origin;
 use daemun_server::variable::Variable;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 use rustix::fs::Access;
@@ -30,7 +31,7 @@ pub static MODULE: Module<CgiPass> = Module {
     merge: CgiPass::merge,
     finish: CgiPass::finish,
     is_active: |pass| !matches!(pass.target, None | Some(Target::Off)),
-    phases: &[(Phase::Content, Handler::Async(cgi_pass))],
+    phases: &[(Phase::Content, Handler::Origin(ORIGIN))],
     filters: &[],
     variables: &[
         Variable {
@@ -47,6 +48,9 @@ pub static MODULE: Module<CgiPass> = Module {
         },
     ],
 };
+
+const ORIGIN: Origin<CgiPass> =
+    Origin { ask: cgi_pass, key: |_, _, _| false, accept: |_, head, _| Outcome::Respond(Response::of_origin(head)) };
 
 /// Settings of one location. An unset field is inherited from the enclosing block; `cgi_pass` never is.
 #[derive(Default)]

@@ -48,7 +48,7 @@ pub(crate) fn variables(request: &Request, script: &Script, telling: &Telling<'_
     out.put(b"SERVER_PROTOCOL", request.head.version.as_str().as_bytes());
     out.put(b"SERVER_NAME", request.host());
     out.put(b"SERVER_PORT", server_port(request).to_string().as_bytes());
-    out.put(b"REQUEST_METHOD", request.method().as_str().as_bytes());
+    out.put(b"REQUEST_METHOD", request.passed_method().as_str().as_bytes());
     out.put(b"SCRIPT_NAME", &script.name);
     out.put(b"QUERY_STRING", &request.args);
     out.put(b"REMOTE_ADDR", request.remote.address.as_bytes());
@@ -73,7 +73,7 @@ pub(crate) fn variables(request: &Request, script: &Script, telling: &Telling<'_
     }
     if telling.passes_fields {
         // A value that does not fit is none: this sink takes all.
-        let _ = add_headers(&told(request.headers()), &mut out);
+        let _ = add_headers(&told(request.passed_headers()), &mut out);
     }
     if let Some(conventions) = telling.conventions {
         out.0.retain(|(name, _)| !conventions.unset.iter().any(|unset| unset.as_bytes() == name));

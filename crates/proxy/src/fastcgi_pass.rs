@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arity, Context, Diagnostic, Directive};
+use daemun_http::ResponseHead;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
+use daemun_server::phase::Origin;
 use daemun_server::variable::Variable;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Pattern, Phase, Request};
 
-use crate::exchange::Pass;
+use crate::exchange::{self, Pass};
 use crate::parameters::Parameters;
 use crate::pass::{PassSettings, Protocol, pass_directives};
 use crate::servers::Servers;
@@ -20,13 +22,15 @@ pub static MODULE: Module<FastCgiPass> = Module {
     merge: FastCgiPass::merge,
     finish: FastCgiPass::finish,
     is_active: |pass| pass.servers.is_set(),
-    phases: &[(Phase::Content, Handler::Async(fastcgi_pass))],
+    phases: &[(Phase::Content, Handler::Origin(ORIGIN))],
     filters: &[],
     variables: &[
         Variable { name: "fastcgi_script_name", evaluate: |request, _, out| script_name(request, out) },
         Variable { name: "fastcgi_path_info", evaluate: |request, _, out| path_info(request, out) },
     ],
 };
+
+const ORIGIN: Origin<FastCgiPass> = Origin { ask: fastcgi_pass, key: |_, _, _| false, accept: accept_kept };
 
 /// Settings of one location. An unset field is inherited from the enclosing block; `fastcgi_pass` only by `if` and
 /// `limit_except`.
@@ -52,6 +56,7 @@ static PROTOCOL: Protocol = Protocol {
         "X-Accel-Buffering",
         "X-Accel-Charset",
     ],
+    names_itself: false,
 };
 
 impl FastCgiPass {
@@ -95,6 +100,10 @@ fn path_info(request: &Request, out: &mut Vec<u8>) -> bool {
     let Some(pass) = request.location().settings::<FastCgiPass>() else { return false };
     out.extend_from_slice(&pass.split(&request.uri).1);
     true
+}
+
+fn accept_kept(pass: &FastCgiPass, head: ResponseHead, request: &mut Request) -> Outcome {
+    exchange::accept_kept(&pass.pass, |_, _| {}, head, request)
 }
 
 fn fastcgi_pass<'a>(pass: &'a FastCgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {

@@ -33,7 +33,7 @@ pub struct MemcachedPass {
     gzip_flag: Option<u64>,
 }
 
-static PROTOCOL: Protocol = Protocol { prefix: "memcached", hidden: &[] };
+static PROTOCOL: Protocol = Protocol { prefix: "memcached", hidden: &[], names_itself: false };
 
 impl MemcachedPass {
     fn merge(parent: &Self, child: &mut Self) {

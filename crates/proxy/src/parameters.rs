@@ -66,7 +66,7 @@ impl Parameters {
         if !with_fields {
             return Ok(());
         }
-        daemun_gateway::environment::add_headers(request.headers(), &mut PassedFields { parameters: self, sink })
+        daemun_gateway::environment::add_headers(request.passed_headers(), &mut PassedFields { parameters: self, sink })
     }
 
     fn iter(&self) -> impl Iterator<Item = &Parameter> {

@@ -1,10 +1,12 @@
 //! `scgi_pass`: the request goes to an application by SCGI.
 
 use daemun_conf::{Arity, Context, Diagnostic, Directive};
+use daemun_http::ResponseHead;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
+use daemun_server::phase::Origin;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request};
 
-use crate::exchange::Pass;
+use crate::exchange::{self, Pass};
 use crate::parameters::Parameters;
 use crate::pass::{PassSettings, Protocol, pass_directives};
 use crate::servers::Servers;
@@ -17,10 +19,12 @@ pub static MODULE: Module<ScgiPass> = Module {
     merge: ScgiPass::merge,
     finish: ScgiPass::finish,
     is_active: |pass| pass.servers.is_set(),
-    phases: &[(Phase::Content, Handler::Async(scgi_pass))],
+    phases: &[(Phase::Content, Handler::Origin(ORIGIN))],
     filters: &[],
     variables: &[],
 };
+
+const ORIGIN: Origin<ScgiPass> = Origin { ask: scgi_pass, key: |_, _, _| false, accept: accept_kept };
 
 /// Settings of one location. An unset field is inherited from the enclosing block; `scgi_pass` only by `if` and
 /// `limit_except`.
@@ -42,6 +46,7 @@ static PROTOCOL: Protocol = Protocol {
         "X-Accel-Buffering",
         "X-Accel-Charset",
     ],
+    names_itself: false,
 };
 
 impl ScgiPass {
@@ -55,6 +60,10 @@ impl ScgiPass {
         self.pass.finish(&PROTOCOL, self.servers.span(), build)?;
         self.servers.finish("scgi", build)
     }
+}
+
+fn accept_kept(pass: &ScgiPass, head: ResponseHead, request: &mut Request) -> Outcome {
+    exchange::accept_kept(&pass.pass, |_, _| {}, head, request)
 }
 
 fn scgi_pass<'a>(pass: &'a ScgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_gateway::variable::{Full, VariableSink};
-use daemun_http::{HeaderId, StatusCode};
+use daemun_http::{HeaderId, ResponseHead, StatusCode};
 use daemun_server::backend::{Backend, BackendId, BodyTransfer, Environment, SMALL_BODY_BYTES};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
+use daemun_server::phase::Origin;
 use daemun_server::response::ReadAhead;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 
-use crate::exchange::Pass;
+use crate::exchange::{self, Pass};
 use crate::health_check::PassedTo;
 use crate::parameters::Parameters;
 use crate::pass::{PassSettings, Protocol, pass_directives};
@@ -28,10 +29,12 @@ pub static MODULE: Module<UwsgiPass> = Module {
     merge: UwsgiPass::merge,
     finish: UwsgiPass::finish,
     is_active: |pass| pass.target.is_some(),
-    phases: &[(Phase::Content, Handler::Async(uwsgi_pass))],
+    phases: &[(Phase::Content, Handler::Origin(ORIGIN))],
     filters: &[hide_orders],
     variables: &[],
 };
+
+const ORIGIN: Origin<UwsgiPass> = Origin { ask: uwsgi_pass, key: |_, _, _| false, accept: accept_kept };
 
 /// Settings of one location. An unset field is inherited from the enclosing block; `uwsgi_pass` never is.
 #[derive(Default)]
@@ -67,6 +70,7 @@ enum Target {
 static PROTOCOL: Protocol = Protocol {
     prefix: "uwsgi",
     hidden: &["X-Accel-Expires", "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset"],
+    names_itself: false,
 };
 
 impl UwsgiPass {
@@ -147,9 +151,20 @@ impl Environment for UwsgiPass {
     }
 }
 
+fn accept_kept(pass: &UwsgiPass, head: ResponseHead, request: &mut Request) -> Outcome {
+    match pass.target {
+        // What an application of ours orders, `hide_orders` takes off.
+        Some(Target::Local(_)) => Outcome::Respond(Response::of_origin(head)),
+        _ => exchange::accept_kept(&pass.pass, |_, _| {}, head, request),
+    }
+}
+
 fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
     match &pass.target {
         Some(Target::Local(backend)) => {
+            if let Some(fetch) = &request.fetch {
+                fetch.ignore(pass.pass.ignored_headers());
+            }
             let pool = Rc::clone(&request.runtime.backends[backend.0]);
             match pass.pass.written_read_timeout() {
                 Some(time) => Box::pin(call_within(time, pool, pass, request)),

@@ -312,7 +312,7 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     let response = filter(request, response);
     // A filter may refuse what the content gave: a condition that does not hold, a range that is not there.
     let refused = response.status();
-    if response.is_own
+    if (response.is_own || response.is_stored)
         && given.is_success()
         && refused.as_u16() >= 400
         && let Some(next) = error_page_for(request, refused, Some(&response))

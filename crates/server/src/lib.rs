@@ -46,6 +46,10 @@ pub mod edge;
 
 pub mod backend;
 
+pub mod condition;
+
+pub mod fetch;
+
 pub mod background;
 
 pub mod config;
@@ -70,6 +74,7 @@ pub mod limits;
 
 pub use backend::Backend;
 pub use connection::Deadline;
+pub use fetch::Fetch;
 pub use module::{AnyModule, Module};
 pub use pattern::{Expression, Pattern};
 pub use phase::{Handler, LocalFuture, Outcome, Phase};

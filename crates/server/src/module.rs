@@ -4,9 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
+use daemun_http::ResponseHead;
 
 use crate::config::Build;
-use crate::phase::{Handler, LocalFuture, Outcome, Phase, Plan, Step};
+use crate::phase::{Handler, LocalFuture, Origin, Outcome, Phase, Plan, Step};
 use crate::request::Request;
 use crate::response::Response;
 use crate::variable::Variable;
@@ -199,7 +200,7 @@ impl<C: Send + Sync> Step for BoundHandler<C> {
     fn run(&self, request: &mut Request) -> Option<Outcome> {
         match self.handler {
             Handler::Sync(handler) => Some(handler(&self.settings, request)),
-            Handler::Async(_) => None,
+            Handler::Async(_) | Handler::Origin(_) => None,
         }
     }
 
@@ -209,7 +210,75 @@ impl<C: Send + Sync> Step for BoundHandler<C> {
                 let outcome = handler(&self.settings, request);
                 Box::pin(std::future::ready(outcome))
             }
-            Handler::Async(handler) => handler(&self.settings, request),
+            Handler::Async(handler) | Handler::Origin(Origin { ask: handler, .. }) => handler(&self.settings, request),
+        }
+    }
+
+    fn write_key(&self, request: &mut Request, out: &mut Vec<u8>) -> bool {
+        match &self.handler {
+            Handler::Origin(origin) => (origin.key)(&self.settings, request, out),
+            Handler::Sync(_) | Handler::Async(_) => false,
+        }
+    }
+
+    fn accept(&self, head: ResponseHead, request: &mut Request) -> Outcome {
+        match &self.handler {
+            Handler::Origin(origin) => (origin.accept)(&self.settings, head, request),
+            Handler::Sync(_) | Handler::Async(_) => Outcome::Continue,
+        }
+    }
+}
+
+/// Makes of the settings of a location and the handler that is held the one that takes its place.
+pub type Hold<C> = fn(Arc<C>, Box<dyn Step>) -> Box<dyn Step>;
+
+/// A module that holds the content handler of another one: what it makes of that handler stands in its place. In the program's
+/// list it follows the other.
+pub struct Holder<C: 'static> {
+    /// The module itself.
+    pub module: Module<C>,
+    /// Whose handler it holds.
+    pub holds: &'static str,
+    /// Makes the handler that takes the other's place.
+    pub hold: Hold<C>,
+}
+
+impl<C: Default + Send + Sync + 'static> AnyModule for Holder<C> {
+    fn name(&self) -> &'static str {
+        self.module.name()
+    }
+
+    fn directives(&self) -> Vec<DirectiveEntry> {
+        self.module.directives()
+    }
+
+    fn variables(&self) -> &'static [Variable] {
+        self.module.variables()
+    }
+
+    fn set(
+        &self,
+        index: usize,
+        settings: &mut Option<OpenSettings>,
+        arguments: &mut Arguments<'_>,
+    ) -> Result<(), ArgumentError> {
+        self.module.set(index, settings, arguments)
+    }
+
+    fn close(
+        &self,
+        parent: Option<&Settings>,
+        open: Option<OpenSettings>,
+        build: &mut Build<'_>,
+    ) -> Result<Settings, Diagnostic> {
+        self.module.close(parent, open, build)
+    }
+
+    fn plan(&self, settings: &Settings, plan: &mut Plan, filters: &mut Vec<Box<dyn BoundFilter>>) {
+        self.module.plan(settings, plan, filters);
+        let typed = Arc::clone(settings).downcast::<C>().expect("settings are the module's own");
+        if (self.module.is_active)(&typed) {
+            plan.wrap(Phase::Content, self.holds, |held| (self.hold)(typed, held));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use daemun_http::StatusCode;
+use daemun_http::{ResponseHead, StatusCode};
 
 use crate::request::Request;
 use crate::response::Response;
@@ -86,7 +86,26 @@ pub enum Handler<C: 'static> {
     Sync(fn(&C, &mut Request) -> Outcome),
     /// Waits for something: a body, a worker, another server.
     Async(for<'a> fn(&'a C, &'a mut Request) -> LocalFuture<'a, Outcome>),
+    /// As `Async`; what it answers comes from elsewhere, and a cache may keep it.
+    Origin(Origin<C>),
 }
+
+/// A handler whose answers may be kept and given again.
+pub struct Origin<C: 'static> {
+    /// Gets an answer, as the request's [`crate::Fetch`] wants it.
+    pub ask: for<'a> fn(&'a C, &'a mut Request) -> LocalFuture<'a, Outcome>,
+    /// See [`Step::write_key`].
+    pub key: fn(&C, &mut Request, &mut Vec<u8>) -> bool,
+    /// See [`Step::accept`].
+    pub accept: fn(&C, ResponseHead, &mut Request) -> Outcome,
+}
+
+impl<C> Clone for Origin<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<C> Copy for Origin<C> {}
 
 impl<C> Clone for Handler<C> {
     fn clone(&self) -> Self {
@@ -105,6 +124,18 @@ pub trait Step: Send + Sync {
 
     /// Runs a handler that waits.
     fn start<'a>(&'a self, request: &'a mut Request) -> LocalFuture<'a, Outcome>;
+
+    /// Appends what the answer is known by where the configuration names no key, and lets variables know where the request
+    /// would go. False where the handler has no such key.
+    fn write_key(&self, _request: &mut Request, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// Makes of the head of an answer, as it once came from elsewhere, what the handler would have made of it then. The body is
+    /// the caller's business.
+    fn accept(&self, head: ResponseHead, _request: &mut Request) -> Outcome {
+        Outcome::Respond(Response::of_origin(head))
+    }
 }
 
 /// The steps of one location or server, phase by phase.
@@ -118,6 +149,15 @@ impl Plan {
     pub fn push(&mut self, phase: Phase, step: Box<dyn Step>) {
         let at = self.steps.partition_point(|(other, _)| *other <= phase);
         self.steps.insert(at, (phase, step));
+    }
+
+    /// Puts what `wrap` makes of a module's step of this phase in its place; nothing happens where the module has none.
+    pub fn wrap(&mut self, phase: Phase, module: &str, wrap: impl FnOnce(Box<dyn Step>) -> Box<dyn Step>) {
+        let of_module = |(other, step): &(Phase, Box<dyn Step>)| *other == phase && step.name() == module;
+        if let Some(at) = self.steps.iter().position(of_module) {
+            let (_, step) = self.steps.remove(at);
+            self.steps.insert(at, (phase, wrap(step)));
+        }
     }
 
     /// The steps of the phases from `first` to `last`, both included.

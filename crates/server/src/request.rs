@@ -13,6 +13,7 @@ use crate::config::{Core, WHOLE_PATH};
 use crate::connection::{Client, Remote};
 use crate::explain::Trace;
 use crate::extensions::Extensions;
+use crate::fetch::Fetch;
 use crate::log::{ErrorLog, Level};
 use crate::phase::Outcome;
 use crate::response::Response;
@@ -95,6 +96,8 @@ pub struct Request {
     pub has_uri_behind_alias: bool,
     /// Fields that whoever redirected the request internally wants in the answer.
     pub carried: Headers,
+    /// What whoever holds the content handler wants of it, for as long as the handler is asked.
+    pub fetch: Option<Rc<Fetch>>,
     /// What modules keep with the request.
     pub extensions: Extensions,
     /// Where it is told what becomes of the request, and why; `None` for all that clients send.
@@ -181,6 +184,7 @@ impl Request {
             is_location_intact: true,
             has_uri_behind_alias: false,
             carried: Headers::default(),
+            fetch: None,
             extensions: Extensions::default(),
             trace: None,
         })
@@ -230,6 +234,7 @@ impl Request {
         self.is_location_intact = true;
         self.has_uri_behind_alias = false;
         self.carried.clear();
+        self.fetch = None;
         self.extensions.clear();
         self.trace = None;
     }
@@ -252,9 +257,12 @@ impl Request {
         &self.family
     }
 
-    /// The method of the client's request.
+    /// The method of the client's request, or what stands for it while it is passed on.
     #[must_use]
     pub fn clients_method(&self) -> Method {
+        if let Some(method) = self.fetch.as_ref().and_then(|fetch| fetch.method()) {
+            return method.clone();
+        }
         self.family.method().unwrap_or_else(|| self.head.method.clone())
     }
 
@@ -324,6 +332,24 @@ impl Request {
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.head.headers
+    }
+
+    /// The fields that a content handler passes on: the client's, or those that whoever holds it puts in their place.
+    #[must_use]
+    pub fn passed_headers(&self) -> &Headers {
+        self.fetch.as_ref().map_or(&self.head.headers, |fetch| fetch.headers())
+    }
+
+    /// The method that a content handler passes on: a cache asks for the whole where its client wants the head alone.
+    #[must_use]
+    pub fn passed_method(&self) -> &Method {
+        self.fetch.as_ref().and_then(|fetch| fetch.method()).unwrap_or(&self.head.method)
+    }
+
+    /// Whether a content handler asks for the head alone.
+    #[must_use]
+    pub fn passes_head(&self) -> bool {
+        matches!(self.passed_method(), Method::Head)
     }
 
     /// The location's settings.

@@ -33,12 +33,27 @@ pub struct Response {
     pub allows_ranges: bool,
     /// Whether `error_page` may replace it (an answer of this program, not of an application).
     pub is_own: bool,
+    /// Fields that the connection does not add.
+    pub withheld: Withheld,
+    /// Whether a cache answers for it: the conditions and ranges that the client asks for are judged here.
+    pub is_stored: bool,
+    /// Octets of the whole that stand before the body: of a body that begins where the client's range does.
+    pub starts_at: u64,
     /// Who has fields to stand behind the body.
     pub trailers: Vec<Box<dyn Trailers>>,
     /// Whether the body is chunked for their sake, where the client knows chunks.
     pub expects_trailers: bool,
     /// The character set that a text is to have whatever `charset` says: `X-Accel-Charset`.
     pub charset: Option<Box<[u8]>>,
+}
+
+/// Fields that the connection adds where a head has none, unless they are withheld: somebody else answers, and says who and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// `Server`
+    pub server: bool,
+    /// `Date`
+    pub date: bool,
 }
 
 /// Fields that stand behind a body.
@@ -57,10 +72,22 @@ impl Response {
             last_modified: None,
             allows_ranges: false,
             is_own: true,
+            withheld: Withheld::default(),
+            is_stored: false,
+            starts_at: 0,
             trailers: Vec::new(),
             expects_trailers: false,
             charset: None,
         })
+    }
+
+    /// An answer that came from elsewhere, without its body.
+    #[must_use]
+    pub fn of_origin(head: ResponseHead) -> Box<Self> {
+        let mut response = Self::new(head.status);
+        response.is_own = false;
+        response.head = head;
+        response
     }
 
     /// An answer with a short text of the program's own.

@@ -191,6 +191,45 @@ impl Subrequest {
     }
 }
 
+/// A request that goes to its parent's content handler once more, with the same place, fields and variables, and past all
+/// that comes before it.
+pub struct Twin(Child);
+
+impl Twin {
+    /// A twin of `parent`, without its body.
+    #[must_use]
+    pub fn of(parent: &Request) -> Self {
+        let mut request = parent.related();
+        request.level = parent.level + 1;
+        request.is_beside = true;
+        request.uri.extend_from_slice(&parent.uri);
+        request.args.extend_from_slice(&parent.args);
+        request.location = parent.location;
+        request.is_internal = parent.is_internal;
+        request.is_target_intact = parent.is_target_intact;
+        request.is_location_intact = parent.is_location_intact;
+        request.has_uri_behind_alias = parent.has_uri_behind_alias;
+        request.is_authenticated = parent.is_authenticated;
+        request.values.copy_captures(&parent.values);
+        request.body = crate::body::RequestBody::default();
+        Self(Child(Some(request)))
+    }
+
+    /// The request.
+    pub fn request(&mut self) -> &mut Request {
+        self.0.get()
+    }
+
+    /// Runs `work` beside `parent`, whose connection waits for it before the next request; it goes on where the client does not
+    /// wait.
+    pub fn run_beside(parent: &mut Request, work: impl Future<Output = ()> + 'static) {
+        let work = tokio::task::spawn_local(work);
+        parent.beside.0.push(tokio::task::spawn_local(async move {
+            let _ = work.await; // One that panicked is at its end as well.
+        }));
+    }
+}
+
 /// Subrequests that run beside their parent. Dropped, they end.
 #[derive(Default)]
 pub struct Beside(Vec<JoinHandle<()>>);

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
-use daemun_http::{HeaderId, StatusCode};
+use daemun_http::{HeaderId, StatusCode, Version};
 use daemun_server::config::{GzipClients, HTTP_SERVER_LOCATION};
 use daemun_server::module::nothing_to_finish;
 use daemun_server::request::Compressed;
-use daemun_server::response::BodyError;
+use daemun_server::response::{BodyError, BodyPieces};
 use daemun_server::variable::Variable;
 use daemun_server::{Body, Module, Request, Response};
 
@@ -248,6 +248,11 @@ fn compress(conf: &Compression, request: &mut Request, mut response: Box<Respons
     let counts = Rc::clone(request.compressed.insert(Rc::default()));
     let body = std::mem::replace(&mut response.body, Body::Empty);
     response.body = conf.code(body, coding, &counts);
+    // As nginx, whose tools expect it: what is made of a kept answer comes in chunks, whether its length is known or not.
+    if response.is_stored && matches!(response.body, Body::Bytes(_)) && request.head.version == Version::Http11 {
+        let coded = std::mem::replace(&mut response.body, Body::Empty);
+        response.body = Body::Stream(Box::new(BodyPieces::from(coded)));
+    }
     response
 }
 

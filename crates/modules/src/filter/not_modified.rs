@@ -22,9 +22,9 @@ pub static MODULE: Module<NotModified> = Module {
 #[derive(Debug, Default)]
 pub struct NotModified;
 
-/// Judges this program's own answers; an application judges its own.
+/// Judges this program's own answers and those that a cache keeps; an application judges its own.
 fn not_modified(_: &NotModified, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    if response.status() != StatusCode::OK || !response.is_own || request.is_subrequest() {
+    if response.status() != StatusCode::OK || !(response.is_own || response.is_stored) || request.is_subrequest() {
         return response;
     }
     let modified_since = match request.core().if_modified_since() {

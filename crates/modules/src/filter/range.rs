@@ -127,6 +127,7 @@ fn send_several(request: &Request, response: &mut Response, parts: &[std::ops::R
     }
     pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into()));
     begin(response);
+    response.head.headers.remove_known(HeaderId::ContentRange);
     let content_type = format!("multipart/byteranges; boundary={boundary}");
     response.head.headers.set_known(HeaderId::ContentType, content_type.as_bytes());
     response.body = Body::Pieces(pieces);

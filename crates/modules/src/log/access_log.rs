@@ -382,7 +382,6 @@ fn write_to_path(path: &Template, cache: Option<&LogFileCache>, line: &[u8], req
 impl Target {
     /// Whether `if=` lets the request be logged: not when it is empty or `0`.
     fn wants(&self, request: &Request) -> bool {
-        let is_true = |condition: &Template| !matches!(condition.value(request).as_slice(), b"" | b"0");
-        self.condition.as_ref().is_none_or(is_true)
+        self.condition.as_ref().is_none_or(|condition| condition.is_true(request))
     }
 }

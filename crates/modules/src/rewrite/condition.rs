@@ -97,7 +97,7 @@ impl Condition {
 
     pub(super) fn holds(&self, request: &Request, is_logged: bool) -> bool {
         let is_true = match &self.test {
-            Test::IsSet(value) => !matches!(value.value(request).as_slice(), b"" | b"0"),
+            Test::IsSet(value) => value.is_true(request),
             Test::Equal(left, right) => left.value(request) == right.value(request),
             Test::Matches { subject, pattern, text } => {
                 let subject = subject.value(request);

@@ -63,10 +63,6 @@ impl AnswerBody {
         }
     }
 
-    pub(super) fn link(&self) -> &Link {
-        &self.link
-    }
-
     pub(super) fn limit_rate(&mut self, rate: u64) {
         if let Some(conversation) = &mut self.conversation {
             conversation.limit_rate(rate);

@@ -4,8 +4,9 @@ use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode, date, target};
 use daemun_server::log::Level;
 use daemun_server::{Outcome, Request, Response};
 
-use super::Pass;
 use super::link::Link;
+use super::states::UpstreamStates;
+use crate::pass::PassSettings;
 
 /// What becomes of an answer's head.
 pub enum Answer {
@@ -20,16 +21,33 @@ pub enum Answer {
     },
 }
 
-/// Obeys and cleans the fields of `head`.
-pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mut Request) -> Answer {
-    let settings = pass.settings;
+/// Makes an answer, without a body so far, of a head that was kept.
+pub fn accept_kept(
+    settings: &PassSettings,
+    rewrite: impl Fn(&Request, &mut ResponseHead),
+    head: ResponseHead,
+    request: &mut Request,
+) -> Outcome {
+    UpstreamStates::of(request).set_head(&head.headers);
+    match accept(settings, rewrite, head, request) {
+        Answer::Elsewhere(outcome) => outcome,
+        Answer::Own { response, .. } => Outcome::Respond(response),
+    }
+}
+
+/// Obeys and cleans the fields of `head`; `rewrite` does with it what the protocol has to.
+pub fn accept(
+    settings: &PassSettings,
+    rewrite: impl Fn(&Request, &mut ResponseHead),
+    mut head: ResponseHead,
+    request: &mut Request,
+) -> Answer {
     if settings.intercept_errors() && head.status.as_u16() >= 300 && request.core().error_page(head.status).is_some() {
         if head.status == StatusCode::UNAUTHORIZED {
             carry(&head.headers, |id| id == HeaderId::WwwAuthenticate, request);
         }
         return Answer::Elsewhere(Outcome::Finish(head.status));
     }
-    drop_repeated(&mut head.headers, link, request);
     let ignored = settings.ignored_headers();
     if let Some(rate) = limit_rate(&head.headers).filter(|_| !ignored.limit_rate) {
         request.limit_rate = Some(rate);
@@ -56,12 +74,16 @@ pub fn accept(pass: &Pass<'_>, mut head: ResponseHead, link: &Link, request: &mu
     if !is_buffered {
         request.limit_rate = Some(0); // As nginx: a server whose answer waits for nothing waits for no rate.
     }
-    pass.transport.rewrite_head(request, &mut head);
+    rewrite(request, &mut head);
     let hidden = settings.hidden();
     head.headers.retain(|field| !is_of_the_connection(field.id) && !hidden.contains(&field));
+    if let Some(fetch) = request.fetch.as_ref().filter(|_| !is_buffered) {
+        fetch.pass_through();
+    }
     let mut response = Response::new(head.status);
     response.is_own = false;
     response.charset = charset;
+    response.withheld = settings.withheld();
     if settings.force_ranges() {
         response.allows_ranges = true;
         response.last_modified = head.headers.first(HeaderId::LastModified).and_then(date::parse_http_date);
@@ -77,7 +99,7 @@ fn is_of_the_connection(id: HeaderId) -> bool {
 }
 
 /// Of fields that may come once the first one counts.
-fn drop_repeated(headers: &mut Headers, link: &Link, request: &Request) {
+pub fn drop_repeated(headers: &mut Headers, link: &Link, request: &Request) {
     let once = |id: HeaderId| {
         matches!(
             id,

@@ -33,6 +33,8 @@ use crate::pass::{Condition, PassSettings};
 use crate::transport::{AnswerCodec, BodyAhead, HeadStep, Transport, Written};
 use crate::upstream::{Attempts, IdleKey, NoPeer, Peer, PeerResult, Upstream, UpstreamConnection, idle};
 
+pub use answer_head::accept_kept;
+
 use answer_body::AnswerBody;
 use answer_head::Answer;
 use conversation::{Conversation, ConversationError};
@@ -70,7 +72,12 @@ impl Pass<'_> {
         if request.is_explained() {
             return self.explain(request);
         }
-        request.client.ignores_abort.set(self.settings.ignore_client_abort() || self.settings.store().is_some());
+        // An answer that is kept is for others too.
+        let is_for_others = self.settings.store().is_some() || request.fetch.is_some();
+        request.client.ignores_abort.set(self.settings.ignore_client_abort() || is_for_others);
+        if let Some(fetch) = &request.fetch {
+            fetch.ignore(self.settings.ignored_headers());
+        }
         let ahead = match self.body_ahead(request).await {
             Ok(ahead) => ahead,
             Err(outcome) => return outcome,
@@ -309,7 +316,13 @@ impl Turn<'_> {
         }
         let goes_on = self.attempts.tries_left() > 0
             && self.goes_on(condition, was_sent, unanswered.sending.is_streamed(), request);
-        if goes_on { Ok(()) } else { Err(Outcome::Finish(status)) }
+        if goes_on {
+            return Ok(());
+        }
+        if let Some(fetch) = &request.fetch {
+            fetch.failed(condition);
+        }
+        Err(Outcome::Finish(status))
     }
 
     fn no_peer(&self, none: NoPeer, is_first: bool, request: &Request) -> Outcome {
@@ -321,6 +334,9 @@ impl Turn<'_> {
             state.response_ms = Some(elapsed);
         });
         request.log_upstream(Level::Error, format_args!("{none}"), &shown);
+        if let Some(fetch) = &request.fetch {
+            fetch.failed(Condition::Error);
+        }
         Outcome::Finish(StatusCode::BAD_GATEWAY)
     }
 
@@ -332,8 +348,17 @@ impl Turn<'_> {
         self.states.set_head(&head.headers);
         // What binds the session comes of what the server said, and is none of it.
         self.attempts.head_arrived(request, link.peer(), &mut head);
+        answer_head::drop_repeated(&mut head.headers, &link, request);
         let mut body = AnswerBody::new(conversation, codec, extent, link, self.states);
-        match answer_head::accept(self.pass, head, body.link(), request) {
+        if let Some(fetch) = &request.fetch {
+            fetch.answered(&head);
+            if fetch.replaces(head.status) {
+                body.abandon();
+                return Outcome::Finish(head.status);
+            }
+        }
+        let rewrite = |request: &Request, head: &mut ResponseHead| self.pass.transport.rewrite_head(request, head);
+        match answer_head::accept(self.pass.settings, rewrite, head, request) {
             Answer::Elsewhere(outcome) => {
                 body.abandon();
                 outcome

@@ -3,7 +3,6 @@
 #[macro_use]
 mod directives;
 mod header_names;
-mod next_upstream;
 mod setters;
 
 use std::path::Path;
@@ -11,13 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemun_conf::{Diagnostic, Span};
+use daemun_http::{Header, HeaderId};
 use daemun_server::config::Build;
-use daemun_server::response::ReadAhead;
+use daemun_server::response::{ReadAhead, Withheld};
 use daemun_server::{Request, Template};
 
+pub use daemun_server::condition::{Condition, Conditions};
+use daemun_server::fetch::IgnoredHeaders;
 pub(crate) use directives::pass_directives;
 pub use header_names::HeaderNames;
-pub use next_upstream::{Condition, Conditions};
 pub use setters::*;
 
 use crate::limits::{BUFFER_BYTES, BUFFERS, MAX_TEMP_FILE_BYTES};
@@ -59,6 +60,8 @@ pub struct PassSettings {
     store_access: Option<u32>,
     /// Fields of an answer that do not go to the client; made by [`PassSettings::finish`].
     hidden: Arc<HeaderNames>,
+    /// Fields that are not added to an answer that has none; made by [`PassSettings::finish`].
+    withheld: Withheld,
     /// Where answers wait for slow clients; made by [`PassSettings::finish`].
     folder: Option<Arc<Path>>,
 }
@@ -69,6 +72,8 @@ pub struct Protocol {
     pub prefix: &'static str,
     /// Fields of an answer that do not go to the client unless `..._pass_header` says so.
     pub hidden: &'static [&'static str],
+    /// Whether servers say by `Server` and `Date` who they are and when they answer.
+    pub names_itself: bool,
 }
 
 /// Where a connection to an upstream begins.
@@ -94,19 +99,6 @@ pub enum Store {
     On,
     /// In the file of this path.
     Path(Template),
-}
-
-/// Fields of an answer that have no effect.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct IgnoredHeaders {
-    /// `X-Accel-Redirect`
-    pub redirect: bool,
-    /// `X-Accel-Limit-Rate`
-    pub limit_rate: bool,
-    /// `X-Accel-Buffering`
-    pub buffering: bool,
-    /// `X-Accel-Charset`
-    pub charset: bool,
 }
 
 impl PassSettings {
@@ -139,6 +131,12 @@ impl PassSettings {
         for name in self.pass_headers.iter().flat_map(|names| names.iter()) {
             hidden.remove(name);
         }
+        // As nginx: who answers by HTTP and may say who and when says so, or nobody does.
+        let is_passed = |id: HeaderId| {
+            let field = Header { id, name: id.name().as_bytes(), value: b"" };
+            protocol.names_itself && !hidden.contains(&field)
+        };
+        self.withheld = Withheld { server: is_passed(HeaderId::Server), date: is_passed(HeaderId::Date) };
         self.hidden = Arc::new(hidden);
         self.folder = self.temp_path.as_ref().map(|path| build.temporary_folder(path).into());
         Ok(())
@@ -329,6 +327,12 @@ impl PassSettings {
     #[must_use]
     pub fn hidden(&self) -> &Arc<HeaderNames> {
         &self.hidden
+    }
+
+    /// Fields that are not added to an answer that has none.
+    #[must_use]
+    pub fn withheld(&self) -> Withheld {
+        self.withheld
     }
 
     /// Fields of an answer that have no effect.

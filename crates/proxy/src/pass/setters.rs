@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments};
 use daemun_server::config::setter;
+use daemun_server::fetch::IgnoredHeaders;
 
 use super::{Bind, Condition, Conditions, PassSettings, Store};
 
@@ -186,37 +187,24 @@ fn push_name(names: &mut Option<Arc<Vec<Box<[u8]>>>>, arguments: &Arguments<'_>)
 pub fn set_ignore_headers(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -> Set {
     let ignored = settings.ignore_headers.get_or_insert_default();
     for position in 0..arguments.len() {
-        match arguments.choice(position, IGNORABLE)? {
-            Ignorable::Redirect => ignored.redirect = true,
-            Ignorable::LimitRate => ignored.limit_rate = true,
-            Ignorable::Buffering => ignored.buffering = true,
-            Ignorable::Charset => ignored.charset = true,
-            Ignorable::OfTheCache => {}
-        }
+        *arguments.choice(position, IGNORABLE)?(ignored) = true;
     }
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-enum Ignorable {
-    Redirect,
-    LimitRate,
-    Buffering,
-    Charset,
-    /// Read by the cache alone.
-    OfTheCache,
-}
+/// The flag of a field.
+type Flag = for<'a> fn(&'a mut IgnoredHeaders) -> &'a mut bool;
 
-const IGNORABLE: &[(&str, Ignorable)] = &[
-    ("X-Accel-Redirect", Ignorable::Redirect),
-    ("X-Accel-Expires", Ignorable::OfTheCache),
-    ("X-Accel-Limit-Rate", Ignorable::LimitRate),
-    ("X-Accel-Buffering", Ignorable::Buffering),
-    ("X-Accel-Charset", Ignorable::Charset),
-    ("Expires", Ignorable::OfTheCache),
-    ("Cache-Control", Ignorable::OfTheCache),
-    ("Set-Cookie", Ignorable::OfTheCache),
-    ("Vary", Ignorable::OfTheCache),
+const IGNORABLE: &[(&str, Flag)] = &[
+    ("X-Accel-Redirect", |ignored| &mut ignored.redirect),
+    ("X-Accel-Expires", |ignored| &mut ignored.accel_expires),
+    ("X-Accel-Limit-Rate", |ignored| &mut ignored.limit_rate),
+    ("X-Accel-Buffering", |ignored| &mut ignored.buffering),
+    ("X-Accel-Charset", |ignored| &mut ignored.charset),
+    ("Expires", |ignored| &mut ignored.expires),
+    ("Cache-Control", |ignored| &mut ignored.cache_control),
+    ("Set-Cookie", |ignored| &mut ignored.set_cookie),
+    ("Vary", |ignored| &mut ignored.vary),
 ];
 
 /// `..._temp_path`; the levels of folders are read and have no meaning, since the files have no names.

@@ -11,11 +11,12 @@ mod variables;
 use std::sync::Arc;
 
 use daemun_conf::{Context, Diagnostic, Span};
-use daemun_http::Version;
+use daemun_http::{ResponseHead, Version};
 use daemun_server::config::Build;
+use daemun_server::phase::Origin;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Template};
 
-use crate::exchange::Pass;
+use crate::exchange::{self, Pass};
 use crate::health_check::PassedTo;
 use crate::pass::{PassSettings, Protocol};
 
@@ -32,10 +33,12 @@ pub static MODULE: Module<ProxyPass> = Module {
     merge: ProxyPass::merge,
     finish: ProxyPass::finish,
     is_active: |settings| settings.target.is_some(),
-    phases: &[(Phase::Content, Handler::Async(proxy_pass))],
+    phases: &[(Phase::Content, Handler::Origin(ORIGIN))],
     filters: &[],
     variables: variables::VARIABLES,
 };
+
+const ORIGIN: Origin<ProxyPass> = Origin { ask: proxy_pass, key: write_key, accept: accept_kept };
 
 /// Settings of one location. An unset field is inherited from the enclosing block; `proxy_pass` only by `if` and
 /// `limit_except`.
@@ -73,6 +76,7 @@ static PROTOCOL: Protocol = Protocol {
         "X-Accel-Buffering",
         "X-Accel-Charset",
     ],
+    names_itself: true,
 };
 
 impl ProxyPass {
@@ -119,6 +123,22 @@ impl ProxyPass {
 
 fn proxy_pass<'a>(settings: &'a ProxyPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
     Box::pin(pass_on(settings, request))
+}
+
+/// As nginx: the server's URL and what is asked of it.
+fn write_key(settings: &ProxyPass, request: &mut Request, out: &mut Vec<u8>) -> bool {
+    let Some(target) = settings.target.as_deref() else { return false };
+    let Some(destination) = target.named(request) else { return false };
+    request.extensions.insert(std::rc::Rc::new(variables::Names(Arc::clone(&destination))));
+    out.extend_from_slice(b"http://");
+    out.extend_from_slice(destination.host.as_bytes());
+    HttpRequest { settings, target, destination: &destination }.write_path(request, out).is_ok()
+}
+
+fn accept_kept(settings: &ProxyPass, head: ResponseHead, request: &mut Request) -> Outcome {
+    let rewrite =
+        |request: &Request, head: &mut ResponseHead| request_head::rewrite_fields(settings, request, &mut head.headers);
+    exchange::accept_kept(&settings.pass, rewrite, head, request)
 }
 
 async fn pass_on(settings: &ProxyPass, request: &mut Request) -> Outcome {

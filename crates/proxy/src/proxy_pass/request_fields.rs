@@ -96,7 +96,7 @@ impl RequestFields {
 
     /// Appends the client's fields that nothing stands for.
     pub fn write_passed(&self, request: &Request, out: &mut Vec<u8>) {
-        for field in request.headers().iter().filter(|field| !self.replaced.contains(field)) {
+        for field in request.passed_headers().iter().filter(|field| !self.replaced.contains(field)) {
             write_header(out, field.name, field.value);
         }
     }

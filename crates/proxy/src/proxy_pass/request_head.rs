@@ -39,7 +39,7 @@ impl Transport for HttpRequest<'_> {
         let method = out.len();
         match &settings.method {
             Some(template) => write_one_word(&template.value(request), out),
-            None => out.extend_from_slice(request.method().as_str().as_bytes()),
+            None => out.extend_from_slice(request.passed_method().as_str().as_bytes()),
         }
         let is_head = out.get(method..).is_some_and(|method| method.eq_ignore_ascii_case(b"HEAD"));
         out.push(b' ');
@@ -73,7 +73,7 @@ impl Transport for HttpRequest<'_> {
 
 impl HttpRequest<'_> {
     /// Appends path and arguments, and says where.
-    fn write_path(&self, request: &Request, out: &mut Vec<u8>) -> Result<Range<usize>, Outcome> {
+    pub fn write_path(&self, request: &Request, out: &mut Vec<u8>) -> Result<Range<usize>, Outcome> {
         let start = out.len();
         let path = self.destination.path.as_bytes();
         if self.destination.is_whole_path {
@@ -119,7 +119,7 @@ fn write_one_word(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `proxy_redirect` and `proxy_cookie_...` on an answer's fields.
-fn rewrite_fields(settings: &ProxyPass, request: &Request, headers: &mut Headers) {
+pub fn rewrite_fields(settings: &ProxyPass, request: &Request, headers: &mut Headers) {
     if !settings.rewrites.is_empty() {
         for id in [HeaderId::Location, HeaderId::Refresh] {
             let changed = headers.first(id).and_then(|value| redirect::rewrite(&settings.rewrites, id, value, request));

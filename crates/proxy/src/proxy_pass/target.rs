@@ -116,6 +116,18 @@ impl Target {
         Ok(Arc::new(url.destination(upstream, true)))
     }
 
+    /// Where this request goes, as far as names are concerned: the servers may be unknown, and nobody is asked. `None` where the
+    /// text is none.
+    pub fn named(&self, request: &Request) -> Option<Arc<Destination>> {
+        let template = match &self.kind {
+            Kind::Fixed { destination, .. } => return Some(Arc::clone(destination)),
+            Kind::Variable { template, .. } => template,
+        };
+        let text = String::from_utf8_lossy(&template.value(request)).into_owned();
+        let url = Url::parse(strip_scheme(&text)?).ok()?;
+        Some(Arc::new(url.destination(Arc::new(Upstream::of_addresses(url.authority, Vec::new())), true)))
+    }
+
     /// The text of the configuration, where it has no variables, and where it leads.
     pub fn fixed(&self) -> Option<(&str, &Destination)> {
         match &self.kind {

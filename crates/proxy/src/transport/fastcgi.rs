@@ -67,7 +67,7 @@ impl Transport for FastCgi<'_> {
             out.extend_from_slice(STDIN.last);
         }
         let framing = self.passes_body.then_some(&STDIN);
-        Ok(Written { passes_body: self.passes_body, framing, is_head: request.is_head(), path: 0..0 })
+        Ok(Written { passes_body: self.passes_body, framing, is_head: request.passes_head(), path: 0..0 })
     }
 
     fn codec(&self, _: &Request) -> Box<dyn AnswerCodec> {

@@ -31,7 +31,7 @@ impl Transport for Uwsgi<'_> {
             return Err(Outcome::Finish(StatusCode::REQUEST_HEADER_TOO_LARGE));
         }
         writer.finish();
-        Ok(Written { passes_body: self.passes_body, framing: None, is_head: request.is_head(), path: 0..0 })
+        Ok(Written { passes_body: self.passes_body, framing: None, is_head: request.passes_head(), path: 0..0 })
     }
 
     fn codec(&self, _: &Request) -> Box<dyn AnswerCodec> {

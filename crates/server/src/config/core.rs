@@ -458,8 +458,7 @@ impl Core {
     /// Whether `early_hints` lets a server's 103 through to the client.
     #[must_use]
     pub fn sends_early_hints(&self, request: &Request) -> bool {
-        let is_set = |template: &Template| !matches!(template.value(request).as_slice(), b"" | b"0");
-        self.early_hints.as_ref().is_some_and(|templates| templates.iter().any(is_set))
+        self.early_hints.iter().flat_map(|texts| texts.iter()).any(|template| template.is_true(request))
     }
 
     /// Whether fields with underscores are known.

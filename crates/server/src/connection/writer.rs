@@ -28,7 +28,7 @@ use crate::log::Level;
 use crate::request::{Request, SentFraming};
 use crate::response::{
     Body, BodyError, BodyPieces, BodyStream, FilePart, OpenFile, Piece, ReadAhead, Response, Trailers, Tunnel,
-    UpstreamMessage,
+    UpstreamMessage, Withheld,
 };
 use crate::thread;
 
@@ -37,14 +37,14 @@ use crate::thread;
 /// # Errors
 /// The connection failed, or the body ended early: the connection must be closed.
 pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<()> {
-    let Response { mut head, mut body, is_own, trailers, expects_trailers, .. } = *response;
+    let Response { mut head, mut body, is_own, withheld, trailers, expects_trailers, .. } = *response;
     if expects_trailers && request.head.version == Version::Http11 && request.core().chunked_transfer_encoding() {
         head.headers.remove_known(HeaderId::ContentLength);
         body = Body::Stream(Box::new(BodyPieces::from(body)));
     }
     let mut out = thread::take_write_buffer();
     let body = if has_body(request, &head) { body } else { without_body(request, &head, body) };
-    let framing = write_head(request, &head, &body, is_own, &mut out);
+    let framing = write_head(request, &head, &body, Provenance { is_own, withheld }, &mut out);
     let envelope = Envelope::of(&request.client, framing == Framing::Chunked);
     envelope.wrap_head(&request.client, framing == Framing::NoBody, &mut out);
     let head_length = out.len() as u64;
@@ -104,8 +104,22 @@ fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
     if request.is_head() && !head.status.is_bodiless() && body.length().is_some() { body } else { Body::Empty }
 }
 
+/// Who answers: this program or somebody else.
+#[derive(Clone, Copy)]
+struct Provenance {
+    is_own: bool,
+    withheld: Withheld,
+}
+
 /// Writes the head; what the connection decides stands behind what the handlers said.
-fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, is_own: bool, out: &mut Vec<u8>) -> Framing {
+fn write_head(
+    request: &mut Request,
+    head: &ResponseHead,
+    body: &Body,
+    provenance: Provenance,
+    out: &mut Vec<u8>,
+) -> Framing {
+    let Provenance { is_own, withheld } = provenance;
     let version = request.head.version;
     match request.client.protocol {
         Protocol::Http => {}
@@ -120,10 +134,10 @@ fn write_head(request: &mut Request, head: &ResponseHead, body: &Body, is_own: b
     }
     head.write(Version::Http11, out);
     let core = request.core();
-    if !head.headers.has(HeaderId::Server) {
+    if !head.headers.has(HeaderId::Server) && !withheld.server {
         write_header(out, b"Server", error_page::server_name(core.server_tokens()).as_bytes());
     }
-    if !head.headers.has(HeaderId::Date) {
+    if !head.headers.has(HeaderId::Date) && !withheld.date {
         clock::with_http_date(|date| write_header(out, b"Date", date));
     }
     let chunks_allowed = core.chunked_transfer_encoding() && version == Version::Http11;

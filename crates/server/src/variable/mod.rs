@@ -275,6 +275,12 @@ impl Template {
         }
     }
 
+    /// Whether the text is neither empty nor `0`.
+    #[must_use]
+    pub fn is_true(&self, request: &Request) -> bool {
+        !matches!(self.value(request).as_slice(), b"" | b"0")
+    }
+
     /// The value for `request`.
     #[must_use]
     pub fn value(&self, request: &Request) -> Vec<u8> {

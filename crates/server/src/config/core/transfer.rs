@@ -260,8 +260,7 @@ impl Transfer {
     /// Whether the body of `request` is read before its phases.
     #[must_use]
     pub fn reads_body_early(&self, request: &Request) -> bool {
-        let is_true = |text: &Template| !matches!(text.value(request).as_slice(), b"" | b"0");
-        self.body_early_read.iter().flatten().any(is_true)
+        self.body_early_read.iter().flatten().any(|text| text.is_true(request))
     }
 }
 

@@ -1,4 +1,4 @@
-//! When another server is asked: `..._next_upstream`.
+//! Why another server is asked, or a stale answer of a cache is given: the words of `..._next_upstream` and `..._cache_use_stale`.
 
 use daemun_http::StatusCode;
 
