@@ -4,25 +4,36 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use daemun_app::definition::Definition;
+use daemun_app::options;
 use daemun_app::sockets::PoolPlace;
 use daemun_cgi::mounts::{MountSettings, Mounts};
 use daemun_conf::Diagnostic;
+use daemun_modules::content::static_map::{StaticMap, StaticMaps};
 use daemun_server::config::{BuildInput, LogAccess, PoolListener, Typed, build};
 use daemun_server::log::LogFile;
 use daemun_server::runtime::Runtime;
 use daemun_server::zone::Zones;
 
 use crate::cli::{Mode, Settings};
-use crate::modules::MODULES;
+use crate::modules::{self, MODULES};
 use crate::{paths, serve};
 
 /// What a build needs beside the typed settings.
 #[derive(Clone, Debug)]
 pub struct Assembly {
     settings: Settings,
-    pools: Vec<(PoolPlace, MountSettings)>,
+    pools: Vec<Served>,
     /// The log of the applications.
     pool_log: Option<PathBuf>,
+}
+
+/// A pool as its listeners need it.
+#[derive(Clone, Debug)]
+struct Served {
+    place: PoolPlace,
+    programs: MountSettings,
+    /// Some of its answers are files.
+    has_files: bool,
 }
 
 /// What goes on from one runtime to the next.
@@ -46,7 +57,10 @@ impl Assembly {
     /// What is wrong with the sockets of one of them.
     pub fn new(settings: &Settings, pools: &[Definition]) -> Result<Self, Vec<Diagnostic>> {
         let place = |pool: &Definition| match pool.place() {
-            Ok(place) => Ok((place, mounts_of(pool))),
+            Ok(place) => {
+                let has_files = !pool.options.static_files.maps.is_empty();
+                Ok(Served { place, programs: mounts_of(pool), has_files })
+            }
             Err(error) => Err(vec![serve::of_application(&pool.name, &error)]),
         };
         Ok(Self {
@@ -68,9 +82,9 @@ impl Assembly {
     ) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
         let settings = &self.settings;
         let mut backends = HashMap::new();
-        for (pool, _) in &self.pools {
-            for name in &pool.names {
-                backends.entry(name.clone()).or_insert(pool.id);
+        for Served { place, .. } in &self.pools {
+            for name in &place.names {
+                backends.entry(name.clone()).or_insert(place.id);
             }
         }
         let default = match settings.mode {
@@ -99,21 +113,56 @@ impl Assembly {
 }
 
 /// A pool's own listeners; programs stand before the application where the options name some.
-fn listeners_of((place, settings): &(PoolPlace, MountSettings)) -> Vec<PoolListener> {
-    let with_programs = |listener: PoolListener| match settings.mounts.is_empty() {
-        true => listener,
-        false => PoolListener { content: Box::new(Mounts::before(listener.content, settings)), ..listener },
+fn listeners_of(pool: &Served) -> Vec<PoolListener> {
+    let complete = |mut listener: PoolListener| {
+        if !pool.programs.mounts.is_empty() {
+            listener.content = Box::new(Mounts::before(listener.content, &pool.programs));
+        }
+        if pool.has_files {
+            listener.filters = modules::filters_of_files();
+        }
+        listener
     };
-    place.listeners().into_iter().map(with_programs).collect()
+    pool.place.listeners().into_iter().map(complete).collect()
 }
+
+/// What `static-map` and its like say; folders start from `chdir`.
+pub fn files_of(pool: &Definition) -> StaticMaps {
+    let options = &pool.options.static_files;
+    let map = |map: &options::StaticMap| StaticMap {
+        place: map.place.clone(),
+        path: below_chdir(pool, &map.path),
+        appends_whole_path: map.appends_whole_path,
+    };
+    let mut maps = StaticMaps {
+        maps: options.maps.iter().map(map).collect(),
+        index: options.index.clone(),
+        skipped_endings: options.skipped_endings.clone(),
+        safe: options.safe.iter().map(|path| below_chdir(pool, path)).collect(),
+        types: HashMap::new(),
+    };
+    let files =
+        if options.mime_files.is_empty() { &[PathBuf::from(MIME_TYPES)] } else { options.mime_files.as_slice() };
+    for list in files.iter().filter_map(|path| std::fs::read_to_string(path).ok()) {
+        maps.add_types(&list);
+    }
+    maps
+}
+
+fn below_chdir(pool: &Definition, path: &Path) -> PathBuf {
+    match &pool.options.chdir {
+        Some(folder) => folder.join(path),
+        None => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
+/// Where machines keep their list of types.
+const MIME_TYPES: &str = "/etc/mime.types";
 
 /// What `cgi` and its like say; folders start from `chdir`.
 fn mounts_of(pool: &Definition) -> MountSettings {
     let options = &pool.options.cgi;
-    let absolute = |path: &Path| match &pool.options.chdir {
-        Some(folder) => folder.join(path),
-        None => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-    };
+    let absolute = |path: &Path| below_chdir(pool, path);
     MountSettings {
         mounts: options.mounts.iter().map(|(mount, path)| (mount.clone(), absolute(path))).collect(),
         helpers: options.helpers.clone(),

@@ -20,7 +20,7 @@ use daemun_server::edge::{self, EdgePlan};
 use daemun_server::log::{ErrorLog, Level};
 use daemun_server::runtime::Runtime;
 
-use crate::assembly::{Assembly, Heritage};
+use crate::assembly::{self, Assembly, Heritage};
 use crate::cli::{Mode, Settings};
 use crate::load::{self, Loaded, LoadedPool};
 use crate::succession::{self, FromMaster};
@@ -151,7 +151,11 @@ impl Generation {
 
     fn edge(&self, one: &mut InForce, is_next: bool) -> std::io::Result<ChildPlan> {
         let runtime = Arc::clone(&one.runtime);
-        let pools = one.pools.iter_mut().filter_map(|pool| pool.factory(runtime.error_log.clone())).collect();
+        let with_files = |pool: &mut Pool| {
+            let factory = pool.factory(runtime.error_log.clone())?;
+            Some(assembly::files_of(&pool.definition).before(factory))
+        };
+        let pools = one.pools.iter_mut().filter_map(with_files).collect();
         let (ours, theirs) = Courier::pair()?;
         one.edge = Some(ours);
         let succession = FromMaster::new(theirs, self.settings.clone(), one.assembly.clone(), &runtime);

@@ -5,6 +5,7 @@ use daemun_cgi as cgi;
 use daemun_modules as modules;
 use daemun_proxy as proxy;
 use daemun_server::AnyModule;
+use daemun_server::module::BoundFilter;
 
 /// All modules of the program.
 pub static MODULES: &[&dyn AnyModule] = &[
@@ -83,3 +84,13 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::log::access_log::MODULE,
     &modules::log::post_action::MODULE,
 ];
+
+/// What files go through where no location says what their answers go through.
+pub fn filters_of_files() -> Vec<Box<dyn BoundFilter>> {
+    let filters = [
+        modules::filter::not_modified::MODULE.unset_filters(),
+        modules::filter::range::REFUSAL.unset_filters(),
+        modules::filter::range::MODULE.unset_filters(),
+    ];
+    filters.into_iter().flatten().collect()
+}

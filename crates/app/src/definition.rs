@@ -30,7 +30,8 @@ impl Definition {
     /// See [`PoolError`]; what can be found out before a process is started is found out here.
     pub fn new(name: &str, options: PoolOptions, id: BackendId) -> Result<Self, PoolError> {
         // Programs may be all that there is to answer.
-        if options.application().is_none() && options.need_app && options.cgi.mounts.is_empty() {
+        let has_application = options.application().is_some() || !options.mounts.is_empty();
+        if !has_application && options.need_app && options.cgi.mounts.is_empty() {
             return Err(PoolError::NoApplication);
         }
         let mut definition = Self { name: name.to_owned(), options, id, warnings: Vec::new() };
@@ -39,6 +40,11 @@ impl Definition {
         definition.interpreter()?;
         definition.check_accounts()?;
         definition.place()?;
+        for path in &definition.options.static_files.mime_files {
+            if let Err(error) = std::fs::metadata(path) {
+                definition.warnings.push(format!("option \"mimefile\": {}: {error}", path.display()));
+            }
+        }
         Ok(definition)
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use daemun_channel::handover::{Application as Spec, Mount, Workers as WorkerSpec};
+use daemun_channel::handover::{Application as Spec, FailurePage, Mount, Paste, Workers as WorkerSpec};
 use daemun_channel::{EdgeEnd, Handover, Layout, WorkerEnd, create};
 use daemun_master::{ChildPlan, Executable, Output, Role, Signal};
 use daemun_server::backend::Backend;
@@ -151,14 +151,10 @@ fn output(definition: &Definition) -> Result<Output, PoolError> {
 
 fn specification(definition: &Definition) -> Spec {
     let options = &definition.options;
-    let mount = options.application().map(|application| match application {
-        Application::Module { name, callable } => {
-            Mount { module: Some(name), callable: Some(callable), ..Mount::default() }
-        }
-        Application::File { path, callable } => {
-            Mount { wsgi_file: Some(path), callable: Some(callable), ..Mount::default() }
-        }
-    });
+    let mounted = options.mounted_applications();
+    let has_application = options.application().is_some() || !mounted.is_empty();
+    let mut mounts: Vec<Mount> = options.application().into_iter().map(|one| mount(String::new(), one)).collect();
+    mounts.extend(mounted.into_iter().map(|(place, one)| mount(place, one)));
     Spec {
         name: definition.name.clone(),
         chdir: options.chdir.clone(),
@@ -167,9 +163,11 @@ fn specification(definition: &Definition) -> Spec {
         virtualenv: options.virtualenv.clone(),
         env: options.env.clone(),
         argv: options.argv.clone(),
-        mounts: mount.into_iter().collect(),
+        mounts,
+        manage_script_name: options.manage_script_name,
+        failure_page: if options.catch_exceptions { FailurePage::Text } else { FailurePage::Brief },
         import: options.import.clone(),
-        need_app: options.need_app && options.application().is_some(),
+        need_app: options.need_app && has_application,
         log_request_id: true,
         log_file: definition.log_path().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
         ..Spec::default()
@@ -234,6 +232,18 @@ fn seconds(time: Option<Duration>) -> u64 {
 
 /// What a zygote has beyond its workers' mercy.
 const ENDING: Duration = Duration::from_secs(5);
+
+fn mount(script_name: String, application: Application) -> Mount {
+    let mount = Mount { script_name, ..Mount::default() };
+    match application {
+        Application::Module { name, callable } => Mount { module: Some(name), callable: Some(callable), ..mount },
+        Application::File { path, callable } => Mount { wsgi_file: Some(path), callable: Some(callable), ..mount },
+        Application::Code { code, callable } => Mount { code: Some(code), callable: Some(callable), ..mount },
+        Application::Paste { uri, name, has_loggers } => {
+            Mount { paste: Some(Paste { uri, name, has_loggers }), ..mount }
+        }
+    }
+}
 
 /// Loads the extension module from its descriptor, whatever `sys.path` says.
 const BOOTSTRAP: &str = "\

@@ -36,6 +36,7 @@ impl PoolPlace {
             options: options.clone(),
             protocol: *protocol,
             content: Box::new(PoolContent { id: self.id }),
+            filters: Vec::new(),
         };
         self.listeners.iter().map(of).collect()
     }

@@ -58,7 +58,7 @@ pub struct Application {
     pub chdir: Option<PathBuf>,
     /// Directory to change to after the application is loaded.
     pub chdir_after: Option<PathBuf>,
-    /// Folders put in front of `sys.path`, in order.
+    /// Folders, or patterns of them, each put at the front of `sys.path`.
     pub pythonpath: Vec<PathBuf>,
     /// The virtualenv, for messages: the interpreter is the virtualenv's own.
     pub virtualenv: Option<PathBuf>,
@@ -74,8 +74,8 @@ pub struct Application {
     pub import: Vec<String>,
     /// End the zygote when the application cannot be loaded.
     pub need_app: bool,
-    /// End the process when the application raises.
-    pub catch_exceptions: bool,
+    /// What a client sees of an exception of the application.
+    pub failure_page: FailurePage,
     /// Standard error and output of the application get the request's id as prefix.
     pub log_request_id: bool,
     /// The file that standard output and error are, to be opened anew when it has been moved away. What the zygote tells
@@ -83,6 +83,18 @@ pub struct Application {
     pub log_file: Option<PathBuf>,
     /// The zygote logs how workers end: its log is not the edge's, which says the same.
     pub log_deaths: bool,
+}
+
+/// What a client sees of an exception of the application.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailurePage {
+    /// That there was one.
+    #[default]
+    Brief,
+    /// The traceback, as text.
+    Text,
+    /// The traceback and the request, as a page for whoever writes the application.
+    Page,
 }
 
 /// One application and the prefix it answers.
@@ -95,8 +107,24 @@ pub struct Mount {
     pub module: Option<String>,
     /// A file that is executed instead of an import.
     pub wsgi_file: Option<PathBuf>,
+    /// Python text that is executed.
+    pub code: Option<String>,
+    /// What PasteDeploy is asked for.
+    pub paste: Option<Paste>,
     /// The callable's name; "application" if unset.
     pub callable: Option<String>,
+}
+
+/// An application that PasteDeploy makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Paste {
+    /// `config:PATH`, `egg:NAME`, or a path.
+    pub uri: String,
+    /// The section.
+    pub name: Option<String>,
+    /// The file configures `logging` too.
+    pub has_loggers: bool,
 }
 
 /// How workers are run and watched.

@@ -106,6 +106,17 @@ pub trait AnyModule: Sync {
     fn plan(&self, settings: &Settings, plan: &mut Plan, filters: &mut Vec<Box<dyn BoundFilter>>);
 }
 
+impl<C: Default + Send + Sync + 'static> Module<C> {
+    /// The module's filters by settings that say nothing, for what no configuration speaks of.
+    pub fn unset_filters(&self) -> Vec<Box<dyn BoundFilter>> {
+        let settings = Arc::new(C::default());
+        let bound = |filter: &Filter<C>| -> Box<dyn BoundFilter> {
+            Box::new(BoundFilterFunction { name: self.name, settings: Arc::clone(&settings), filter: *filter })
+        };
+        self.filters.iter().map(bound).collect()
+    }
+}
+
 impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
     fn name(&self) -> &'static str {
         self.name

@@ -1,13 +1,12 @@
 //! Loading the application, and saying clearly why it cannot be loaded.
 
-use std::ffi::CString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use daemun_channel::handover::{Application, Mount};
+use daemun_channel::handover::{Application, Mount, Paste};
 use pyo3::exceptions::{PyModuleNotFoundError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule};
+use pyo3::types::{PyDict, PyModule, PyString};
 
 use crate::head::kind;
 use crate::traceback;
@@ -33,15 +32,19 @@ impl Applications {
     /// The first [`LoadError`].
     pub fn load(py: Python<'_>, settings: &Application) -> Result<Self, LoadError> {
         for name in &settings.import {
-            import(py, name)?;
+            if name.contains('/') || name.ends_with(".py") {
+                execute(py, name.as_ref())?
+            } else {
+                import(py, name)?
+            };
         }
         if settings.mounts.is_empty() {
             return Err(LoadError::Nothing);
         }
         let mut mounted = Vec::new();
         for mount in &settings.mounts {
-            let callable = load(py, mount)?;
-            mounted.push(Mounted { prefix: mount.script_name.trim_end_matches('/').to_owned(), callable });
+            let prefix = as_environ(mount.script_name.trim_end_matches('/'));
+            mounted.extend(load(py, mount, &prefix)?);
         }
         let only = match mounted.as_slice() {
             [Mounted { prefix, callable }] if prefix.is_empty() => Some(callable.clone_ref(py)),
@@ -91,7 +94,7 @@ impl Applications {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The settings name no application.
-    #[error("no application is configured: set module or wsgi-file")]
+    #[error("no application is configured: set module, wsgi-file or mount")]
     Nothing,
 
     /// There is no such module. An import *inside* of it that fails is [`LoadError::Raised`].
@@ -144,17 +147,78 @@ pub enum LoadError {
     },
 }
 
-fn load(py: Python<'_>, mount: &Mount) -> Result<Py<PyAny>, LoadError> {
-    let (place, module, named) = match (&mount.module, &mount.wsgi_file) {
-        (Some(module), _) => {
+/// Text as PEP 3333 has it in environ: an octet is a character.
+fn as_environ(text: &str) -> String {
+    text.bytes().map(char::from).collect()
+}
+
+/// Loads what the mount names: one application, or several where the name is a dictionary of them.
+fn load(py: Python<'_>, mount: &Mount, prefix: &str) -> Result<Vec<Mounted>, LoadError> {
+    let (place, module, named) = match (&mount.module, &mount.wsgi_file, &mount.code, &mount.paste) {
+        (Some(module), ..) => {
             let (name, callable) = module.split_once(':').map_or((module.as_str(), None), |(n, c)| (n, Some(c)));
             (format!("module \"{name}\""), import(py, name)?, callable)
         }
-        (None, Some(path)) => (format!("{}", path.display()), execute(py, path)?, None),
-        (None, None) => return Err(LoadError::Nothing),
+        (None, Some(path), ..) => (format!("{}", path.display()), execute(py, path)?, None),
+        (None, None, Some(code), _) => {
+            ("eval".to_owned(), execute_text(py, "wsgi_eval", "eval", code.as_bytes())?, None)
+        }
+        (None, None, None, Some(paste)) => {
+            let callable = paste_deploy(py, paste)?;
+            return Ok(vec![Mounted { prefix: prefix.to_owned(), callable }]);
+        }
+        (None, None, None, None) => return Err(LoadError::Nothing),
     };
     let callable = named.or(mount.callable.as_deref()).unwrap_or(DEFAULT_CALLABLE);
-    find(py, &place, &module, callable)
+    // As in uWSGI: a module that has several says so by a dictionary.
+    let several = module.getattr("applications").ok().and_then(|several| several.cast_into::<PyDict>().ok());
+    match several {
+        Some(several) if mount.script_name.is_empty() => load_several(py, &place, &module, &several),
+        _ => Ok(vec![Mounted { prefix: prefix.to_owned(), callable: find(py, &place, &module, callable)? }]),
+    }
+}
+
+/// `applications = {"/": application, "/shop": "shop"}`: the callables, or their names in the module.
+fn load_several(
+    py: Python<'_>,
+    place: &str,
+    module: &Bound<'_, PyModule>,
+    several: &Bound<'_, PyDict>,
+) -> Result<Vec<Mounted>, LoadError> {
+    let mut mounted = Vec::new();
+    for (prefix, application) in several.iter() {
+        let prefix = as_environ(prefix.to_string().trim_end_matches('/'));
+        let callable = match application.cast::<PyString>() {
+            Ok(name) => find(py, place, module, &name.to_string())?,
+            Err(_) => callable(place, &prefix, application)?,
+        };
+        mounted.push(Mounted { prefix, callable });
+    }
+    Ok(mounted)
+}
+
+/// `paste.deploy.loadapp`, as uWSGI and Pyramid's pserve call it.
+fn paste_deploy(py: Python<'_>, paste: &Paste) -> Result<Py<PyAny>, LoadError> {
+    let place = paste.uri.clone();
+    let raised = |error: PyErr| LoadError::Raised { place: place.clone(), traceback: traceback::text(py, &error) };
+    let deploy = import(py, "paste.deploy")?;
+    let (scheme, path) = paste.uri.split_once(':').unwrap_or(("config", &paste.uri));
+    let is_file = scheme == "config";
+    let absolute = std::path::absolute(path).map_err(|source| LoadError::File { path: path.into(), source })?;
+    let uri = if is_file { format!("config:{}", absolute.display()) } else { paste.uri.clone() };
+    if paste.has_loggers && is_file {
+        let defaults = PyDict::new(py);
+        let folder = absolute.parent().unwrap_or(&absolute).display().to_string();
+        let configured = defaults.set_item("__file__", &absolute).and_then(|()| {
+            defaults.set_item("here", folder)?;
+            let options = PyDict::new(py);
+            options.set_item("disable_existing_loggers", false)?;
+            py.import("logging.config")?.getattr("fileConfig")?.call((&absolute, defaults), Some(&options))
+        });
+        configured.map_err(raised)?;
+    }
+    let loaded = deploy.getattr("loadapp").and_then(|load| load.call1((uri, paste.name.as_deref())));
+    callable(&place, "loadapp", loaded.map_err(raised)?)
 }
 
 fn import<'py>(py: Python<'py>, name: &str) -> Result<Bound<'py, PyModule>, LoadError> {
@@ -170,25 +234,32 @@ fn import<'py>(py: Python<'py>, name: &str) -> Result<Bound<'py, PyModule>, Load
 }
 
 /// Executes a file whose name need not be one that Python would import.
-fn execute<'py>(py: Python<'py>, path: &PathBuf) -> Result<Bound<'py, PyModule>, LoadError> {
-    let source = std::fs::read(path).map_err(|source| LoadError::File { path: path.clone(), source })?;
+fn execute<'py>(py: Python<'py>, path: &Path) -> Result<Bound<'py, PyModule>, LoadError> {
+    let source = std::fs::read(path).map_err(|source| LoadError::File { path: path.to_owned(), source })?;
+    let file = path.to_string_lossy();
+    // Two files of one name in two folders are two modules.
+    let name: String = file.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    execute_text(py, &format!("wsgi_file_{name}"), &file, &source)
+}
+
+/// Executes Python text as the module `name`.
+fn execute_text<'py>(
+    py: Python<'py>,
+    name: &str,
+    file: &str,
+    source: &[u8],
+) -> Result<Bound<'py, PyModule>, LoadError> {
     let run = || -> PyResult<Bound<'py, PyModule>> {
-        let file = path.to_string_lossy();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = CString::new(format!("wsgi_file_{}", name.replace('.', "_")))?;
-        let module = PyModule::new(py, &name.to_string_lossy())?;
-        module.setattr("__file__", &*file)?;
+        let module = PyModule::new(py, name)?;
+        module.setattr("__file__", file)?;
         py.import("sys")?.getattr("modules")?.set_item(module.name()?, &module)?;
         let builtins = py.import("builtins")?;
         // Octets, not text: the file may declare its encoding.
-        let code = builtins.getattr("compile")?.call1((source.as_slice(), &*file, "exec"))?;
+        let code = builtins.getattr("compile")?.call1((source, file, "exec"))?;
         builtins.getattr("exec")?.call1((code, module.dict()))?;
         Ok(module)
     };
-    run().map_err(|error| LoadError::Raised {
-        place: format!("{}", path.display()),
-        traceback: traceback::text(py, &error),
-    })
+    run().map_err(|error| LoadError::Raised { place: file.to_owned(), traceback: traceback::text(py, &error) })
 }
 
 /// Follows `name`, `name.attribute` and `factory()`.
@@ -206,10 +277,14 @@ fn find(py: Python<'_>, place: &str, module: &Bound<'_, PyModule>, callable: &st
     if is_factory {
         object = object.call0().map_err(raised)?;
     }
+    self::callable(place, callable, object)
+}
+
+fn callable(place: &str, name: &str, object: Bound<'_, PyAny>) -> Result<Py<PyAny>, LoadError> {
     if object.is_callable() {
         return Ok(object.unbind());
     }
-    Err(LoadError::NotCallable { place: place.to_owned(), callable: callable.to_owned(), kind: kind(&object) })
+    Err(LoadError::NotCallable { place: place.to_owned(), callable: name.to_owned(), kind: kind(&object) })
 }
 
 /// Names that applications are usually called by and that the module has.

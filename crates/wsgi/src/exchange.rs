@@ -12,6 +12,7 @@ use daemun_channel::{Job, JobError, Wait};
 use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::failure_page::Page;
 use crate::head::Head;
 use crate::log::{self, Level};
 use crate::signals;
@@ -211,14 +212,20 @@ impl State {
         Ok(())
     }
 
-    /// Ends the request of an application that failed: answers 500 where the head has not gone yet.
-    pub fn fail(&mut self, py: Python<'_>) {
+    /// Ends the request of an application that failed: answers 500 where the head has not gone yet, with `page` if there is one.
+    pub fn fail(&mut self, py: Python<'_>, page: Option<Page>) {
         let Some(mut job) = self.job.take() else { return };
         if self.is_head_sent {
             return job.finish(false);
         }
-        let text = self.head.set_internal_error();
-        let body = if self.is_head_request { &[] } else { text };
+        let text = match page {
+            Some(page) => {
+                self.head.set_failure(page.content_type);
+                page.text.into_bytes()
+            }
+            None => self.head.set_internal_error().to_vec(),
+        };
+        let body = if self.is_head_request { &[] } else { text.as_slice() };
         let sent = job.write_head(self.head.encoded());
         let sent = sent.and_then(|()| job.write(body, &mut |wait| detached(py, wait)));
         job.finish(sent.is_ok());

@@ -93,13 +93,18 @@ impl Head {
 
     /// The answer to a request whose application failed: what uWSGI says then, to the letter.
     pub fn set_internal_error(&mut self) -> &'static [u8] {
+        self.set_failure(b"text/plain");
+        b"Internal Server Error"
+    }
+
+    /// The head of such an answer with a text of another type.
+    pub fn set_failure(&mut self, content_type: &[u8]) {
         self.encoded.clear();
         let mut writer = AnswerWriter::new(&mut self.encoded, 500, b"Internal Server Error");
-        writer.header(b"Content-Type", b"text/plain").expect("a short header fits");
+        writer.header(b"Content-Type", content_type).expect("a short header fits");
         writer.finish();
         self.status = 500;
         self.content_length = None;
-        b"Internal Server Error"
     }
 }
 

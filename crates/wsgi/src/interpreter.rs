@@ -62,8 +62,14 @@ pub fn prepare(py: Python<'_>, settings: &Application) -> PyResult<()> {
         path.del_item(0)?;
     }
     path.insert(0, os.call_method0("getcwd")?)?;
-    for (position, folder) in settings.pythonpath.iter().enumerate() {
-        path.insert(position, folder.to_string_lossy())?;
+    for pattern in &settings.pythonpath {
+        // As in uWSGI: what matches nothing is taken as it stands, and the last stands first.
+        let pattern = pattern.to_string_lossy();
+        let found: Vec<String> = py.import("glob")?.call_method1("glob", (&pattern,))?.extract()?;
+        let found = if found.is_empty() { vec![pattern.into_owned()] } else { found };
+        for folder in found {
+            path.insert(0, folder)?;
+        }
     }
     let arguments = std::iter::once("daemun").chain(settings.argv.iter().map(String::as_str));
     sys.setattr("argv", arguments.collect::<Vec<_>>())?;

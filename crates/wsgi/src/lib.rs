@@ -12,8 +12,9 @@
 //! a crash of the interpreter itself**; that costs the requests the worker was running.
 //!
 //! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `crew`, `cheaper`, `wear`,
-//! `commands`, `stats`, `report`, `signals`, `ready`, `exit` (a pool's life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
-//! `input`, `file_wrapper` (a request's); `log`, `log_stream`, `traceback`, `text`.
+//! `commands`, `stats`, `report`, `signals`, `ready`, `inheritance`, `exit` (a pool's
+//! life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
+//! `input`, `file_wrapper`, `failure_page` (a request's); `log`, `log_stream`, `traceback`, `text`.
 
 #![allow(unsafe_code)]
 
@@ -24,8 +25,10 @@ mod crew;
 mod environ;
 mod exchange;
 mod exit;
+mod failure_page;
 mod file_wrapper;
 mod head;
+mod inheritance;
 mod input;
 mod interpreter;
 mod log;

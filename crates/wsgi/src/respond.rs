@@ -5,14 +5,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use daemun_channel::Job;
+use daemun_channel::handover::FailurePage;
 use daemun_gateway::record::{Record, RecordFlags};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::application::Applications;
 use crate::environ::EnvironBuilder;
 use crate::exchange::{Exchange, Fault, Progress, State};
+use crate::failure_page::Page;
 use crate::file_wrapper::FileWrapper;
 use crate::head::kind;
 use crate::input::Input;
@@ -27,6 +29,9 @@ pub struct Responder {
     applications: Arc<Applications>,
     environ: EnvironBuilder,
     handles: Handles,
+    failure_page: FailurePage,
+    /// The environ of the request under way, where a page may have to show it.
+    environ_of_failed: Option<Py<PyDict>>,
 }
 
 /// The objects that an application gets of a request.
@@ -42,8 +47,13 @@ impl Responder {
     /// # Errors
     ///
     /// `MemoryError`.
-    pub fn new(py: Python<'_>, applications: Arc<Applications>, environ: EnvironBuilder) -> PyResult<Self> {
-        Ok(Self { applications, environ, handles: Handles::new(py)? })
+    pub fn new(
+        py: Python<'_>,
+        applications: Arc<Applications>,
+        environ: EnvironBuilder,
+        failure_page: FailurePage,
+    ) -> PyResult<Self> {
+        Ok(Self { applications, environ, handles: Handles::new(py)?, failure_page, environ_of_failed: None })
     }
 
     /// Runs one request. Nothing that the application does comes out of here.
@@ -71,7 +81,8 @@ impl Responder {
                 signals::note_exception();
                 let what = if is_over { "after the answer" } else { "application failed" };
                 traceback::log(py, what, &error);
-                exchange.own_state(py).fail(py);
+                let page = Page::of(py, self.failure_page, &error, self.environ_of_failed.take());
+                exchange.own_state(py).fail(py, page);
                 return;
             }
         }
@@ -94,6 +105,9 @@ impl Responder {
         handles.exchange.open(job, is_head_request);
 
         let (environ, _) = prepared?;
+        if self.failure_page != FailurePage::Brief {
+            self.environ_of_failed = Some(environ.clone().unbind());
+        }
         let application = self.applications.choose(py, &environ)?;
         let arguments = (environ, handles.start_response.bind(py));
         Ok(application.call1(arguments)?)

@@ -74,6 +74,7 @@ fn serve_all(
     birth: Birth,
     applications: &Arc<Applications>,
 ) -> PyResult<()> {
+    let failure_page = handover.application.failure_page;
     let (layout, index) = (*end.layout(), birth.worker);
     let failed = |error: daemun_channel::ChannelError| PyRuntimeError::new_err(error.to_string());
     signals::catch_in_worker(Observer::attach(&end).map_err(failed)?, index);
@@ -87,7 +88,7 @@ fn serve_all(
     let concurrency = Concurrency { threads: layout.threads > 1, processes: processes > 1 };
     let mut desk = |thread| -> PyResult<(Seat, Responder)> {
         let environ = EnvironBuilder::new(py, &errors, concurrency)?;
-        Ok((worker.seat(thread).map_err(failed)?, Responder::new(py, Arc::clone(applications), environ)?))
+        Ok((worker.seat(thread).map_err(failed)?, Responder::new(py, Arc::clone(applications), environ, failure_page)?))
     };
     let (mut seat, mut responder) = desk(0)?;
     let mut threads = Vec::new();

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::application::{Applications, LoadError};
+use crate::inheritance::OpenDescriptors;
 use crate::log::{self, Level};
 use crate::ready::Ready;
 use crate::supervisor::{Birth, Supervisor, Turn};
@@ -25,6 +26,7 @@ pub fn run(py: Python<'_>) -> i32 {
         Ok(inherited) => inherited,
         Err(error) => return failed(&error),
     };
+    let open_before = OpenDescriptors::now();
     let applications = match prepare(py, &handover).and_then(|()| load(py, &handover)) {
         Ok(applications) => applications,
         Err(Failure { reason, status }) => {
@@ -33,7 +35,7 @@ pub fn run(py: Python<'_>) -> i32 {
         }
     };
     freeze(py);
-    warn_of_threads(py);
+    open_before.warn_of_later(py);
     log_file::keep(handover.application.log_file.as_deref());
     match supervise(py, &end, &handover, ready) {
         Ok(Role::Worker(birth)) => worker::run(py, end, &handover, birth, applications),
@@ -113,22 +115,6 @@ fn freeze(py: Python<'_>) {
     });
     if let Err(error) = frozen {
         traceback::log(py, "gc.freeze() failed", &error);
-    }
-}
-
-/// Threads that the application has started while it was loaded are not there in the workers.
-fn warn_of_threads(py: Python<'_>) {
-    let names = || -> PyResult<Vec<String>> {
-        let threads = py.import("threading")?.getattr("enumerate")?.call0()?;
-        threads.try_iter()?.skip(1).map(|thread| thread?.getattr("name")?.extract()).collect()
-    };
-    let names = names().unwrap_or_default();
-    if !names.is_empty() {
-        let names = names.join(", ");
-        log::line(
-            Level::Warning,
-            format_args!("threads started while loading ({names}) do not exist in the workers; lazy-apps loads there"),
-        );
     }
 }
 

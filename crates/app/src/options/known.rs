@@ -136,6 +136,10 @@ static NO_EFFECT: &[(&str, &str)] = &[
     ("stats-min", "the numbers are always told in few octets"),
     ("stats-minified", "the numbers are always told in few octets"),
     ("stats-no-metrics", "the numbers have no metrics in them"),
+    ("honour-range", "ranges of files are always honoured"),
+    ("file-serve-mode", "the edge sends files by sendfile"),
+    ("fileserve-mode", "the edge sends files by sendfile"),
+    ("static-cache-paths", "looking for a file costs one call of the system"),
     ("reuse-port", "all workers take requests from one queue"),
 ];
 

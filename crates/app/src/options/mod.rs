@@ -32,7 +32,9 @@ mod yaml;
 
 pub use address::SocketAddress;
 pub use known::{Known, known, known_names};
-pub use pool::{Application, CgiOptions, Command, LogTarget, PoolOptions, PoolSocket, Protocol};
+pub use pool::{
+    Application, CgiOptions, Command, LogTarget, PoolOptions, PoolSocket, Protocol, StaticMap, StaticOptions,
+};
 pub use reader::{Reading, read_arguments, read_file, read_only_file};
 pub use setting::Value;
 pub use surroundings::{Owner, Surroundings};

@@ -37,7 +37,21 @@ pub struct PoolOptions {
     pub wsgi_file: Option<PathBuf>,
     /// `callable`.
     pub callable: Option<String>,
-    /// Folders for `sys.path`, in order; patterns are not expanded.
+    /// `eval`: the application's own text.
+    pub code: Option<String>,
+    /// `paste`: where PasteDeploy finds the application.
+    pub paste: Option<String>,
+    /// The section of that file.
+    pub paste_name: Option<String>,
+    /// The file configures `logging` too.
+    pub paste_logger: bool,
+    /// Beginnings of paths, and the application behind each, as it was written.
+    pub mounts: Vec<(String, String)>,
+    /// SCRIPT_NAME and PATH_INFO are made of the path by the mounts.
+    pub manage_script_name: bool,
+    /// A failing application's traceback is the answer.
+    pub catch_exceptions: bool,
+    /// Folders for `sys.path`, or patterns of them; each is put before the ones before it.
     pub pythonpath: Vec<PathBuf>,
     /// Modules to import besides the application.
     pub import: Vec<String>,
@@ -148,6 +162,8 @@ pub struct PoolOptions {
     pub auto_procname: bool,
     /// Programs of the pool's own sockets.
     pub cgi: CgiOptions,
+    /// Files that are sent without asking the application.
+    pub static_files: StaticOptions,
     /// What is unknown or not built is an error.
     pub strict: bool,
     /// Print all settings as one ini file.
@@ -170,6 +186,13 @@ impl Default for PoolOptions {
             module: None,
             wsgi_file: None,
             callable: None,
+            code: None,
+            paste: None,
+            paste_name: None,
+            paste_logger: false,
+            mounts: Vec::new(),
+            manage_script_name: false,
+            catch_exceptions: false,
             pythonpath: Vec::new(),
             import: Vec::new(),
             argv: Vec::new(),
@@ -225,6 +248,7 @@ impl Default for PoolOptions {
             procname_master: None,
             auto_procname: false,
             cgi: CgiOptions::default(),
+            static_files: StaticOptions::default(),
             strict: false,
             show_config: false,
             command: None,
@@ -251,6 +275,14 @@ impl PoolOptions {
             module: nothing.module,
             wsgi_file: nothing.wsgi_file,
             callable: nothing.callable,
+            code: nothing.code,
+            paste: nothing.paste,
+            paste_name: nothing.paste_name,
+            paste_logger: nothing.paste_logger,
+            mounts: nothing.mounts,
+            manage_script_name: nothing.manage_script_name,
+            catch_exceptions: nothing.catch_exceptions,
+            show_config: nothing.show_config,
             pythonpath: nothing.pythonpath,
             import: nothing.import,
             argv: nothing.argv,
@@ -288,18 +320,54 @@ impl PoolOptions {
         }
     }
 
-    /// What to load, with the callable that holds: the one behind `module`'s colon before `callable`, else `application`.
+    /// What to load for every path that no mount is for. The callable behind `module`'s colon holds before `callable`.
     pub fn application(&self) -> Option<Application> {
-        let callable = || self.callable.clone().unwrap_or_else(|| "application".to_owned());
         if let Some(module) = &self.module {
-            return Some(match module.split_once(':') {
-                Some((name, callable)) => Application::Module { name: name.to_owned(), callable: callable.to_owned() },
-                None => Application::Module { name: module.clone(), callable: callable() },
-            });
+            return Some(self.module_application(module));
         }
-        let path = self.wsgi_file.clone()?;
-        Some(Application::File { path, callable: callable() })
+        let callable = self.usual_callable();
+        if let Some(path) = self.wsgi_file.clone() {
+            return Some(Application::File { path, callable });
+        }
+        if let Some(code) = self.code.clone() {
+            return Some(Application::Code { code, callable });
+        }
+        self.paste.as_deref().map(|uri| self.paste_application(uri))
     }
+
+    /// The mounts, each with what to load for it.
+    pub fn mounted_applications(&self) -> Vec<(String, Application)> {
+        let of = |(place, written): &(String, String)| {
+            let application = if written.ends_with(".py") || written.ends_with(".wsgi") && written.contains('/') {
+                Application::File { path: written.into(), callable: self.usual_callable() }
+            } else if has_ending(written, ".ini") {
+                self.paste_application(written)
+            } else {
+                self.module_application(written)
+            };
+            (place.clone(), application)
+        };
+        self.mounts.iter().map(of).collect()
+    }
+
+    fn module_application(&self, module: &str) -> Application {
+        let (name, callable) = module.split_once(':').map_or((module, None), |(name, callable)| (name, Some(callable)));
+        let callable = callable.map_or_else(|| self.usual_callable(), str::to_owned);
+        Application::Module { name: name.to_owned(), callable }
+    }
+
+    fn paste_application(&self, uri: &str) -> Application {
+        // PasteDeploy wants an absolute path; a relative one starts from `chdir`, which the loader knows.
+        Application::Paste { uri: uri.to_owned(), name: self.paste_name.clone(), has_loggers: self.paste_logger }
+    }
+
+    fn usual_callable(&self) -> String {
+        self.callable.clone().unwrap_or_else(|| "application".to_owned())
+    }
+}
+
+fn has_ending(name: &str, ending: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(ending)
 }
 
 /// Where an application is found.
@@ -318,6 +386,22 @@ pub enum Application {
         path: PathBuf,
         /// The callable in it.
         callable: String,
+    },
+    /// Python's text itself.
+    Code {
+        /// The text.
+        code: String,
+        /// The callable in it.
+        callable: String,
+    },
+    /// What PasteDeploy makes of a file.
+    Paste {
+        /// `config:PATH`, `egg:NAME` or a path.
+        uri: String,
+        /// The section; `main` if there is none.
+        name: Option<String>,
+        /// The file configures `logging` too.
+        has_loggers: bool,
     },
 }
 
@@ -364,6 +448,32 @@ pub struct CgiOptions {
     pub timeout: Option<Duration>,
     /// Octets of an answer's head.
     pub buffer_size: Option<u64>,
+}
+
+/// `static-map` and its like: files that are sent without asking the application.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StaticOptions {
+    /// Where to look, in order.
+    pub maps: Vec<StaticMap>,
+    /// Names of files that answer for their folder, in order.
+    pub index: Vec<String>,
+    /// Endings of names that are the application's all the same.
+    pub skipped_endings: Vec<String>,
+    /// Folders that links may lead to, beside the mapped one.
+    pub safe: Vec<PathBuf>,
+    /// Lists of types and the endings of names that have them.
+    pub mime_files: Vec<PathBuf>,
+}
+
+/// One folder of files, or one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticMap {
+    /// The beginning of the paths it is for; empty for all.
+    pub place: String,
+    /// The folder or the file.
+    pub path: PathBuf,
+    /// The whole path stands behind the folder, not only what stands behind `place`.
+    pub appends_whole_path: bool,
 }
 
 /// Where log lines go.

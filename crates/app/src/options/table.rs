@@ -8,7 +8,7 @@ use daemun_channel::handover::CheaperAlgorithm;
 use daemun_conf::Diagnostic;
 
 use crate::options::address::SocketAddress;
-use crate::options::pool::{Command, LogTarget, PoolOptions, PoolSocket, Protocol};
+use crate::options::pool::{Command, LogTarget, PoolOptions, PoolSocket, Protocol, StaticMap};
 use crate::options::setting::Value;
 
 /// What stands behind an option's name.
@@ -113,6 +113,33 @@ pub static OPTIONS: &[UwsgiOption] = &[
         .also(&["wsgi"]),
     value("wsgi-file", "file to execute instead of an import", |pool, value| put(&mut pool.wsgi_file, value.path()))
         .also(&["file"]),
+    value("eval", "Python text that makes the application", |pool, value| put(&mut pool.code, value.text().to_owned())),
+    value("paste", "config:FILE: what PasteDeploy makes of it", |pool, value| {
+        put(&mut pool.paste, value.text().to_owned())
+    }),
+    value("paste-name", "section of that file, \"main\" if unset", |pool, value| {
+        put(&mut pool.paste_name, value.text().to_owned())
+    }),
+    flag("paste-logger", "that file configures logging too", |pool, value| {
+        pool.paste_logger = value.flag();
+        Ok(())
+    }),
+    value("ini-paste", "file of PasteDeploy with a section [uwsgi]", nothing).list(),
+    value("ini-paste-logged", "the same, which configures logging too", nothing).list(),
+    value("mount", "/path=module:callable or /path=file.py: another application, in the same interpreter", mount)
+        .list(),
+    flag("manage-script-name", "make SCRIPT_NAME and PATH_INFO of the path, by the mounts", |pool, value| {
+        pool.manage_script_name = value.flag();
+        Ok(())
+    }),
+    flag(
+        "catch-exceptions",
+        "answer with the traceback when the application raises; not for the public",
+        |pool, value| {
+            pool.catch_exceptions = value.flag();
+            Ok(())
+        },
+    ),
     value("callable", "name of the callable, \"application\" if unset", |pool, value| {
         put(&mut pool.callable, value.text().to_owned())
     }),
@@ -126,13 +153,23 @@ pub static OPTIONS: &[UwsgiOption] = &[
     value("chdir2", "folder to go to after the application has been loaded", |pool, value| {
         put(&mut pool.chdir_after, value.path())
     }),
-    value("pythonpath", "folder to put into sys.path", |pool, value| add(&mut pool.pythonpath, value.path()))
-        .also(&["python-path", "pp"])
-        .list(),
-    value("import", "module to import besides the application", |pool, value| {
+    value("pythonpath", "folder to put at the front of sys.path, or a pattern of folders", |pool, value| {
+        add(&mut pool.pythonpath, value.path())
+    })
+    .also(&["python-path", "pp"])
+    .list(),
+    value("import", "module or file to import before the application, in every process", |pool, value| {
         add(&mut pool.import, value.text().to_owned())
     })
-    .also(&["pyimport", "py-import", "python-import"])
+    .also(&[
+        "pyimport",
+        "py-import",
+        "python-import",
+        "shared-import",
+        "shared-pyimport",
+        "shared-py-import",
+        "shared-python-import",
+    ])
     .list(),
     value("pyargv", "words for sys.argv, by spaces", |pool, value| {
         pool.argv = value.text().split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
@@ -180,7 +217,8 @@ pub static OPTIONS: &[UwsgiOption] = &[
     flag("lazy-apps", "load the application in each worker", |pool, value| {
         pool.lazy_apps = value.flag();
         Ok(())
-    }),
+    })
+    .also(&["lazy"]),
     value("harakiri", "seconds a request may run, then its worker is replaced", |pool, value| {
         pool.harakiri = seconds(value)?;
         Ok(())
@@ -425,6 +463,40 @@ pub static OPTIONS: &[UwsgiOption] = &[
     value("buffer-size", "accepted: there is no such bound in daemun", |pool, value| {
         put(&mut pool.buffer_size, value.number(0..=u64::MAX)?)
     }),
+    // Files.
+    value(
+        "static-map",
+        "/path=folder or /path=file: what is there is sent without asking the application",
+        |pool, value| static_map(pool, value, false),
+    )
+    .list(),
+    value("static-map2", "/path=folder: the same, with the whole path behind the folder", |pool, value| {
+        static_map(pool, value, true)
+    })
+    .list(),
+    value("check-static", "folder: the same for every path", |pool, value| {
+        let map = StaticMap { place: String::new(), path: value.path(), appends_whole_path: false };
+        add(&mut pool.static_files.maps, map)
+    })
+    .also(&["static-check"])
+    .list(),
+    value("static-index", "file that answers for its folder", |pool, value| {
+        add(&mut pool.static_files.index, value.text().to_owned())
+    })
+    .list(),
+    value("static-skip-ext", "ending of names that are the application's all the same", |pool, value| {
+        add(&mut pool.static_files.skipped_endings, value.text().to_owned())
+    })
+    .list(),
+    value("static-safe", "folder that links in such folders may lead to", |pool, value| {
+        add(&mut pool.static_files.safe, value.path())
+    })
+    .list(),
+    value("mimefile", "list of types and endings; /etc/mime.types if there is none", |pool, value| {
+        add(&mut pool.static_files.mime_files, value.path())
+    })
+    .also(&["mime-file"])
+    .list(),
     // Programs.
     value("cgi", "/path=folder or /path=program: what answers these paths of the pool's own sockets", |pool, value| {
         let (mount, path) = value.pair()?;
@@ -578,6 +650,22 @@ fn nothing(_: &mut PoolOptions, _: &mut Value<'_>) -> Result<(), Diagnostic> {
 fn count(value: &mut Value<'_>) -> Result<NonZeroU32, Diagnostic> {
     let number = value.small_number(1..=COUNT_MAX)?;
     NonZeroU32::new(number).ok_or_else(|| value.invalid("it must be 1 or more"))
+}
+
+fn mount(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
+    let (place, application) = value.pair()?;
+    if !place.starts_with('/') || place.contains('|') {
+        return Err(value.invalid("it must be /PATH=APPLICATION: server names are for nginx.conf"));
+    }
+    if application.is_empty() {
+        return Err(value.invalid("which application is it?"));
+    }
+    add(&mut pool.mounts, (place, application))
+}
+
+fn static_map(pool: &mut PoolOptions, value: &mut Value<'_>, appends_whole_path: bool) -> Result<(), Diagnostic> {
+    let (place, path) = value.pair()?;
+    add(&mut pool.static_files.maps, StaticMap { place, path: path.into(), appends_whole_path })
 }
 
 /// 0 switches a time limit off.

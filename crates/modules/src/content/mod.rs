@@ -7,4 +7,5 @@ pub mod index;
 pub mod precompressed;
 pub mod random_index;
 pub mod static_file;
+pub mod static_map;
 pub mod stub_status;

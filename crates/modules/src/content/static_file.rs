@@ -42,7 +42,7 @@ fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
         }
     });
     match found {
-        Some(Ok(Found::File { body, modified, validators })) => answer(request, body, modified, &validators),
+        Some(Ok(Found::File { body, modified, validators })) => answer(request, body, modified, &validators, None),
         Some(Ok(Found::Directory)) => Outcome::Respond(daemun_server::redirect::to_folder(request)),
         Some(Err(status)) => Outcome::Finish(status),
         None => Outcome::Finish(StatusCode::NOT_FOUND),
@@ -50,12 +50,12 @@ fn static_file(_: &StaticFile, request: &mut Request) -> Outcome {
 }
 
 /// What a path without a slash at its end may name.
-enum Found {
+pub(super) enum Found {
     File { body: Body, modified: i64, validators: Validators },
     Directory,
 }
 
-fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
+pub(super) fn open(request: &Request, path: &CStr) -> Result<Found, StatusCode> {
     match open_file::open(request, path) {
         Ok(Opened::File(_) | Opened::Small(_)) if *request.method() == Method::Post => {
             Err(StatusCode::METHOD_NOT_ALLOWED)
@@ -89,13 +89,20 @@ fn refuse_directory(request: &Request, path: &CStr) -> StatusCode {
     StatusCode::FORBIDDEN
 }
 
-fn answer(request: &mut Request, body: Body, modified: i64, validators: &Validators) -> Outcome {
+/// The answer that the file is; `content_type` where it is not the location that knows it.
+pub(super) fn answer(
+    request: &mut Request,
+    body: Body,
+    modified: i64,
+    validators: &Validators,
+    content_type: Option<&[u8]>,
+) -> Outcome {
     let mut response = Response::new(StatusCode::OK);
     // The fields of the answer before, which the log has seen, lend their memory.
     let mut headers = std::mem::take(&mut request.sent.headers);
     headers.clear();
     let core = request.core();
-    if let Some(content_type) = core.content_type(&request.uri) {
+    if let Some(content_type) = content_type.or_else(|| core.content_type(&request.uri)) {
         headers.append_known(HeaderId::ContentType, content_type);
     }
     // An error page is not what was asked for: its age is nobody's business.

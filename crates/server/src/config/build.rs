@@ -18,7 +18,7 @@ use crate::backend::{BackendId, SocketName};
 use crate::background::Background;
 use crate::listener::{ListenerSetting, Protocol};
 use crate::log::{ErrorLog, ErrorTarget, Level, LogFile};
-use crate::module::{AnyModule, Settings};
+use crate::module::{AnyModule, BoundFilter, Settings};
 use crate::phase::{Phase, Plan, Step};
 use crate::route::{LocationTree, Matcher, ServerNames};
 use crate::runtime::{ListenerRuntime, Location, LocationId, Runtime, Server, ServerId};
@@ -72,6 +72,8 @@ pub struct PoolListener {
     pub protocol: Protocol,
     /// Hands the request to the pool.
     pub content: Box<dyn Step>,
+    /// What the answers go through; nothing where all of them are the application's own.
+    pub filters: Vec<Box<dyn BoundFilter>>,
 }
 
 /// What [`crate::module::Module::finish`] may ask for.
@@ -648,7 +650,7 @@ impl Builder<'_> {
             conditionals: Vec::new(),
             core: Arc::clone(&core),
             plan,
-            filters: Vec::new(),
+            filters: pool.filters,
             settings: Vec::new(),
             limit_except: None,
         });
