@@ -4,6 +4,7 @@ mod bodies;
 mod environment;
 mod failures;
 mod input;
+mod paragraphs;
 mod start_response;
 mod streamed_input;
 mod validate;

@@ -118,6 +118,10 @@ fn append(headers: &mut Headers, name: &[u8], value: &[u8]) -> Result<(), Answer
 /// # Errors
 ///
 /// [`AnswerError::Name`], [`AnswerError::Value`] or [`AnswerError::HopByHop`].
+///
+/// # Source
+///
+/// PEP 3333, "Other HTTP Features"; RFC 2616 §13.5.1.
 pub fn check_header(name: &[u8], value: &[u8]) -> Result<HeaderId, AnswerError> {
     let shown = || String::from_utf8_lossy(name).escape_debug().to_string();
     if !is_token(name) {
@@ -127,9 +131,14 @@ pub fn check_header(name: &[u8], value: &[u8]) -> Result<HeaderId, AnswerError> 
         return Err(AnswerError::Value(shown()));
     }
     match HeaderId::of(name) {
-        id if id.is_hop_by_hop() => Err(AnswerError::HopByHop(shown())),
+        id if id.is_hop_by_hop() || is_of_proxies(name) => Err(AnswerError::HopByHop(shown())),
         id => Ok(id),
     }
+}
+
+/// RFC 2616 counts these among the fields of one hop, and PEP 3333 goes by that list.
+fn is_of_proxies(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"proxy-authenticate") || name.eq_ignore_ascii_case(b"proxy-authorization")
 }
 
 /// Whether the octets are a token: what a header name or a method may be.

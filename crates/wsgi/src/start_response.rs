@@ -61,7 +61,10 @@ impl Write {
         let octets = crate::respond::chunk_octets(data)?;
         let mut state = self.exchange.state()?;
         state.send(py, octets)?;
-        state.flush()?;
+        // An empty string sends nothing, and so no head either.
+        if !octets.is_empty() {
+            state.flush()?;
+        }
         Ok(())
     }
 }
