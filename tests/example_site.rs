@@ -21,8 +21,8 @@ impl Example {
     #[track_caller]
     fn start(scratch: &Scratch, change: impl FnOnce(Launch) -> Launch) -> Self {
         let port = Port::reserve();
-        let site = scratch.path("site");
-        copy(&programs::repository().join("examples/django"), &site);
+        let made_by_use = ["venv", "static", "media", "log", "run", "db.sqlite3", "__pycache__"];
+        let site = scratch.copy_folder(&programs::repository().join("examples/django"), "site", &made_by_use);
         std::os::unix::fs::symlink(programs::example_virtualenv(), site.join("venv")).expect("a link can be made");
         for file in ["uwsgi.ini", "sites-enabled/server_dev"] {
             replace_in(&site.join(file), "/tmp/", &format!("{}/", scratch.folder().display()));
@@ -78,23 +78,6 @@ fn validated() {
 }
 
 /// Copies what belongs to the site, and not what earlier runs have left in its folder.
-fn copy(from: &Path, to: &Path) {
-    const LEFT: [&str; 7] = ["venv", "static", "media", "log", "run", "db.sqlite3", "__pycache__"];
-    fs::create_dir_all(to).expect("a folder can be made");
-    for entry in from.read_dir().expect("the example is there").flatten() {
-        let is_top = from.ends_with("examples/django");
-        if is_top && LEFT.iter().any(|name| entry.file_name() == *name) {
-            continue;
-        }
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a file can be copied");
-        }
-    }
-}
-
 fn replace_in(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert!(text.contains(from), "{} does not say {from:?}", path.display());

@@ -41,6 +41,7 @@ mod msie; // pages for old browsers; the status of an error within an error
 mod proxy_pass; // another server's answers, and those that do not come
 mod proxy_protocol; // listen ... proxy_protocol: who the client is by a proxy's header
 mod pythons; // every CPython on the machine
+mod real_applications; // Flask, Pyramid, Bottle, Falcon, Wagtail, Werkzeug's debugger, Flask-SocketIO
 mod real_ip; // set_real_ip_from, real_ip_header, real_ip_recursive
 mod referer; // valid_referers
 mod reload; // HUP, and what the edge goes over to without losing a request

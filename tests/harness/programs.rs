@@ -87,6 +87,14 @@ pub fn gunicorn_requests() -> PathBuf {
     folder
 }
 
+/// The virtualenv of the applications that are visited, which scripts/install-peers makes.
+#[track_caller]
+pub fn applications_virtualenv() -> PathBuf {
+    let folder = peers().with_file_name("applications");
+    assert!(folder.join("bin/python").exists(), "{} does not exist: run scripts/install-peers", folder.display());
+    folder
+}
+
 fn peers() -> PathBuf {
     env::var_os("DAEMUN_PEERS").map_or_else(|| repository().join("target/peers/venv"), PathBuf::from)
 }

@@ -71,6 +71,24 @@ impl Scratch {
         path
     }
 
+    /// Copies a folder as `name`, but for what is called like one of `left_out` at its top.
+    #[track_caller]
+    pub fn copy_folder(&self, from: &Path, name: &str, left_out: &[&str]) -> PathBuf {
+        let target = self.make_folder(name);
+        for entry in from.read_dir().unwrap_or_else(|error| panic!("{}: {error}", from.display())).flatten() {
+            let own = entry.file_name();
+            if left_out.iter().any(|left| own == *left) {
+                continue;
+            }
+            if entry.path().is_dir() {
+                self.copy_folder(&entry.path(), &format!("{name}/{}", own.to_string_lossy()), &[]);
+            } else {
+                fs::copy(entry.path(), target.join(own)).expect("a file can be copied");
+            }
+        }
+        target
+    }
+
     /// Copies an application of `tests/wsgi` into the folder `app`.
     #[track_caller]
     pub fn add_application(&self, name: &str) -> PathBuf {

@@ -83,7 +83,9 @@ const CASES: &[Case] = &[
     case(ENVIRON, "fields of one name are one variable", || {
         get("/header_twice").header("X-Twice", "one").header("X-Twice", "two")
     }),
-    case(ENVIRON, "cookies of several fields stay cookies", || get("/cookie").header("Cookie", "a=1").header("Cookie", "b=2")),
+    case(ENVIRON, "cookies of several fields stay cookies", || {
+        get("/cookie").header("Cookie", "a=1").header("Cookie", "b=2")
+    }),
     case(ENVIRON, "an empty field is an empty string", || get("/header_empty").header("X-Empty", "")),
     case(ENVIRON, "CGI variables are native strings, all of them", || get("/values_are_text")),
     case(ENVIRON, "nothing is None", || get("/no_nones")),
@@ -129,12 +131,20 @@ const CASES: &[Case] = &[
     case(STREAMS, "wsgi.errors takes text by write, writelines and print", || get("/errors")),
     case(START, "it returns write", || get("/returns_write")),
     case(START, "it may be called from within the iterable", || get("/started_in_iterator")),
-    seen(START, "headers keep their order, and their repetitions", || get("/headers_in_order"), |response| {
-        response.headers_named("Set-Cookie") == ["a=1", "b=2"] && response.headers_named("X-A") == ["1", "2"]
-    }),
-    seen(START, "the reason is the application's", || get("/reason"), |response| {
-        (response.status, response.reason.as_str()) == (299, "Rather   unusual")
-    }),
+    seen(
+        START,
+        "headers keep their order, and their repetitions",
+        || get("/headers_in_order"),
+        |response| {
+            response.headers_named("Set-Cookie") == ["a=1", "b=2"] && response.headers_named("X-A") == ["1", "2"]
+        },
+    ),
+    seen(
+        START,
+        "the reason is the application's",
+        || get("/reason"),
+        |response| (response.status, response.reason.as_str()) == (299, "Rather   unusual"),
+    ),
     case(START, "headers are a list: no tuple", || get("/headers_tuple")),
     case(START, "headers are a list: no dictionary", || get("/headers_dict")),
     case(START, "a header is a tuple: no list", || get("/header_list")),
@@ -146,23 +156,37 @@ const CASES: &[Case] = &[
     case(START, "a second call is an error", || get("/twice")),
     case(START, "a second call with None is an error too", || get("/twice_with_none")),
     case(START, "exc_info in the first call does no harm", || get("/exc_info_first")),
-    seen(START, "exc_info before anything was sent replaces the head", || get("/exc_info_replaces"), |response| {
-        (response.status, response.reason.as_str()) == (500, "Oh no")
-            && response.header("X-Old").is_none()
-            && response.header("X-New") == Some("1")
-            && response.body == b"ok"
-    }),
+    seen(
+        START,
+        "exc_info before anything was sent replaces the head",
+        || get("/exc_info_replaces"),
+        |response| {
+            (response.status, response.reason.as_str()) == (500, "Oh no")
+                && response.header("X-Old").is_none()
+                && response.header("X-New") == Some("1")
+                && response.body == b"ok"
+        },
+    ),
     case(START, "exc_info after the head was sent raises that exception", || get("/exc_info_too_late")),
-    seen(START, "the head waits for the first octet of a body", || get("/not_before_body"), |response| {
-        (response.status, response.text().as_str()) == (503, "ok")
-    }),
+    seen(
+        START,
+        "the head waits for the first octet of a body",
+        || get("/not_before_body"),
+        |response| (response.status, response.text().as_str()) == (503, "ok"),
+    ),
     seen(START, "so that what fails before it is a 500", || get("/fails_after_empty"), is_500),
-    seen(START, "Date is the server's where it is missing", || get("/one_piece"), |response| {
-        response.headers_named("Date").len() == 1 && response.headers_named("Server").len() == 1
-    }),
-    seen(START, "Date of the application's own is not repeated", || get("/own_date"), |response| {
-        response.headers_named("Date") == ["Thu, 01 Jan 1970 00:00:00 GMT"]
-    }),
+    seen(
+        START,
+        "Date is the server's where it is missing",
+        || get("/one_piece"),
+        |response| response.headers_named("Date").len() == 1 && response.headers_named("Server").len() == 1,
+    ),
+    seen(
+        START,
+        "Date of the application's own is not repeated",
+        || get("/own_date"),
+        |response| response.headers_named("Date") == ["Thu, 01 Jan 1970 00:00:00 GMT"],
+    ),
     case(OTHER, "hop-by-hop: Connection", || get("/hop_0")),
     case(OTHER, "hop-by-hop: Keep-Alive", || get("/hop_1")),
     case(OTHER, "hop-by-hop: Proxy-Authenticate", || get("/hop_2")),
@@ -171,45 +195,87 @@ const CASES: &[Case] = &[
     case(OTHER, "hop-by-hop: Trailer", || get("/hop_5")),
     case(OTHER, "hop-by-hop: Transfer-Encoding", || get("/hop_6")),
     case(OTHER, "hop-by-hop: Upgrade", || get("/hop_7")),
-    seen(OTHER, "204 has no body, whatever was returned", || get("/204"), |response| {
-        response.status == 204 && response.body.is_empty() && response.header("X-A") == Some("1")
-    }),
-    seen(OTHER, "304 has no body, whatever was returned", || get("/304"), |response| {
-        response.status == 304 && response.body.is_empty()
-    }),
-    seen(OTHER, "HEAD has no body and the head of a GET", || Request::new("HEAD", "/one_piece"), |response| {
-        response.status == 200 && response.body.is_empty() && response.header("Content-Type") == Some("text/plain")
-    }),
+    seen(
+        OTHER,
+        "204 has no body, whatever was returned",
+        || get("/204"),
+        |response| response.status == 204 && response.body.is_empty() && response.header("X-A") == Some("1"),
+    ),
+    seen(
+        OTHER,
+        "304 has no body, whatever was returned",
+        || get("/304"),
+        |response| response.status == 304 && response.body.is_empty(),
+    ),
+    seen(
+        OTHER,
+        "HEAD has no body and the head of a GET",
+        || Request::new("HEAD", "/one_piece"),
+        |response| {
+            response.status == 200 && response.body.is_empty() && response.header("Content-Type") == Some("text/plain")
+        },
+    ),
     case(LENGTH, "a length that is no number is an error", || get("/length_word")),
     case(LENGTH, "two lengths that differ are an error", || get("/length_twice")),
     case(LENGTH, "one piece and no length is whole", || get("/one_piece")),
-    seen(LENGTH, "no piece and no length is whole", || get("/nothing"), |response| {
-        response.status == 200 && response.body.is_empty() && response.framing != Framing::Close
-    }),
+    seen(
+        LENGTH,
+        "no piece and no length is whole",
+        || get("/nothing"),
+        |response| response.status == 200 && response.body.is_empty() && response.framing != Framing::Close,
+    ),
     case(LENGTH, "no more than was announced", || get("/length_and_more")),
-    seen(LENGTH, "no length that is known: chunks", || get("/generator"), |response| {
-        is_ok(response) && response.header("Content-Length").is_none() && response.framing == Framing::Chunked
-    }),
-    seen(LENGTH, "and to HTTP/1.0 the end of the connection", || get("/generator").version("HTTP/1.0"), |response| {
-        is_ok(response) && response.header("Transfer-Encoding").is_none() && response.framing == Framing::Close
-    }),
+    seen(
+        LENGTH,
+        "no length that is known: chunks",
+        || get("/generator"),
+        |response| {
+            is_ok(response) && response.header("Content-Length").is_none() && response.framing == Framing::Chunked
+        },
+    ),
+    seen(
+        LENGTH,
+        "and to HTTP/1.0 the end of the connection",
+        || get("/generator").version("HTTP/1.0"),
+        |response| {
+            is_ok(response) && response.header("Transfer-Encoding").is_none() && response.framing == Framing::Close
+        },
+    ),
     case(BUFFERING, "empty pieces end nothing", || get("/generator")),
     case(SPECIFICATION, "whatever Python iterates over will do", || get("/sequence")),
     case(SIDES, "close() is called at the end", || get("/close/whole")),
     case(SIDES, "once", || get("/close/whole?count")),
-    seen(SIDES, "close() is called when there was nothing", || get("/close/empty"), |response| response.body.is_empty()),
+    seen(
+        SIDES,
+        "close() is called when there was nothing",
+        || get("/close/empty"),
+        |response| response.body.is_empty(),
+    ),
     case(SIDES, "once", || get("/close/empty?count")),
     seen(SIDES, "close() is called after an error", || get("/close/text"), is_500),
     case(SIDES, "once", || get("/close/text?count")),
-    seen(SIDES, "close() is called after HEAD", || Request::new("HEAD", "/close/head"), |response| response.status == 200),
+    seen(
+        SIDES,
+        "close() is called after HEAD",
+        || Request::new("HEAD", "/close/head"),
+        |response| response.status == 200,
+    ),
     case(SIDES, "once", || get("/close/head?count")),
-    seen(SIDES, "close() is called where no body may be sent", || get("/close/none"), |response| response.status == 204),
+    seen(
+        SIDES,
+        "close() is called where no body may be sent",
+        || get("/close/none"),
+        |response| response.status == 204,
+    ),
     case(SIDES, "once", || get("/close/none?count")),
     case(WRITE, "what was written comes first", || get("/write")),
     case(WRITE, "text is an error", || get("/write_text")),
-    seen(WRITE, "write and iteration are sent in their order", || get("/write_in_iteration"), |response| {
-        response.text() == "ok?!"
-    }),
+    seen(
+        WRITE,
+        "write and iteration are sent in their order",
+        || get("/write_in_iteration"),
+        |response| response.text() == "ok?!",
+    ),
     seen(ERRORS, "an exception is a 500", || get("/raise"), is_500),
     seen(ERRORS, "SystemExit is a 500", || get("/raise_exit"), is_500),
     seen(ERRORS, "KeyboardInterrupt is a 500", || get("/raise_interrupt"), is_500),
@@ -217,9 +283,12 @@ const CASES: &[Case] = &[
     seen(ERRORS, "an exception that cannot be printed is a 500", || get("/raise_unprintable"), is_500),
     seen(FILES, "a file is sent whole", || get("/file"), |response| response.body == b"0123456789".repeat(1000)),
     seen(FILES, "from where it stands", || get("/file_offset"), |response| response.body == b"89"),
-    seen(FILES, "past its end there is nothing", || get("/file_past_end"), |response| {
-        response.status == 200 && response.body.is_empty()
-    }),
+    seen(
+        FILES,
+        "past its end there is nothing",
+        || get("/file_past_end"),
+        |response| response.status == 200 && response.body.is_empty(),
+    ),
     seen(FILES, "as far as Content-Length says", || get("/file_length"), |response| response.body == b"56789"),
     case(FILES, "what is no file is read", || get("/file_memory")),
     case(FILES, "what has read() alone is read", || get("/file_reader")),
@@ -275,11 +344,7 @@ fn each_holds() {
 #[test]
 fn what_breaks_off_is_seen_to() {
     let running = Running::start();
-    for (section, target) in [
-        (LENGTH, "/length_and_less"),
-        (ERRORS, "/raise_late"),
-        (SIDES, "/close/late"),
-    ] {
+    for (section, target) in [(LENGTH, "/length_and_less"), (ERRORS, "/raise_late"), (SIDES, "/close/late")] {
         let outcome = Request::get(target).try_send(&running.address);
         assert!(outcome.is_err(), "{section}: {target}: {outcome:?}");
     }
@@ -304,7 +369,8 @@ fn what_one_request_leaves_does_not_reach_the_next() {
     let running = Running::start();
     let mut connection = Connection::to(&running.address);
     for target in ["/unread", "/204", "/304", "/length_and_more", "/raise", "/twice", "/nothing", "/file_length"] {
-        let response = connection.exchange(Request::post(target, "text/x-own", "GET /smuggled HTTP/1.1\r\n\r\n").octets());
+        let response =
+            connection.exchange(Request::post(target, "text/x-own", "GET /smuggled HTTP/1.1\r\n\r\n").octets());
         assert_ne!(response.status, 404, "{target}");
         assert!(is_ok(&connection.exchange(Request::get("/one_piece").octets())), "{target}");
     }
