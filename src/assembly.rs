@@ -7,7 +7,7 @@ use daemun_app::definition::Definition;
 use daemun_app::options;
 use daemun_app::sockets::PoolPlace;
 use daemun_cgi::mounts::{MountSettings, Mounts};
-use daemun_conf::Diagnostic;
+use daemun_conf::{Diagnostic, Loader};
 use daemun_modules::content::static_map::{StaticMap, StaticMaps};
 use daemun_server::config::{BuildInput, LogAccess, PoolListener, Typed, build};
 use daemun_server::log::LogFile;
@@ -70,7 +70,7 @@ impl Assembly {
         })
     }
 
-    /// Builds the runtime. Log files are opened, and nothing is bound.
+    /// Builds the runtime, reading by `files` what it names. Log files are opened, and nothing is bound.
     ///
     /// # Errors
     /// As [`build`].
@@ -79,6 +79,7 @@ impl Assembly {
         typed: Typed,
         log_access: LogAccess,
         heritage: Heritage,
+        files: &dyn Loader,
     ) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
         let settings = &self.settings;
         let mut backends = HashMap::new();
@@ -107,6 +108,7 @@ impl Assembly {
             pool_listeners: self.pools.iter().flat_map(listeners_of).collect(),
             log_access,
             known_logs: heritage.logs,
+            files,
             zones: heritage.zones,
         })
     }

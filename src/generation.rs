@@ -176,9 +176,8 @@ impl Generation {
     ///
     /// # Errors
     /// What is wrong, line by line.
-    fn read_anew(&self) -> Result<(Loaded, Snapshot), Refusal> {
-        let recorder = Recorder::new(&FileSystem);
-        let mut loaded = load::load_again(&self.settings, &recorder);
+    fn read_anew(&self, files: &Recorder<'_>) -> Result<Loaded, Refusal> {
+        let mut loaded = load::load_again(&self.settings, files);
         if loaded.has_errors {
             let diagnostics = std::mem::take(&mut loaded.typed.diagnostics);
             let mut refusal = Refusal::of(&loaded, &diagnostics);
@@ -186,13 +185,14 @@ impl Generation {
             refusal.lines.extend(of_pools.map(|line| (Level::Emerg, line)));
             return Err(refusal);
         }
-        Ok((loaded, recorder.finish()))
+        Ok(loaded)
     }
 
     /// # Errors
     /// What is wrong, line by line; nothing has changed then.
     fn reload_or_refuse(&self, circumstances: Circumstances) -> Result<Reload, Refusal> {
-        let (mut loaded, texts) = self.read_anew()?;
+        let files = Recorder::new(&FileSystem);
+        let mut loaded = self.read_anew(&files)?;
         let mut state = self.state.borrow_mut();
         let now = &mut state.now;
         let replaces = circumstances.has_no_edge || !suits(now, &loaded);
@@ -202,7 +202,7 @@ impl Generation {
                 return Ok(Reload::Busy);
             }
             drop(state);
-            return self.renew_in_place(loaded, texts, changed);
+            return self.renew_in_place(loaded, files, changed);
         }
         let definitions = if replaces {
             Some(serve::define_pools(&mut loaded).map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?)
@@ -218,7 +218,7 @@ impl Generation {
         let threads = loaded.typed.main.edge_threads();
         let pools = definitions.map(|pools| serve::make_pools(pools, threads)).transpose()?;
         let typed = std::mem::take(&mut loaded.typed);
-        let built = assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime));
+        let built = assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime), &files);
         let (runtime, diagnostics) = built.map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
         let held = now.listeners.as_ref().ok_or_else(|| "the end has begun".to_owned())?;
         let listeners = serve::bind(self.settings.mode, &runtime, held)?;
@@ -234,7 +234,7 @@ impl Generation {
             let children = self.children(true).inspect_err(|_| self.give_up())?;
             return Ok(Reload::Replaced(facts, children));
         }
-        Ok(Reload::Taken(self.swap(now, &texts, runtime, listeners)))
+        Ok(Reload::Taken(self.swap(now, &files.finish(), runtime, listeners)))
     }
 
     /// The applications that are to be loaded anew: those whose options have changed; all, where the application is all there is.
@@ -247,12 +247,12 @@ impl Generation {
     }
 
     /// Starts successors of some applications. The edge goes over to the configuration when they are ready.
-    fn renew_in_place(&self, mut loaded: Loaded, texts: Snapshot, changed: Vec<usize>) -> Result<Reload, Refusal> {
+    fn renew_in_place(&self, mut loaded: Loaded, files: Recorder<'_>, changed: Vec<usize>) -> Result<Reload, Refusal> {
         let definitions = serve::define_pools(&mut loaded).map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
         let state = self.state.borrow();
         let now = &state.now;
         let typed = std::mem::take(&mut loaded.typed);
-        let built = now.assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime));
+        let built = now.assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime), &files);
         let (runtime, diagnostics) = built.map_err(|diagnostics| Refusal::of(&loaded, &diagnostics))?;
         let held = now.listeners.as_ref().ok_or_else(|| "the end has begun".to_owned())?;
         let listeners = serve::bind(self.settings.mode, &runtime, held)?;
@@ -260,7 +260,7 @@ impl Generation {
         Refusal::of(&loaded, &diagnostics).log(&runtime.error_log);
         let pools: Vec<_> = definitions.into_iter().enumerate().filter(|(index, _)| changed.contains(index)).collect();
         drop(state);
-        self.start_renewal(Renewal { pools, web: Some((texts, runtime, listeners)) })
+        self.start_renewal(Renewal { pools, web: Some((files.finish(), runtime, listeners)) })
     }
 
     fn start_renewal(&self, renewal: Renewal) -> Result<Reload, Refusal> {
@@ -295,7 +295,7 @@ impl Generation {
 
     /// Successors for applications that have asked for them: by their own files alone, whatever else has changed.
     fn renew_or_refuse(&self, names: &BTreeSet<String>) -> Result<Reload, Refusal> {
-        let (mut loaded, _) = self.read_anew()?;
+        let mut loaded = self.read_anew(&Recorder::new(&FileSystem))?;
         let state = self.state.borrow();
         let log = &state.now.runtime.error_log;
         // What the edge would have to know stays as it is.

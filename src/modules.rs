@@ -20,6 +20,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &modules::variable::referer::MODULE,
     &modules::variable::secure_link::MODULE,
     &modules::variable::browser::MODULE,
+    // What servers show, offer and ask for in a TLS handshake.
+    &modules::tls::MODULE,
     // Post-read.
     &modules::post_read::real_ip::MODULE,
     // Rewrite.

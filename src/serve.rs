@@ -99,7 +99,7 @@ pub fn judged(settings: &Settings, loaded: &mut Loaded) -> Result<Judged, Vec<Di
     })?;
     let typed = std::mem::take(&mut loaded.typed);
     let assembly = Assembly::new(settings, &definitions)?;
-    let (runtime, mut diagnostics) = assembly.build(typed, LogAccess::Forbidden, Heritage::default())?;
+    let (runtime, mut diagnostics) = assembly.build(typed, LogAccess::Forbidden, Heritage::default(), &FileSystem)?;
     diagnostics.extend(warnings_of(&definitions));
     match edge_user(&runtime) {
         Ok(_) => Ok(Judged { runtime, definitions, diagnostics }),
@@ -161,7 +161,7 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
     let definitions = define_pools(&mut loaded).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
     let typed = std::mem::take(&mut loaded.typed);
     let assembly = Assembly::new(settings, &definitions).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
-    let built = assembly.build(typed, LogAccess::Open, Heritage::default());
+    let built = assembly.build(typed, LogAccess::Open, Heritage::default(), &FileSystem);
     let (runtime, mut diagnostics) = built.map_err(|diagnostics| {
         note_errors(settings, &loaded, &diagnostics);
         load::render(&loaded, &diagnostics)

@@ -66,7 +66,7 @@ impl FromMaster {
                 diagnostics.iter().filter(|one| one.is_error()).map(|one| one.sentence(&sources)).collect();
             errors.join("; ")
         };
-        let built = self.assembly.build(typed, LogAccess::Given(logs), self.heritage.clone());
+        let built = self.assembly.build(typed, LogAccess::Given(logs), self.heritage.clone(), &texts);
         let (runtime, _) = built.map_err(lines)?;
         if runtime.listeners.len() != listeners.len() {
             return Err(format!("it has {} listeners, and {} came with it", runtime.listeners.len(), listeners.len()));

@@ -89,7 +89,7 @@ impl Options {
             Some(Version::Short) => return Request::Tell(NGINX_VERSION.to_owned()),
             Some(Version::Long) => {
                 let facts = build_facts::configure_arguments();
-                return Request::Tell(format!("{NGINX_VERSION}\n{VERSION}\n{facts}"));
+                return Request::Tell(format!("{NGINX_VERSION}\n{VERSION}\n{TLS}\n{facts}"));
             }
             Some(Version::Help) => return Request::Tell(format!("{NGINX_VERSION}\n{HELP}")),
             None => {}
@@ -134,6 +134,9 @@ const SIGNALS: [(&str, Signal); 4] =
 
 /// The version whose behaviour this is, in the form that scripts look for.
 const NGINX_VERSION: &str = "nginx version: nginx/1.31.4";
+
+/// What TLS is spoken by, in the form that scripts look for.
+const TLS: &str = "built with rustls 0.23 on aws-lc-rs, configured as with OpenSSL 3.5.0\nTLS SNI support enabled";
 
 const HELP: &str = "\
 Usage: daemun web [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]

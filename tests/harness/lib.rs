@@ -25,6 +25,7 @@ pub mod scratch;
 pub mod servers;
 pub mod site;
 pub mod table;
+pub mod tls;
 pub mod uwsgi_packet;
 pub mod waiting;
 
@@ -42,4 +43,5 @@ pub use response::{Framing, Response};
 pub use scratch::Scratch;
 pub use site::{Application, Site, Web};
 pub use table::assert_each;
+pub use tls::Curl;
 pub use waiting::{LIMIT, wait_until, wait_until_within};

@@ -21,6 +21,7 @@
 //! Modules in reading order: [`variable`], [`post_read`], [`rewrite`], [`preaccess`], [`access`], [`precontent`], [`content`], [`filter`], [`log`];
 //! [`open_file`] is what several of them stand on.
 
+pub mod tls;
 pub mod variable;
 
 pub mod post_read;

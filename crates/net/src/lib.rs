@@ -6,7 +6,7 @@
 //!
 //! Left to others: what is read from a stream (`http`), which address to listen on (`conf`, `server`), when to stop
 //! accepting (`server`), when to remove a socket file (`master`). This crate parses no protocol but the header of PROXY, which says
-//! who a client is, and keeps no state.
+//! who a client is, and TLS ([`tls`]), and keeps no state but TLS sessions.
 
 mod acceptor;
 mod address;
@@ -25,6 +25,7 @@ mod passing;
 mod proxy_protocol;
 mod socket_file;
 mod stream;
+pub mod tls;
 mod transfer;
 mod waiting_sockets;
 mod watched;

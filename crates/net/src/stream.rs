@@ -4,18 +4,24 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected stream socket of the current tokio runtime.
+use crate::send_file;
+use crate::tls::TlsStream;
+
+/// A connected stream socket of the current tokio runtime, and the TLS connection on it where there is one.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Encrypted, over either.
+    Tls(TlsStream),
 }
 
 impl Stream {
@@ -28,10 +34,13 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
+            Self::Tls(stream) => stream.try_read(buffer),
         }
     }
 
     /// Writes what fits into the socket's buffer without waiting; `WouldBlock` when nothing does.
+    ///
+    /// After `WouldBlock` the same octets must be offered again, more behind them or not: they may be encrypted already.
     ///
     /// # Errors
     ///
@@ -40,6 +49,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tls(stream) => stream.try_write(bytes),
         }
     }
 
@@ -52,10 +62,36 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(pieces),
             Self::Unix(stream) => stream.try_write_vectored(pieces),
+            Self::Tls(stream) => stream.try_write_vectored(pieces),
         }
     }
 
-    /// Waits until the socket may be read or written, as `interest` says.
+    /// [`Stream::try_write`], with more to follow at once where `is_more`: a socket without TLS may wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send()`.
+    pub fn try_send(&self, bytes: &[u8], is_more: bool) -> io::Result<usize> {
+        let flags = if is_more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
+        match self {
+            Self::Tls(stream) => stream.try_write(bytes),
+            socket => socket.try_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, bytes, flags)?)),
+        }
+    }
+
+    /// Sends up to `length` octets of `file` from `offset` on, and moves that on by what was sent; 0 is the file's end.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the socket takes nothing; the rest as [`send_file`], or those of `pread()`.
+    pub fn try_send_file(&self, file: impl AsFd, offset: &mut u64, length: u64) -> io::Result<usize> {
+        match self {
+            Self::Tls(stream) => stream.try_send_file(file, offset, length),
+            socket => socket.try_io(Interest::WRITABLE, || send_file(socket, file, offset, length)),
+        }
+    }
+
+    /// Waits until the socket may be read or written, as `interest` says; of a TLS connection it is the socket beneath.
     ///
     /// # Errors
     ///
@@ -64,6 +100,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
             Self::Unix(stream) => stream.ready(interest).await,
+            Self::Tls(stream) => Box::pin(stream.socket().ready(interest)).await,
         }
     }
 
@@ -76,6 +113,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
             Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Tls(stream) => stream.poll_read_ready(context),
         }
     }
 
@@ -88,6 +126,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(context),
             Self::Unix(stream) => stream.poll_write_ready(context),
+            Self::Tls(stream) => stream.socket().poll_write_ready(context),
         }
     }
 
@@ -102,6 +141,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, call),
             Self::Unix(stream) => stream.try_io(interest, call),
+            Self::Tls(stream) => stream.socket().try_io(interest, call),
         }
     }
 
@@ -114,6 +154,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.async_io(interest, call).await,
             Self::Unix(stream) => stream.async_io(interest, call).await,
+            Self::Tls(stream) => Box::pin(stream.socket().async_io(interest, call)).await,
         }
     }
 
@@ -123,13 +164,73 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Unix(_) => None,
+            Self::Tls(stream) => stream.socket().local_address(),
         }
+    }
+
+    /// Ready when the peer has closed the connection. Octets that arrive meanwhile stay to be read.
+    pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        if let Self::Tls(stream) = self {
+            return stream.poll_closed(context);
+        }
+        if ready!(self.poll_read_ready(context)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut octet = [0_u8; 1];
+        let peeked = self.try_io(Interest::READABLE, || Ok(rustix::net::recv(self, &mut octet, RecvFlags::PEEK)?));
+        match peeked {
+            Ok((0, _)) => Poll::Ready(()),
+            Ok(_) => Poll::Pending, // The next request is waiting: whether the client goes now is seen when it is read.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let again = self.poll_read_ready(context);
+                if matches!(again, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }
+            }
+            Err(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Ready with the first octet that can be read of a connection in the clear, which stays to be read; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv()`.
+    pub fn poll_first_octet(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let mut octet = [0_u8; 1];
+        loop {
+            ready!(self.poll_read_ready(context))?;
+            match self.try_io(Interest::READABLE, || Ok(rustix::net::recv(self, &mut octet, RecvFlags::PEEK)?)) {
+                Ok((0, _)) => return Poll::Ready(Ok(None)),
+                Ok(_) => return Poll::Ready(Ok(Some(octet[0]))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Whether octets can be read now.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        let mut octet = [0_u8; 1];
+        let peeked = rustix::net::recv(self, &mut octet, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Ok((1.., _))) || matches!(self, Self::Tls(stream) if stream.has_plaintext())
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub fn shutdown_write(&self) {
+        if let Self::Tls(stream) = self {
+            stream.say_farewell();
+        }
+        let _ = rustix::net::shutdown(self, rustix::net::Shutdown::Write);
     }
 
     /// Whether this is a TCP connection, and TCP options apply.
     #[must_use]
     pub fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        match self {
+            Self::Tcp(_) => true,
+            Self::Unix(_) => false,
+            Self::Tls(stream) => stream.socket().is_tcp(),
+        }
     }
 }
 
@@ -150,6 +251,7 @@ impl AsFd for Stream {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.socket().as_fd(),
         }
     }
 }
@@ -165,6 +267,16 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => loop {
+                match stream.try_read(buffer.initialize_unfilled()) {
+                    Ok(read) => {
+                        buffer.advance(read);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_read_ready(context))?,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            },
         }
     }
 }
@@ -174,6 +286,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => stream.poll_write_with(context, |stream| stream.try_write(bytes)),
         }
     }
 
@@ -185,6 +298,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Tls(stream) => stream.poll_write_with(context, |stream| stream.try_write_vectored(pieces)),
         }
     }
 
@@ -200,6 +314,10 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            stream @ Self::Tls(_) => {
+                stream.shutdown_write();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ impl Socket {
         match stream {
             Stream::Tcp(stream) => stream.into_std().map(Self::Tcp),
             Stream::Unix(stream) => stream.into_std().map(Self::Unix),
+            Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()), // It is more than its socket.
         }
     }
 

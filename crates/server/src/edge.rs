@@ -23,7 +23,7 @@ pub(crate) use self::generation::Installed;
 use self::parking::Parking;
 use crate::backend::Backend;
 use crate::background::Running;
-use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http};
+use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http, shake_hands};
 use crate::listener::Protocol;
 use crate::log::{self, Level};
 use crate::runtime::{ListenerId, Runtime, ThreadRuntime};
@@ -415,11 +415,11 @@ impl EdgeThread {
         if runtime.location(settings).core.tcp_nodelay() {
             client.set_no_delay();
         }
-        self.serve(client, setting.proxy_protocol);
+        self.serve(client, setting.proxy_protocol, setting.is_tls);
     }
 
     /// Gives a connection its task.
-    fn serve(self: &Rc<Self>, client: Rc<Client>, has_proxy_header: bool) {
+    fn serve(self: &Rc<Self>, client: Rc<Client>, has_proxy_header: bool, is_tls: bool) {
         let serial = client.serial;
         let edge = Rc::clone(self);
         if self.len() == 0 {
@@ -430,6 +430,9 @@ impl EdgeThread {
         let task = spawn_local(async move {
             let _place = place;
             if has_proxy_header && !receive_proxy_header(&client, &edge).await {
+                return;
+            }
+            if is_tls && !Box::pin(shake_hands(&client, &edge)).await {
                 return;
             }
             match client.protocol {

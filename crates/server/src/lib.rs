@@ -30,6 +30,8 @@ pub mod extensions;
 
 pub mod redirect;
 
+pub mod tls;
+
 pub mod route;
 
 pub mod pattern;

@@ -13,6 +13,8 @@ pub struct ListenerSetting {
     pub protocol: Protocol,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Whether connections are encrypted.
+    pub is_tls: bool,
 }
 
 /// What is spoken on a listener.

@@ -155,7 +155,7 @@ impl Request {
             server,
             location,
             remote: client.remote,
-            is_https: client.is_tls,
+            is_https: client.tls().is_some(),
             is_authenticated: false,
             client,
             body: RequestBody::default(),
@@ -196,7 +196,7 @@ impl Request {
         self.location = runtime.server(self.server).settings;
         self.runtime = runtime;
         self.remote = client.remote;
-        self.is_https = client.is_tls;
+        self.is_https = client.tls().is_some();
         self.is_authenticated = false;
         self.client = client;
         self.head.clear();

@@ -17,6 +17,7 @@ use crate::log::{ErrorLog, LogFile};
 use crate::module::{BoundFilter, Settings};
 use crate::phase::Plan;
 use crate::route::{LocationTree, ServerNames};
+use crate::tls::VirtualTls;
 use crate::variable::Declared;
 use crate::zone::Zones;
 
@@ -62,6 +63,8 @@ pub struct ListenerRuntime {
     pub setting: ListenerSetting,
     /// The servers by name.
     pub names: ServerNames,
+    /// Where a `listen` says `ssl`.
+    pub(crate) tls_span: Option<Span>,
     /// Who answers a request that names no host.
     pub(crate) unnamed: Option<ServerId>,
     /// Who answers when no name fits.
@@ -76,6 +79,8 @@ pub struct ListenerRuntime {
 pub struct Server {
     /// `server_name`s as written; the first is `$server_name`.
     pub names: Vec<String>,
+    /// How it speaks TLS, where it does.
+    pub tls: Option<Arc<VirtualTls>>,
     /// The settings of the `server` block.
     pub settings: LocationId,
     /// Its locations.
@@ -169,7 +174,9 @@ impl ThreadRuntime {
     pub(crate) fn place_in(&self, listener: ListenerId, next: &Self) -> Option<ListenerId> {
         let setting = &self.listener(listener).setting;
         let is_same = |other: &ListenerRuntime| {
-            other.setting.address == setting.address && other.setting.protocol == setting.protocol
+            other.setting.address == setting.address
+                && other.setting.protocol == setting.protocol
+                && other.setting.is_tls == setting.is_tls
         };
         let at = next.shared.listeners.iter().position(is_same)?;
         u32::try_from(at).ok().map(ListenerId)

@@ -131,6 +131,7 @@ fn read(folder: &Path, http: &str) -> Result<Runtime, Vec<String>> {
         pool_listeners: Vec::new(),
         log_access: LogAccess::Open,
         known_logs: Vec::new(),
+        files: &daemun_conf::FileSystem,
         zones: daemun_server::zone::Zones::default(),
     };
     let messages = |diagnostics: Vec<daemun_conf::Diagnostic>| {

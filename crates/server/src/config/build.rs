@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use daemun_conf::{Context, Diagnostic, Span};
+use daemun_conf::{Context, Diagnostic, Loader, Span};
 use daemun_net::{BindOptions, ListenAddress};
 
 use super::core::{CORE, Core, ErrorLogPlace, ErrorLogSetting};
@@ -22,11 +22,12 @@ use crate::module::{AnyModule, BoundFilter, Settings};
 use crate::phase::{Phase, Plan, Step};
 use crate::route::{LocationTree, Matcher, ServerNames};
 use crate::runtime::{ListenerRuntime, Location, LocationId, Runtime, Server, ServerId};
+use crate::tls::VirtualTls;
 use crate::variable::{Template, close_registry, open_registry};
 use crate::zone::{ZoneName, Zones};
 
 /// What the runtime is made of.
-pub struct BuildInput {
+pub struct BuildInput<'a> {
     /// The typed configuration.
     pub typed: Typed,
     /// All modules, in the order of [`super::walk`].
@@ -47,6 +48,8 @@ pub struct BuildInput {
     pub log_access: LogAccess,
     /// The logs of the configuration in force so far: a path among them goes on as the same log.
     pub known_logs: Vec<LogFile>,
+    /// Reads the files that the configuration names.
+    pub files: &'a dyn Loader,
     /// The zones of the runtime that this one takes the place of.
     pub zones: Zones,
 }
@@ -87,6 +90,10 @@ pub struct Build<'a> {
     known_logs: Vec<LogFile>,
     /// The kind of block that is being closed.
     context: Context,
+    /// How the server that is being closed speaks TLS.
+    tls: Option<Arc<VirtualTls>>,
+    /// Reads what the configuration names.
+    files: &'a dyn Loader,
     /// Length of the name of the location that is being closed.
     prefix_length: usize,
     /// `server_name`s of the server that is being closed.
@@ -135,6 +142,19 @@ impl Build<'_> {
     #[must_use]
     pub fn body_folder(&self) -> &'_ Path {
         self.body_folder
+    }
+
+    /// Says how the server being finished speaks TLS.
+    pub fn set_tls(&mut self, tls: VirtualTls) {
+        self.tls = Some(Arc::new(tls));
+    }
+
+    /// A file that the configuration names, read with the rights of whoever reads the configuration.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.read(path)
     }
 
     /// Makes a value known to the modules that are closed later: the upstream groups, the zones.
@@ -287,7 +307,7 @@ impl Build<'_> {
 ///
 /// # Errors
 /// All that is wrong; warnings among them where there is at least one error.
-pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
+pub fn build(input: BuildInput<'_>) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagnostic>> {
     let BuildInput {
         mut typed,
         modules,
@@ -299,6 +319,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         pool_listeners,
         log_access,
         known_logs,
+        files,
         zones,
     } = input;
     let diagnostics = std::mem::take(&mut typed.diagnostics);
@@ -312,6 +333,8 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
         log_access,
         known_logs,
         context: Context::MAIN,
+        tls: None,
+        files,
         prefix_length: 0,
         server_names: Vec::new(),
         location_name: None,
@@ -340,6 +363,7 @@ pub fn build(input: BuildInput) -> Result<(Runtime, Vec<Diagnostic>), Vec<Diagno
     for listener in pool_listeners {
         builder.pool_listener(&main, listener);
     }
+    builder.require_certificates();
     let Builder { mut build, servers, locations, listeners, .. } = builder;
     let (variables, unknown) = close_registry().finish();
     build.diagnostics.extend(unknown);
@@ -438,7 +462,9 @@ impl Builder<'_> {
     fn server(&mut self, http: &ClosedScope, mut server: ServerScope) {
         let names: Vec<String> = server.block.names.iter().map(|(name, _)| name.clone()).collect();
         self.build.server_names.clone_from(&names);
+        self.build.tls = None;
         let scope = self.close(Context::SERVER, Some(http), std::mem::take(&mut server.scope));
+        let tls = self.build.tls.take();
         let settings = self.location(Site::of_server(server.span), &scope, Vec::new());
         let mut entries = Vec::new();
         let mut named = HashMap::new();
@@ -447,7 +473,7 @@ impl Builder<'_> {
         }
         let tree = LocationTree::new(entries).with_redirects(std::mem::take(&mut self.lacking_slash));
         let id = ServerId(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
-        self.servers.push(Server { names, settings, tree, named });
+        self.servers.push(Server { names, tls, settings, tree, named });
         let mut listens = server.block.listens;
         if listens.is_empty() {
             listens.push((default_listen(), server.span));
@@ -551,6 +577,10 @@ impl Builder<'_> {
             }
             let listener = &mut self.listeners[at];
             listener.setting.proxy_protocol |= listen.proxy_protocol;
+            if listen.is_tls {
+                listener.setting.is_tls = true;
+                listener.tls_span.get_or_insert(span);
+            }
             if let Some(protocol) = listen.protocol {
                 let before = std::mem::replace(&mut listener.setting.protocol, protocol);
                 if before != protocol && before != Protocol::Http {
@@ -616,6 +646,18 @@ impl Builder<'_> {
         is_redefined
     }
 
+    /// Who answers where connections are encrypted has a certificate to show.
+    fn require_certificates(&mut self) {
+        for listener in &self.listeners {
+            let Some(span) = listener.tls_span else { continue };
+            let tls = self.servers[listener.default_server.0 as usize].tls.as_ref();
+            if !tls.is_some_and(|tls| tls.server.is_some() || tls.rejects_handshake) {
+                let text = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
+                self.build.diagnostics.push(Diagnostic::error(span, text));
+            }
+        }
+    }
+
     /// The listener for `address`, made if there is none.
     fn listener(&mut self, address: &ListenAddress, listen: &Listen) -> usize {
         if let Some(at) = self.listeners.iter().position(|listener| listener.setting.address == *address) {
@@ -626,11 +668,13 @@ impl Builder<'_> {
             options: listen.options.clone(),
             protocol: Protocol::Http,
             proxy_protocol: listen.proxy_protocol,
+            is_tls: listen.is_tls,
         };
         self.listeners.push(ListenerRuntime {
             setting,
             names: ServerNames::default(),
             unnamed: None,
+            tls_span: None,
             default_server: ServerId(0),
             has_server: false,
             has_default: false,
@@ -668,18 +712,20 @@ impl Builder<'_> {
         });
         let matcher = Matcher::Prefix { name: String::new(), is_final: true };
         let tree = LocationTree::new(vec![(matcher, location, None)]);
-        self.servers.push(Server { names: Vec::new(), settings, tree, named: HashMap::new() });
+        self.servers.push(Server { names: Vec::new(), tls: None, settings, tree, named: HashMap::new() });
         let default_server = ServerId(u32::try_from(self.servers.len() - 1).unwrap_or(u32::MAX));
         let setting = ListenerSetting {
             address: pool.address,
             options: pool.options,
             protocol: pool.protocol,
             proxy_protocol: false,
+            is_tls: false,
         };
         self.listeners.push(ListenerRuntime {
             setting,
             names: ServerNames::default(),
             unnamed: None,
+            tls_span: None,
             default_server,
             has_server: true,
             has_default: true,

@@ -24,6 +24,8 @@ pub struct Listen {
     pub has_options: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Whether connections are encrypted.
+    pub is_tls: bool,
 }
 
 /// The port without root and without a `listen`.
@@ -42,6 +44,7 @@ pub fn parse(arguments: &Arguments<'_>) -> Result<Listen, ArgumentError> {
         protocol: None,
         has_options: false,
         proxy_protocol: false,
+        is_tls: false,
     };
     for index in 1..arguments.len() {
         let text = arguments.text(index)?;
@@ -62,6 +65,7 @@ pub fn default_listen() -> Listen {
         protocol: None,
         has_options: false,
         proxy_protocol: false,
+        is_tls: false,
     }
 }
 
@@ -84,6 +88,10 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
             listen.proxy_protocol = true;
             return Ok(());
         }
+        ("ssl", "") => {
+            listen.is_tls = true;
+            return Ok(());
+        }
         ("reuseport", "") => listen.options.reuse_port = true,
         ("deferred", "") => listen.options.deferred = true,
         ("bind", "") => {}
@@ -96,7 +104,7 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
         ("ipv6only", "off") => listen.options.ipv6_only = false,
         ("so_keepalive", "on") => listen.options.keep_alive = true,
         ("so_keepalive", "off") => listen.options.keep_alive = false,
-        ("ssl" | "http2" | "quic" | "spdy" | "fastopen" | "setfib" | "accept_filter" | "so_keepalive", _) => {
+        ("http2" | "quic" | "spdy" | "fastopen" | "setfib" | "accept_filter" | "so_keepalive", _) => {
             return Err(format!("the \"{text}\" parameter of listen is not supported by daemun yet"));
         }
         _ => return Err(invalid()),

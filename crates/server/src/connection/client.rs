@@ -12,14 +12,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use daemun_http::chunked::{self, Decoder};
+use daemun_net::tls::TlsStream;
 use daemun_net::{PeerAddress, ProxyHeader, Stream, TcpInfo, tcp_info};
-use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::gateway::{self, Records};
 use super::input::Input;
 use super::pace::{Pace, Rate};
 use super::timer::Deadline;
+use super::tls::ClientTls;
 use crate::clock;
 use crate::listener::Protocol;
 use crate::runtime::{ListenerId, ThreadRuntime};
@@ -57,8 +58,12 @@ pub struct Client {
     pub protocol: Protocol,
     /// Where its records stand, if it speaks FastCGI.
     pub(crate) records: Option<Records>,
-    /// Whether the connection is encrypted.
-    pub is_tls: bool,
+    /// What is known of an encrypted connection.
+    pub(super) tls: OnceCell<Box<ClientTls>>,
+    /// The name that a client asks for in its handshake, known before that is done.
+    pub(super) requested_name: OnceCell<Box<str>>,
+    /// Whether the client does not speak TLS where it should.
+    pub(super) is_plain_on_tls: Cell<bool>,
     local_address: OnceCell<AddressText>,
     /// What a proxy in front has said of the connection.
     pub(super) proxy_header: OnceCell<Box<ProxyHeader>>,
@@ -146,7 +151,9 @@ impl Client {
             local_port: setting.address.port(),
             protocol: setting.protocol,
             records: gateway::records(setting.protocol),
-            is_tls: false,
+            tls: OnceCell::new(),
+            requested_name: OnceCell::new(),
+            is_plain_on_tls: Cell::new(false),
             local_address: OnceCell::new(),
             proxy_header: OnceCell::new(),
             is_idle: Cell::new(false),
@@ -204,6 +211,53 @@ impl Client {
     /// Makes this the server's address, for a connection that has none of its own.
     pub(crate) fn stands_at(&self, address: AddressText) {
         let _ = self.local_address.set(address); // A connection that has an address keeps it.
+    }
+
+    /// What is known of the connection's TLS; `None` where it is in the clear, or the handshake is not done.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ClientTls> {
+        self.tls.get().map(Box::as_ref)
+    }
+
+    /// The name that the client asked for in its handshake.
+    #[must_use]
+    pub fn requested_name(&self) -> Option<&str> {
+        self.requested_name.get().map(Box::as_ref)
+    }
+
+    /// Whether the connection is to be encrypted: its listener says so.
+    #[must_use]
+    pub fn is_on_tls_listener(&self) -> bool {
+        self.tls.get().is_some() || self.is_plain_on_tls.get()
+    }
+
+    /// Looks at the encrypted stream; `None` where it is in the clear, or closed.
+    pub fn with_tls_stream<T>(&self, look: impl FnOnce(&TlsStream) -> T) -> Option<T> {
+        match self.stream.borrow().as_ref() {
+            Some(Stream::Tls(stream)) => Some(look(stream)),
+            _ => None,
+        }
+    }
+
+    /// Takes the socket for a handshake; [`Client::give_stream`] brings what came of it.
+    pub(super) fn take_stream(&self) -> Option<Stream> {
+        self.local_address(); // The stream knows it.
+        self.stream.take()
+    }
+
+    pub(super) fn give_stream(&self, stream: Stream) {
+        self.stream.replace(Some(stream));
+    }
+
+    /// Ready with the first octet that was not used yet; `None` where the client has gone.
+    pub(super) fn poll_first_octet(&self, context: &mut Context<'_>) -> Poll<Option<u8>> {
+        if let Some(octet) = self.input.borrow().as_slice().first() {
+            return Poll::Ready(Some(*octet));
+        }
+        match self.stream.borrow().as_ref() {
+            Some(stream) => stream.poll_first_octet(context).map(|octet| octet.unwrap_or_default()),
+            None => Poll::Ready(None),
+        }
     }
 
     /// What a proxy in front has said of the connection, on a listener with `proxy_protocol`.
@@ -323,16 +377,21 @@ impl Client {
         octets
     }
 
-    /// Runs a call that writes to the socket, such as sendfile, with the number of octets it may write, `wanted` at most.
+    /// [`Client::try_write`], with more to follow at once where `is_more`.
     ///
     /// # Errors
-    /// `WouldBlock` when the socket is full, else what the call says.
-    pub fn try_write_with(
-        &self,
-        wanted: usize,
-        call: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        self.paced(wanted, |stream, allowed| stream.try_io(Interest::WRITABLE, || call(stream.as_fd(), allowed)))
+    /// As [`Client::try_write`].
+    pub(crate) fn try_send(&self, octets: &[u8], is_more: bool) -> io::Result<usize> {
+        self.paced(octets.len(), |stream, allowed| stream.try_send(octets.get(..allowed).unwrap_or(octets), is_more))
+    }
+
+    /// Sends up to `length` octets of a file from `offset` on, and moves that on by what was sent.
+    ///
+    /// # Errors
+    /// As [`Client::try_write`], and what the file's reading says.
+    pub(crate) fn try_send_file(&self, file: BorrowedFd<'_>, offset: &mut u64, length: u64) -> io::Result<usize> {
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        self.paced(wanted, |stream, allowed| stream.try_send_file(file, offset, allowed as u64))
     }
 
     fn paced(&self, wanted: usize, write: impl FnOnce(&Stream, usize) -> io::Result<usize>) -> io::Result<usize> {
@@ -396,11 +455,7 @@ impl Client {
 
     /// Whether something of the client's can be read now, if only its end.
     pub(crate) fn is_readable(&self) -> bool {
-        let stream = self.stream.borrow();
-        let mut octet = [0_u8; 1];
-        let peeked =
-            stream.as_ref().map(|stream| rustix::net::recv(stream, &mut octet, RecvFlags::PEEK | RecvFlags::DONTWAIT));
-        matches!(peeked, Some(Ok((1.., _))))
+        self.stream.borrow().as_ref().is_some_and(Stream::is_readable)
     }
 
     /// Has the socket be reset when it is closed: what is still to be sent is dropped.
@@ -413,21 +468,7 @@ impl Client {
     /// Ready when the client has closed the connection. Octets that arrive meanwhile stay in the socket.
     pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         let stream = self.stream.borrow();
-        let Some(stream) = stream.as_ref() else { return Poll::Ready(()) };
-        if ready!(stream.poll_read_ready(context)).is_err() {
-            return Poll::Ready(());
-        }
-        let mut octet = [0_u8; 1];
-        let peeked = stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(stream, &mut octet, RecvFlags::PEEK)?));
-        match peeked {
-            Ok((0, _)) => Poll::Ready(()),
-            Ok(_) => Poll::Pending, // The next request is waiting: whether the client goes now is seen when it is read.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let again = stream.poll_read_ready(context);
-                if matches!(again, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }
-            }
-            Err(_) => Poll::Ready(()),
-        }
+        stream.as_ref().map_or(Poll::Ready(()), |stream| stream.poll_closed(context))
     }
 
     /// Waits for `future`; `None` where the client closes the connection first. It is looked at while `is_watched` says so.
@@ -444,7 +485,7 @@ impl Client {
     /// Tells the client that nothing more will come.
     pub fn shutdown_write(&self) {
         if let Some(stream) = self.stream.borrow().as_ref() {
-            let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
+            stream.shutdown_write();
         }
     }
 

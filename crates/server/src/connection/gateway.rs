@@ -35,7 +35,7 @@ pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
 async fn serve_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
     let runtime = edge.runtime_for(client);
     client.set_deadline(head_timeout(client, edge));
-    let mut request = new_request(client, &runtime, edge);
+    let mut request = new_request(client, &runtime);
     client.enter(Activity::Reading);
     let result = read_variables(client, &mut request).await;
     client.clear_deadline();

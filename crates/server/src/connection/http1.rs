@@ -10,7 +10,7 @@ use std::time::Duration;
 use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, target};
 
 use super::client::Client;
-use super::{keep_alive, writer};
+use super::{keep_alive, tls, writer};
 use crate::body::RequestBody;
 use crate::clock;
 use crate::config::{Core, LingeringClose};
@@ -276,7 +276,7 @@ impl HeadReader<'_> {
                 let runtime = self.edge.runtime_for(self.client);
                 let default = runtime.server(runtime.default_server(self.client.listener())).settings;
                 self.limits = head_limits(&runtime.location(default).core);
-                self.request.insert(new_request(self.client, &runtime, self.edge))
+                self.request.insert(new_request(self.client, &runtime))
             }
         };
         match request.head.parse(input, &self.limits)? {
@@ -300,7 +300,7 @@ pub(crate) fn head_limits(core: &Core) -> HeadLimits {
 }
 
 /// A request object of this thread, or a new one.
-pub(super) fn new_request(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>, _edge: &EdgeThread) -> Box<Request> {
+pub(super) fn new_request(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>) -> Box<Request> {
     match thread::take_spare_request() {
         Some(mut request) => {
             request.reset(Rc::clone(client), Rc::clone(runtime));
@@ -317,6 +317,9 @@ pub(crate) fn accept(request: &mut Request) -> Result<(), StatusCode> {
     let core = &runtime.location(request.location).core;
     request.body = RequestBody::announced(&request.client, request.head.framing(), request.head.expects_continue());
     request.keep_alive = request.head.keep_alive();
+    if request.client.is_on_tls_listener() {
+        tls::judge(request)?;
+    }
     // As nginx: TRACE would show a script the fields it is not to see, and a tunnel is a forward proxy's business.
     if matches!(request.method(), Method::Trace | Method::Connect) {
         request.log(Level::Info, format_args!("client sent {} method", request.method().as_str()));
@@ -337,7 +340,9 @@ pub(super) fn choose_server(request: &mut Request) {
     let runtime = Rc::clone(&request.runtime);
     let listener = runtime.listener(request.client.listener());
     let mut why = None;
+    let negotiated = request.client.tls().and_then(|tls| tls.negotiated.as_ref());
     let server = match request.head.host() {
+        None | Some(b"") if negotiated.is_some() => negotiated.map(|(_, server)| *server),
         Some(host) if !host.is_empty() => {
             if listener.names.is_empty() {
                 None

@@ -11,6 +11,7 @@ mod pace;
 mod proxy_header;
 mod resting;
 mod timer;
+mod tls;
 mod writer;
 
 pub use client::{AddressText, Client, Remote};
@@ -20,3 +21,5 @@ pub use pace::Rate;
 pub(crate) use proxy_header::receive as receive_proxy_header;
 pub(crate) use resting::Resting;
 pub use timer::Deadline;
+pub use tls::ClientTls;
+pub(crate) use tls::shake_hands;

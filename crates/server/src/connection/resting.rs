@@ -53,7 +53,7 @@ impl Client {
         self.is_idle.get()
             && self.idle_since_ms.get() < since_ms
             && self.protocol == Protocol::Http
-            && !self.is_tls
+            && !self.is_on_tls_listener()
             && !self.is_last_request.get()
             && self.proxy_header().is_none()
             && !self.has_pending_input()

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use daemun_http::{HEAD_END, HeaderId, Headers, ResponseHead, StatusCode, Version, write_decimal, write_header};
-use rustix::net::SendFlags;
 
 use super::client::Client;
 use super::envelope::{Envelope, Given};
@@ -364,17 +363,14 @@ async fn send_file_part(
             if offset == end {
                 return write_all(client, out).await;
             }
-            write_all_with_flags(client, out, SendFlags::MORE).await?;
+            write_all_before(client, out, true).await?;
             out.clear();
         }
     }
-    write_all_with_flags(client, out, SendFlags::MORE).await?;
+    write_all_before(client, out, true).await?;
     while offset < end {
         let count = (end - offset).min(SENDFILE_CHUNK_BYTES);
-        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-        let sent = client.try_write_with(wanted, |socket, count| {
-            daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count as u64)
-        });
+        let sent = client.try_send_file(part.file.descriptor.as_fd(), &mut offset, count);
         match sent {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
@@ -717,10 +713,7 @@ impl Outgoing {
                 Waiting::File(part) => {
                     let mut offset = part.offset;
                     let count = part.length.min(SENDFILE_CHUNK_BYTES);
-                    let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-                    client.try_write_with(wanted, |socket, count| {
-                        daemun_net::send_file(socket, &part.file.descriptor, &mut offset, count as u64)
-                    })
+                    client.try_send_file(part.file.descriptor.as_fd(), &mut offset, count)
                 }
             };
             let written = match result {
@@ -798,16 +791,14 @@ fn poll_gone(context: &mut Context<'_>, client: &Client) -> Poll<io::Result<Prog
 }
 
 async fn write_all(client: &Client, octets: &[u8]) -> io::Result<()> {
-    write_all_with_flags(client, octets, SendFlags::empty()).await
+    write_all_before(client, octets, false).await
 }
 
-async fn write_all_with_flags(client: &Client, octets: &[u8], flags: SendFlags) -> io::Result<()> {
+/// With `is_more` something follows at once.
+async fn write_all_before(client: &Client, octets: &[u8], is_more: bool) -> io::Result<()> {
     let mut rest = octets;
     while !rest.is_empty() {
-        let written = client.try_write_with(rest.len(), |socket, count| {
-            Ok(rustix::net::send(socket, rest.get(..count).unwrap_or(rest), flags | SendFlags::NOSIGNAL)?)
-        });
-        match written {
+        match client.try_send(rest, is_more) {
             Ok(count) => rest = &rest[count..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll_fn(|context| client.poll_writable(context)).await?

@@ -125,7 +125,7 @@ pub(super) async fn attend(edge: Rc<EdgeThread>) {
         for number in numbers.drain(..) {
             // One that the event loop does not take is closed, as one that cannot be accepted.
             if let Some(client) = edge.parking.take(number).and_then(|resting| Client::resume(resting).ok()) {
-                edge.serve(Rc::new(client), false);
+                edge.serve(Rc::new(client), false, false);
             }
         }
     }
