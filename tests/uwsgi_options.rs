@@ -28,9 +28,8 @@ fn check(scratch: &Scratch, options: &str, changes_user: bool) -> Ended {
 fn what_has_no_effect_is_told() {
     for (options, said) in [
         ("enable-threads = false", "option \"enable-threads\" has no effect in daemun"),
-        ("disable-logging = true", "option \"disable-logging\" has no effect in daemun"),
         ("master = false", "option \"master\" has no effect in daemun"),
-        ("logger = file:SCRATCH/a.log\nlogger = file:SCRATCH/b.log", "a second logger is not supported"),
+        ("logger = file:SCRATCH/a.log\nlogger = stdio", "a second logger is not supported"),
         ("logger = file:SCRATCH/a.log\nlogto = SCRATCH/b.log", "the log goes to the logger"),
         ("daemonize = SCRATCH/a.log", "daemun run stays in the foreground"),
     ] {
@@ -39,9 +38,9 @@ fn what_has_no_effect_is_told() {
         assert!(ended.status.success() && ended.output.contains(said), "{options}:\n{}", ended.output);
     }
     let scratch = Scratch::new();
-    let site = Site::start(&scratch, "", "pep3333", "disable-logging = true");
+    let site = Site::start(&scratch, "", "pep3333", "thunder-lock = true");
     let said = site.process.output();
-    assert!(said.contains("\"disable-logging\" has no effect"), "not told at the start:\n{said}");
+    assert!(said.contains("\"thunder-lock\" has no effect"), "not told at the start:\n{said}");
 }
 
 /// Who is not root can neither become somebody nor give anything away.

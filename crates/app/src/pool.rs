@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -113,7 +114,8 @@ fn zygote_of(
     let log_path = definition.log_path();
     let application = Spec { log_deaths: !log.writes_to(log_path), ..specification(definition) };
     let workers = WorkerSpec { is_successor, ..worker_specification(definition) };
-    let handover = Handover::new(&end, application, workers);
+    let logs = options.logs.handed_over(&options.loggers);
+    let handover = Handover { logs, ..Handover::new(&end, application, workers) };
     let memory = handover.write_to_memfd()?;
     let number = memory.as_raw_fd();
     // Opened while still root: the user that the application runs as need not be able to go where the program lies.
@@ -135,7 +137,7 @@ fn zygote_of(
     executable.owner = Some(Box::new((end, memory, extension)));
     let mut plan = ChildPlan::exec(&definition.process_name(), Role::Application, executable);
     plan.identity = definition.identity()?;
-    plan.output = output(definition)?;
+    plan.output = output(definition, !is_successor)?;
     plan.fast_signal = Signal::INT; // TERM lets requests finish.
     plan.reopen_signal = log_path.map(|_| Signal::USR1);
     // Its own limit for its workers comes first.
@@ -143,10 +145,25 @@ fn zygote_of(
     Ok(plan)
 }
 
-fn output(definition: &Definition) -> Result<Output, PoolError> {
+/// Standard output and error. The log is emptied for the first zygote alone.
+fn output(definition: &Definition, is_first: bool) -> Result<Output, PoolError> {
     let Some(path) = definition.log_path() else { return Ok(Output::Inherit) };
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map(|file| Output::File(file.into())).map_err(|source| PoolError::Log { path: path.to_owned(), source })
+    let logs = &definition.options.logs;
+    let owner = definition.identity()?.filter(|_| logs.gives_away).map(|identity| (identity.user, identity.group));
+    let open = || {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+        if logs.truncates && is_first {
+            file.set_len(0)?;
+        }
+        if let Some(mode) = logs.mode {
+            file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        }
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+        }
+        Ok(file)
+    };
+    open().map(|file| Output::File(file.into())).map_err(|source| PoolError::Log { path: path.to_owned(), source })
 }
 
 fn specification(definition: &Definition) -> Spec {

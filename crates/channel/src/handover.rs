@@ -29,6 +29,9 @@ pub struct Handover {
     pub application: Application,
     /// How to run it.
     pub workers: Workers,
+    /// What is logged, and where.
+    #[serde(default)]
+    pub logs: Logs,
 }
 
 /// Numbers of the inherited descriptors.
@@ -211,6 +214,68 @@ pub struct Workers {
     pub post_buffering_bytes: u64,
 }
 
+/// What is logged, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Logs {
+    /// Where lines go that are about no request's end, as uWSGI writes loggers; empty: to standard error.
+    pub loggers: Vec<String>,
+    /// What becomes of each of them, as uWSGI writes encoders.
+    pub encoders: Vec<String>,
+    /// What stands before each of them, by strftime, instead of nginx's date.
+    pub date_format: Option<String>,
+    /// Octets of a file that are enough: it is moved away then; 0 for no limit.
+    pub size_max: u64,
+    /// Where it is moved to.
+    pub backup_name: Option<PathBuf>,
+    /// Files whose change asks for that.
+    pub touch_rotate: Vec<PathBuf>,
+    /// Files whose change asks for logs to be opened anew.
+    pub touch_reopen: Vec<PathBuf>,
+    /// The lines of requests.
+    pub requests: RequestLines,
+}
+
+/// Which requests are logged, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestLines {
+    /// All of them.
+    pub all: bool,
+    /// Those without a body.
+    pub zero: bool,
+    /// Those that take so many milliseconds; 0 for no such rule.
+    pub slow_ms: u64,
+    /// Those answered 4xx.
+    pub status_4xx: bool,
+    /// Those answered 5xx.
+    pub status_5xx: bool,
+    /// Those with a body of so many octets; 0 for no such rule.
+    pub big_bytes: u64,
+    /// The line, with uWSGI's variables.
+    pub format: Option<String>,
+    /// The line is then a format of strftime's.
+    pub strftime: bool,
+    /// The format of `%(ftime)`.
+    pub time_format: Option<String>,
+    /// The client is who `X-Forwarded-For` says.
+    pub x_forwarded_for: bool,
+    /// uWSGI's own line has microseconds.
+    pub micros: bool,
+    /// Where the lines go; empty: to standard error.
+    pub loggers: Vec<String>,
+    /// What becomes of each of them.
+    pub encoders: Vec<String>,
+}
+
+impl RequestLines {
+    /// Whether any request may be logged.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.all || self.zero || self.slow_ms > 0 || self.status_4xx || self.status_5xx || self.big_bytes > 0
+    }
+}
+
 /// uWSGI's *cheaper*: workers come and go with the load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -343,7 +408,9 @@ impl Handover {
 
     /// A handover for the worker end of a hop.
     pub fn new(end: &WorkerEnd, application: Application, workers: Workers) -> Self {
-        Self { version: Self::VERSION, layout: *end.layout(), descriptors: end.descriptors(), application, workers }
+        let descriptors = end.descriptors();
+        let logs = Logs::default();
+        Self { version: Self::VERSION, layout: *end.layout(), descriptors, application, workers, logs }
     }
 
     /// Every descriptor that the zygote must inherit, besides the handover's own file.

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use daemun_channel::handover::Workers;
+use daemun_channel::handover::{Logs, Workers};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::log::{self, Level};
@@ -29,6 +29,8 @@ pub enum Command {
     GoCheap,
     /// Workers take no more requests, or do so again.
     Pause,
+    /// The log's files are moved away.
+    RotateLog,
     /// The numbers of the pool go to the log.
     LogStats,
 }
@@ -45,7 +47,7 @@ pub struct Commands {
 
 impl Commands {
     /// Opens what the settings name. What cannot be opened is told, and missed.
-    pub fn open(settings: &Workers) -> Self {
+    pub fn open(settings: &Workers, logs: &Logs) -> Self {
         let watch = |paths: &[PathBuf], is_tree, command| {
             let one = move |path: &PathBuf| Watched::new(path, is_tree, command);
             paths.iter().map(one).collect::<Vec<_>>()
@@ -56,6 +58,8 @@ impl Commands {
             watch(&settings.touch_chain_reload, false, Command::ChainReload),
             watch(&settings.touch_workers_reload, false, Command::ReloadWorkers),
             watch(&settings.fs_reload, true, reload),
+            watch(&logs.touch_reopen, false, Command::AskMaster(ready::REOPEN)),
+            watch(&logs.touch_rotate, false, Command::RotateLog),
         ];
         let mut commands = Self {
             pipe_paths: settings.master_fifo.clone(),
@@ -128,6 +132,7 @@ impl Commands {
             b'C' => Command::GoCheap,
             b'p' => Command::Pause,
             b's' => Command::LogStats,
+            b'L' => Command::RotateLog,
             // uWSGI kills and reloads; here nothing is gained by losing requests.
             b'R' => Command::AskMaster(ready::RELOAD),
             b'0'..=b'9' => return self.open_pipe(usize::from(letter - b'0')),

@@ -228,6 +228,7 @@ impl State {
         let body = if self.is_head_request { &[] } else { text.as_slice() };
         let sent = job.write_head(self.head.encoded());
         let sent = sent.and_then(|()| job.write(body, &mut |wait| detached(py, wait)));
+        self.sent = body.len() as u64;
         job.finish(sent.is_ok());
     }
 
@@ -236,6 +237,26 @@ impl State {
         if let Some(job) = self.job.take() {
             job.finish(false);
         }
+    }
+
+    /// The answer's status; 0 if there is none.
+    pub fn status(&self) -> u16 {
+        self.head.status()
+    }
+
+    /// How many header fields it has.
+    pub fn header_count(&self) -> u16 {
+        self.head.count()
+    }
+
+    /// Octets of its head, about as the client gets it.
+    pub fn head_bytes(&self) -> u64 {
+        self.head.encoded().len() as u64
+    }
+
+    /// Octets of its body.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Whether the request has been ended.

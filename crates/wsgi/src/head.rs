@@ -14,6 +14,7 @@ use crate::text;
 pub struct Head {
     encoded: Vec<u8>,
     status: u16,
+    count: u16,
     content_length: Option<u64>,
     /// Room for the new head: the old one stays when the new one is refused.
     draft: Vec<u8>,
@@ -32,6 +33,16 @@ impl Head {
     #[inline]
     pub fn is_set(&self) -> bool {
         self.status != 0
+    }
+
+    /// The status; 0 until the application has said how it answers.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// How many header fields there are.
+    pub fn count(&self) -> u16 {
+        self.count
     }
 
     /// The head as it crosses the hop.
@@ -87,6 +98,7 @@ impl Head {
 
         std::mem::swap(&mut self.encoded, &mut self.draft);
         self.status = code;
+        self.count = u16::try_from(headers.len()).unwrap_or(u16::MAX);
         self.content_length = content_length;
         Ok(())
     }
@@ -104,6 +116,7 @@ impl Head {
         writer.header(b"Content-Type", content_type).expect("a short header fits");
         writer.finish();
         self.status = 500;
+        self.count = 1;
         self.content_length = None;
     }
 }

@@ -14,7 +14,8 @@
 //! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `crew`, `cheaper`, `wear`,
 //! `commands`, `stats`, `report`, `signals`, `ready`, `inheritance`, `exit` (a pool's
 //! life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
-//! `input`, `file_wrapper`, `failure_page` (a request's); `log`, `log_stream`, `traceback`, `text`.
+//! `input`, `file_wrapper`, `failure_page` (a request's); `log`, `log_stream`, `log_encoder`,
+//! `log_target`, `log_file`, `request_log`, `rotation`, `traceback`, `text`.
 
 #![allow(unsafe_code)]
 
@@ -32,12 +33,16 @@ mod inheritance;
 mod input;
 mod interpreter;
 mod log;
+mod log_encoder;
 mod log_file;
 mod log_stream;
+mod log_target;
 mod place;
 mod ready;
 mod report;
+mod request_log;
 mod respond;
+mod rotation;
 mod signals;
 mod start_response;
 mod stats;
@@ -69,9 +74,16 @@ fn reload() -> bool {
     true
 }
 
+/// Sets a variable of the running request's line in the log, as `uwsgi.set_logvar()` does.
+#[pyfunction]
+fn set_logvar(name: &str, value: &str) {
+    request_log::set_variable(name, value);
+}
+
 #[pymodule]
 fn _daemun(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(reload, module)?)?;
+    module.add_function(wrap_pyfunction!(set_logvar, module)?)?;
     module.add_class::<file_wrapper::FileWrapper>()
 }

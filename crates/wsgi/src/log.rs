@@ -6,6 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use daemun_channel::handover::Logs;
+
+use crate::log_encoder::{Encoder, strftime};
+use crate::log_target::Target;
 
 /// How much a line matters; nginx's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +79,51 @@ fn write(level: Level, text: impl FnOnce(&mut Vec<u8>)) {
     }
     text(&mut out);
     out.push(b'\n');
-    // The log itself is gone when this fails: there is nobody to tell.
-    let _ = std::io::stderr().write_all(&out);
+    let Some(settings) = SETTINGS.get() else { return Target::Standard.write(&out) };
+    for encoder in &settings.encoders {
+        out = encoder.apply(out);
+    }
+    if out.last() != Some(&b'\n') {
+        out.push(b'\n');
+    }
+    if REOPEN.swap(false, Ordering::SeqCst) {
+        settings.targets.iter().for_each(Target::reopen);
+    }
+    settings.targets.iter().for_each(|target| target.write(&out));
 }
+
+/// Where lines go, and what becomes of them, from now on.
+pub fn configure(logs: &Logs) {
+    let target = |text: &String| Target::parse(text).map_err(|error| (text.clone(), error));
+    let (targets, wrong): (Vec<_>, Vec<_>) = logs.loggers.iter().map(target).partition(Result::is_ok);
+    for (text, error) in wrong.into_iter().filter_map(Result::err) {
+        line(Level::Error, format_args!("logger \"{text}\" cannot be used: {error}"));
+    }
+    let mut targets: Vec<Target> = targets.into_iter().flatten().collect();
+    if targets.is_empty() {
+        targets.push(Target::Standard);
+    }
+    let encoders: Vec<Encoder> = logs.encoders.iter().filter_map(|text| Encoder::parse(text)).collect();
+    let date_format = logs.date_format.clone();
+    // There is one pool in a process.
+    let _ = SETTINGS.set(Settings { targets, encoders, date_format });
+}
+
+/// Files are opened anew before the next line. May be called from a signal handler.
+pub fn reopen() {
+    REOPEN.store(true, Ordering::SeqCst);
+}
+
+/// What was configured.
+#[derive(Debug)]
+struct Settings {
+    targets: Vec<Target>,
+    encoders: Vec<Encoder>,
+    date_format: Option<String>,
+}
+
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+static REOPEN: AtomicBool = AtomicBool::new(false);
 
 /// Local time, as nginx writes it. Formatted once per second and thread.
 fn write_time(out: &mut Vec<u8>) {
@@ -82,19 +131,14 @@ fn write_time(out: &mut Vec<u8>) {
     TIME.with_borrow_mut(|(second, text)| {
         if *second != now || text.is_empty() {
             *second = now;
-            *text = local_time(now);
+            let format = SETTINGS.get().and_then(|settings| settings.date_format.as_deref());
+            *text = match format {
+                Some(format) => String::from_utf8_lossy(&strftime(format, now)).into_owned(),
+                None => String::from_utf8_lossy(&strftime("%Y/%m/%d %H:%M:%S", now)).into_owned(),
+            };
         }
         out.extend_from_slice(text.as_bytes());
     });
-}
-
-fn local_time(unix_seconds: i64) -> String {
-    // SAFETY: all zeros is a valid `tm`; it is overwritten.
-    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to live values of the right types.
-    unsafe { libc::localtime_r(&unix_seconds, &mut parts) };
-    let libc::tm { tm_year, tm_mon, tm_mday, tm_hour, tm_min, tm_sec, .. } = parts;
-    format!("{:04}/{:02}/{tm_mday:02} {tm_hour:02}:{tm_min:02}:{tm_sec:02}", tm_year + 1900, tm_mon + 1)
 }
 
 thread_local! {

@@ -19,6 +19,7 @@ use crate::file_wrapper::FileWrapper;
 use crate::head::kind;
 use crate::input::Input;
 use crate::log;
+use crate::request_log::{self, Entry};
 use crate::signals;
 use crate::start_response::StartResponse;
 use crate::text::is_unshared;
@@ -32,6 +33,10 @@ pub struct Responder {
     failure_page: FailurePage,
     /// The environ of the request under way, where a page may have to show it.
     environ_of_failed: Option<Py<PyDict>>,
+    /// The number of its thread, for the log of requests.
+    core: u16,
+    /// What the log of requests wants of the one that runs.
+    entry: Option<Entry>,
 }
 
 /// The objects that an application gets of a request.
@@ -52,12 +57,21 @@ impl Responder {
         applications: Arc<Applications>,
         environ: EnvironBuilder,
         failure_page: FailurePage,
+        core: u16,
     ) -> PyResult<Self> {
-        Ok(Self { applications, environ, handles: Handles::new(py)?, failure_page, environ_of_failed: None })
+        let handles = Handles::new(py)?;
+        Ok(Self { applications, environ, handles, failure_page, environ_of_failed: None, core, entry: None })
     }
 
     /// Runs one request. Nothing that the application does comes out of here.
     pub fn respond(&mut self, py: Python<'_>, job: Job) {
+        self.run(py, job);
+        if let Some(entry) = self.entry.take() {
+            request_log::finish(&entry, &self.handles.exchange.own_state(py));
+        }
+    }
+
+    fn run(&mut self, py: Python<'_>, job: Job) {
         if !self.handles.are_unshared(py) {
             match Handles::new(py) {
                 Ok(handles) => self.handles = handles,
@@ -96,6 +110,7 @@ impl Responder {
         let prepared = Record::read(job.record()).map_err(|error| PyRuntimeError::new_err(error.to_string()));
         let prepared = prepared.and_then(|record| {
             log::set_request(record.front().request_id);
+            self.entry = request_log::begin(&record, self.core);
             let is_head_request = record.front().flags.contains(RecordFlags::HEAD);
             Ok((self.environ.build(py, &record, input.as_any())?, is_head_request))
         });

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use daemun_channel::Observer;
 use rustix::event::EventfdFlags;
 
-use crate::log_file;
+use crate::{log, log_file, request_log};
 
 /// How a pool is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,6 +179,8 @@ extern "C" fn stop_seats(signal: libc::c_int) {
 extern "C" fn reopen_log(_signal: libc::c_int) {
     // Whoever cannot goes on in the old file; the zygote, which is in the same place, has said so.
     let _ = log_file::reopen();
+    request_log::reopen();
+    log::reopen();
 }
 
 /// For what the zygote decides. Not SIG_IGN, which the application's child processes would inherit.

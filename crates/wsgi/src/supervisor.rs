@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use daemun_channel::control::{self, Message};
-use daemun_channel::handover::{Application, Workers};
+use daemun_channel::handover::{Application, Logs, Workers};
 use daemun_channel::{ChannelError, Handover, Observer, SeatCounters, WorkerEnd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
@@ -22,13 +22,16 @@ use crate::ready::{self, Ready};
 use crate::signals::{Stop, ZygoteSignals};
 use crate::stats::StatsServer;
 use crate::wear::{self, Limits, Reason, Wear};
-use crate::{exit, log_file, signals};
+use crate::{exit, log_file, rotation, signals};
 
 /// Watches the workers of a side of a pool.
 #[derive(Debug)]
 pub struct Supervisor<'a> {
     pub(crate) end: &'a WorkerEnd,
     pub(crate) settings: &'a Workers,
+    logs: &'a Logs,
+    /// When files of the log were looked at.
+    logs_looked: Instant,
     application: &'a Application,
     pub(crate) observer: Observer,
     signals: ZygoteSignals,
@@ -97,6 +100,8 @@ impl<'a> Supervisor<'a> {
         let mut supervisor = Self {
             end,
             settings,
+            logs: &handover.logs,
+            logs_looked: now,
             application: &handover.application,
             observer: Observer::attach(end)?,
             signals: ZygoteSignals::catch().map_err(system)?,
@@ -122,7 +127,7 @@ impl<'a> Supervisor<'a> {
 
     /// From now on commands are meant for this zygote.
     fn take_charge(&mut self) {
-        self.commands = Commands::open(self.settings);
+        self.commands = Commands::open(self.settings, self.logs);
         self.stats = StatsServer::open(self.settings);
     }
 
@@ -144,6 +149,7 @@ impl<'a> Supervisor<'a> {
             self.look_after_workers(now);
             self.look_after_crew(now);
             self.tell_numbers();
+            self.look_after_logs(now);
             if self.stop.is_some() && self.places.iter().all(|place| place.running().is_none()) {
                 self.give_up_charge();
                 return Turn::Exit(self.status);
@@ -255,6 +261,7 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = log_file::reopen() {
             log::line(Level::Error, format_args!("the log cannot be opened anew: {error}"));
         }
+        log::reopen();
         for (_, running) in self.running() {
             // SAFETY: takes two numbers; the process is our child and not reaped.
             unsafe { libc::kill(running.pid.as_raw_nonzero().get(), signals::reopen_signal()) };
@@ -322,6 +329,14 @@ impl<'a> Supervisor<'a> {
         self.stats = stats;
     }
 
+    fn look_after_logs(&mut self, now: Instant) {
+        let is_due = self.logs.size_max > 0 && now - self.logs_looked >= LOOK_INTERVAL;
+        if is_due && self.stop.is_none() && self.opening.is_none() {
+            self.logs_looked = now;
+            rotation::rotate(self.logs, self.application.log_file.as_deref(), false);
+        }
+    }
+
     fn take_commands(&mut self) {
         while let Some(command) = self.commands.next() {
             self.carry_out(command);
@@ -341,6 +356,7 @@ impl<'a> Supervisor<'a> {
             Command::ChangeCount(change) => self.crew.ask(change),
             Command::GoCheap => self.go_cheap(),
             Command::Pause => self.pause_or_resume(),
+            Command::RotateLog => rotation::rotate(self.logs, self.application.log_file.as_deref(), true),
             Command::LogStats => log::line(Level::Notice, self.report()),
         }
     }
@@ -611,8 +627,10 @@ impl<'a> Supervisor<'a> {
             Place::Taken(_) => None,
         };
         let births = self.crew.next_birth(now);
-        let is_looking =
-            wear::is_limited(self.settings) || self.commands.are_watching() || self.crew.is_watching(self.settings);
+        let is_looking = wear::is_limited(self.settings)
+            || self.logs.size_max > 0
+            || self.commands.are_watching()
+            || self.crew.is_watching(self.settings);
         let regular = is_looking.then_some(LOOK_INTERVAL);
         let times = self.places.iter().filter_map(of_place).chain(births).chain(regular);
         times.min().map(|left| left + Duration::from_millis(1))

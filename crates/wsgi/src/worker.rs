@@ -14,6 +14,7 @@ use crate::application::{Applications, LoadError};
 use crate::environ::{Concurrency, EnvironBuilder};
 use crate::log::{self, Level};
 use crate::log_stream::{self, Stream};
+use crate::request_log;
 use crate::respond::Responder;
 use crate::supervisor::{Birth, traceback_signal};
 use crate::wear::Limits;
@@ -77,6 +78,7 @@ fn serve_all(
     let failure_page = handover.application.failure_page;
     let (layout, index) = (*end.layout(), birth.worker);
     let failed = |error: daemun_channel::ChannelError| PyRuntimeError::new_err(error.to_string());
+    request_log::open(&handover.logs, birth.number + 1);
     signals::catch_in_worker(Observer::attach(&end).map_err(failed)?, index);
     register_hooks(py)?;
     let mut worker = Worker::attach(end, index).map_err(failed)?;
@@ -88,7 +90,8 @@ fn serve_all(
     let concurrency = Concurrency { threads: layout.threads > 1, processes: processes > 1 };
     let mut desk = |thread| -> PyResult<(Seat, Responder)> {
         let environ = EnvironBuilder::new(py, &errors, concurrency)?;
-        Ok((worker.seat(thread).map_err(failed)?, Responder::new(py, Arc::clone(applications), environ, failure_page)?))
+        let responder = Responder::new(py, Arc::clone(applications), environ, failure_page, thread)?;
+        Ok((worker.seat(thread).map_err(failed)?, responder))
     };
     let (mut seat, mut responder) = desk(0)?;
     let mut threads = Vec::new();

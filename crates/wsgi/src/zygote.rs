@@ -26,6 +26,7 @@ pub fn run(py: Python<'_>) -> i32 {
         Ok(inherited) => inherited,
         Err(error) => return failed(&error),
     };
+    log::configure(&handover.logs);
     let open_before = OpenDescriptors::now();
     let applications = match prepare(py, &handover).and_then(|()| load(py, &handover)) {
         Ok(applications) => applications,

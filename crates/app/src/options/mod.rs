@@ -19,6 +19,7 @@ mod ini;
 mod json;
 mod known;
 mod logic;
+mod logs;
 mod magic;
 mod pool;
 mod reader;
@@ -32,6 +33,7 @@ mod yaml;
 
 pub use address::SocketAddress;
 pub use known::{Known, known, known_names};
+pub use logs::LogOptions;
 pub use pool::{
     Application, CgiOptions, Command, LogTarget, PoolOptions, PoolSocket, Protocol, StaticMap, StaticOptions,
 };

@@ -8,6 +8,7 @@ use daemun_channel::handover::Cheaper;
 use daemun_conf::Span;
 
 use crate::options::address::SocketAddress;
+use crate::options::logs::LogOptions;
 
 /// Everything that uWSGI's options say about a pool.
 ///
@@ -89,8 +90,8 @@ pub struct PoolOptions {
     pub logto: Option<PathBuf>,
     /// Go to the background; standard output and error go to this file.
     pub daemonize: Option<PathBuf>,
-    /// Requests are not logged.
-    pub disable_logging: bool,
+    /// What is logged, and how.
+    pub logs: LogOptions,
     /// SIGTERM stops. In daemun always so.
     pub die_on_term: bool,
     /// The start fails when no application could be loaded. Unlike in uWSGI so unless told otherwise: a server that
@@ -212,7 +213,7 @@ impl Default for PoolOptions {
             loggers: Vec::new(),
             logto: None,
             daemonize: None,
-            disable_logging: false,
+            logs: LogOptions::default(),
             die_on_term: false,
             need_app: true,
             harakiri: None,
@@ -292,6 +293,7 @@ impl PoolOptions {
             harakiri_verbose: nothing.harakiri_verbose,
             reload_mercy: nothing.reload_mercy,
             worker_reload_mercy: nothing.worker_reload_mercy,
+            logs: LogOptions { mode: self.logs.mode, gives_away: self.logs.gives_away, ..nothing.logs },
             stats: nothing.stats,
             stats_http: nothing.stats_http,
             cheaper: nothing.cheaper,
@@ -483,6 +485,8 @@ pub enum LogTarget {
     File(PathBuf),
     /// `stdio`.
     StandardOutput,
+    /// A socket or syslog, as uWSGI writes it.
+    Other(String),
 }
 
 impl LogTarget {
@@ -491,7 +495,7 @@ impl LogTarget {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::StandardOutput => None,
+            Self::StandardOutput | Self::Other(_) => None,
         }
     }
 }

@@ -581,12 +581,115 @@ pub static OPTIONS: &[UwsgiOption] = &[
         Ok(())
     }),
     // Logs.
-    value("logger", "file:PATH or stdio: where the log goes", logger).list(),
+    value(
+        "logger",
+        "where the log goes: file:PATH, stdio, socket:HOST:PORT, syslog[:IDENT], rsyslog:HOST:PORT",
+        logger,
+    )
+    .list(),
+    optional("log-syslog", "[IDENT]: the same as logger = syslog", |pool, value| {
+        let identity = if value.text().is_empty() { "uwsgi" } else { value.text() };
+        add(&mut pool.loggers, LogTarget::Other(format!("syslog:{identity}")))
+    }),
+    value("log-socket", "HOST:PORT or path: the same as logger = socket", |pool, value| {
+        add(&mut pool.loggers, LogTarget::Other(format!("socket:{}", value.text())))
+    })
+    .list(),
     value("logto", "file for the log", |pool, value| put(&mut pool.logto, value.path())).also(&["logto2"]),
-    flag("disable-logging", "do not log requests", |pool, value| {
-        pool.disable_logging = value.flag();
-        value.notice("option \"disable-logging\" has no effect in daemun: requests are logged by access_log alone");
+    flag("log-truncate", "empty the log at the start", |pool, value| {
+        pool.logs.truncates = value.flag();
         Ok(())
+    }),
+    value("logfile-chmod", "mode of the log's file", |pool, value| put(&mut pool.logs.mode, value.mode()?)),
+    flag("logfile-chown", "give the log's file to the user of the application", |pool, value| {
+        pool.logs.gives_away = value.flag();
+        Ok(())
+    }),
+    optional("log-date", "[FORMAT]: what stands before each line, by strftime", |pool, value| {
+        // Without a format, lines have their date anyway.
+        pool.logs.date_format = Some(value.text().to_owned()).filter(|text| text.contains('%'));
+        Ok(())
+    })
+    .also(&["logdate", "log-prefix"]),
+    value(
+        "log-encoder",
+        "prefix, suffix, nl, format or json, with its argument: what becomes of a line",
+        |pool, value| {
+            encoder(value)?;
+            add(&mut pool.logs.encoders, value.text().to_owned())
+        },
+    )
+    .list(),
+    value("log-maxsize", "octets of a log file that are enough: it is moved away", |pool, value| {
+        put(&mut pool.logs.size_max, value.number(0..=u64::MAX)?)
+    }),
+    value("log-backupname", "where it is moved to; its name and the time if unset", |pool, value| {
+        put(&mut pool.logs.backup_name, value.path())
+    }),
+    value("touch-logrotate", "file whose change moves the log away", |pool, value| {
+        add(&mut pool.logs.touch_rotate, value.path())
+    })
+    .list(),
+    value("touch-logreopen", "file whose change opens the log anew", |pool, value| {
+        add(&mut pool.logs.touch_reopen, value.path())
+    })
+    .list(),
+    // Lines of requests: written where one of these, or disable-logging = false, asks for them.
+    flag("disable-logging", "log no requests but those of log-4xx and the like", |pool, value| {
+        pool.logs.is_disabled = value.flag();
+        if pool.logs.is_disabled { Ok(()) } else { request_lines(pool) }
+    }),
+    value("log-format", "line of a request, with uWSGI's %(variables)", |pool, value| {
+        put(&mut pool.logs.requests.format, value.text().to_owned())?;
+        request_lines(pool)
+    })
+    .also(&["logformat"]),
+    flag("log-format-strftime", "the line is a format of strftime's", |pool, value| {
+        pool.logs.requests.strftime = value.flag();
+        request_lines(pool)
+    })
+    .also(&["logformat-strftime"]),
+    value("req-logger", "where these lines go, as with logger", |pool, value| {
+        let text = value.text();
+        let target = text.split_once(' ').map_or(text, |(_, target)| target.trim_start()).to_owned();
+        add(&mut pool.logs.requests.loggers, target)?;
+        request_lines(pool)
+    })
+    .also(&["logger-req"])
+    .list(),
+    value("log-req-encoder", "as log-encoder", |pool, value| {
+        encoder(value)?;
+        add(&mut pool.logs.requests.encoders, value.text().to_owned())?;
+        request_lines(pool)
+    })
+    .list(),
+    flag("log-x-forwarded-for", "the client is who X-Forwarded-For says, in uWSGI's own line", |pool, value| {
+        pool.logs.requests.x_forwarded_for = value.flag();
+        request_lines(pool)
+    }),
+    flag("log-micros", "microseconds instead of milliseconds", |pool, value| {
+        pool.logs.requests.micros = value.flag();
+        request_lines(pool)
+    }),
+    flag("log-4xx", "log requests answered 4xx", |pool, value| {
+        pool.logs.requests.status_4xx = value.flag();
+        request_lines(pool)
+    }),
+    flag("log-5xx", "log requests answered 5xx", |pool, value| {
+        pool.logs.requests.status_5xx = value.flag();
+        request_lines(pool)
+    }),
+    flag("log-zero", "log requests answered without a body", |pool, value| {
+        pool.logs.requests.zero = value.flag();
+        request_lines(pool)
+    }),
+    value("log-slow", "log requests that take so many milliseconds", |pool, value| {
+        pool.logs.requests.slow_ms = value.number(0..=u64::MAX)?;
+        request_lines(pool)
+    }),
+    value("log-big", "log requests answered with so many octets", |pool, value| {
+        pool.logs.requests.big_bytes = value.number(0..=u64::MAX)?;
+        request_lines(pool)
     }),
     // Configuration; what reads files and sets other settings is the reader's.
     flag("strict", "refuse unknown options", |pool, value| {
@@ -693,7 +796,13 @@ fn logger(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnosti
     let text = value.text();
     // A logger may have a name of its own: "errors file:/var/log/errors.log".
     let target = text.split_once(' ').map_or(text, |(_, target)| target.trim_start());
-    if !pool.loggers.is_empty() {
+    let is_file = |one: &LogTarget| one.file().is_some();
+    let is_standard = target == "stdio" || target.starts_with("stdio:");
+    // Standard error is one or the other.
+    let is_other = |one: &LogTarget| matches!(one, LogTarget::StandardOutput);
+    if (is_standard && pool.loggers.iter().any(is_file))
+        || (target.starts_with("file:") && pool.loggers.iter().any(is_other))
+    {
         value.not_yet("a second logger");
     }
     if target == "stdio" || target.starts_with("stdio:") {
@@ -701,10 +810,28 @@ fn logger(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnosti
     }
     match target.strip_prefix("file:") {
         Some(path) if !path.is_empty() && !path.contains('=') => add(&mut pool.loggers, LogTarget::File(path.into())),
+        _ if ["socket:", "syslog", "rsyslog:", "fd:"].iter().any(|kind| target.starts_with(kind)) => {
+            add(&mut pool.loggers, LogTarget::Other(target.to_owned()))
+        }
         _ => {
-            value.not_yet(&format!("logger \"{text}\", which is neither file:PATH nor stdio,"));
+            value.not_yet(&format!("logger \"{text}\", which is neither a file nor stdio, a socket or syslog,"));
             Ok(())
         }
+    }
+}
+
+/// Somebody has said something about the lines of requests, so they are wanted.
+#[expect(clippy::unnecessary_wraps, reason = "ends setters, which return a result")]
+fn request_lines(pool: &mut PoolOptions) -> Result<(), Diagnostic> {
+    pool.logs.is_asked = true;
+    Ok(())
+}
+
+fn encoder(value: &mut Value<'_>) -> Result<(), Diagnostic> {
+    let name = value.text().split([' ', ':']).next().unwrap_or_default();
+    match name {
+        "prefix" | "suffix" | "nl" | "format" | "json" => Ok(()),
+        _ => Err(value.invalid("it must be prefix, suffix, nl, format or json")),
     }
 }
 

@@ -139,7 +139,6 @@ fn values_of_every_kind() {
 fn nothing_is_taken_in_silence() {
     for (text, message) in [
         ("need-app = false\nenable-threads = false", "\"enable-threads\" has no effect"),
-        ("disable-logging = true", "\"disable-logging\" has no effect"),
         ("master = false", "\"master\" has no effect"),
         ("die-on-term = false", "\"die-on-term\" has no effect"),
         ("logger = stdio\nlogger = file:/x", "a second logger is not supported"),
