@@ -69,6 +69,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     // whole type in each part.
     // ssi and addition stand behind what changes a body: the parts that they put in went through their own location's filters,
     // and are recoded there.
+    // slice stands first: behind it an answer is whole again.
+    &modules::filter::slice::MODULE,
     &modules::filter::msie::MODULE,
     &modules::filter::not_modified::MODULE,
     &modules::filter::headers::MODULE,

@@ -2,6 +2,7 @@
 
 mod application;
 mod keeping;
+mod slices;
 mod staleness;
 mod survival;
 

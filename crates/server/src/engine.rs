@@ -119,6 +119,12 @@ pub async fn refuse(request: &mut Request, status: StatusCode) -> End {
     }
 }
 
+/// Has the content handlers of the request's place answer, past all that comes before and behind them.
+pub(crate) async fn content(request: &mut Request) -> Outcome {
+    let runtime = Rc::clone(&request.runtime);
+    run(&runtime.location(request.location).plan, Phase::Content, Phase::Content, request).await
+}
+
 /// What follows an outcome.
 enum Next {
     Stage(Stage),
@@ -319,7 +325,7 @@ fn respond(request: &mut Request, mut response: Box<Response>) -> Next {
     {
         return next;
     }
-    Next::End(End::Answer(response))
+    Next::End(leave(response))
 }
 
 /// A status without an answer: `error_page`, or the program's own page.
@@ -344,7 +350,7 @@ fn stand_in(request: &mut Request, other: StandIn) -> End {
         response.head.headers.append_known(HeaderId::ContentType, &content_type);
     }
     response.body = crate::response::Body::Bytes(other.octets);
-    End::Answer(filter(request, response))
+    leave(filter(request, response))
 }
 
 fn own_answer(request: &mut Request, status: StatusCode) -> End {
@@ -355,7 +361,7 @@ fn own_answer(request: &mut Request, status: StatusCode) -> End {
     if error_page::closes_connection(status) {
         request.keep_alive = false;
     }
-    End::Answer(filter(request, response))
+    leave(filter(request, response))
 }
 
 /// Where `error_page` sends a request with this status; `None` where no page stands for it.
@@ -401,7 +407,7 @@ fn error_page_for(request: &mut Request, status: StatusCode, answer: Option<&Res
     let mut response = Response::new(status);
     response.head.headers.append_known(HeaderId::Location, &target);
     error_page::fill(request.core(), &mut response);
-    Some(Next::End(End::Answer(filter(request, response))))
+    Some(Next::End(leave(filter(request, response))))
 }
 
 fn split_arguments(mut target: Vec<u8>) -> (Vec<u8>, Option<Vec<u8>>) {
@@ -472,6 +478,11 @@ fn go_to_named(request: &mut Request, name: &str) -> Next {
             Next::End(own_answer(request, StatusCode::INTERNAL_SERVER_ERROR))
         }
     }
+}
+
+/// An answer that has gone through the filters.
+fn leave(response: Box<Response>) -> End {
+    if response.is_void { End::Close } else { End::Answer(response) }
 }
 
 fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {

@@ -82,6 +82,8 @@ pub struct Request {
     pub(crate) level: u32,
     /// Whether nobody waits for it but the connection's end.
     pub(crate) is_beside: bool,
+    /// Whether it asks its parent's content handler once more.
+    pub(crate) is_twin: bool,
     /// Sent in place of an answer without a body.
     pub(crate) stand_in: Option<StandIn>,
     /// Subrequests that run beside it.
@@ -177,6 +179,7 @@ impl Request {
             values: Values::default(),
             level: 0,
             is_beside: false,
+            is_twin: false,
             stand_in: None,
             beside: Beside::default(),
             family: Rc::default(),
@@ -224,6 +227,7 @@ impl Request {
         self.values.clear();
         self.level = 0;
         self.is_beside = false;
+        self.is_twin = false;
         self.stand_in = None;
         self.beside.abort();
         match Rc::get_mut(&mut self.family) {
@@ -249,6 +253,12 @@ impl Request {
     #[must_use]
     pub fn is_subrequest(&self) -> bool {
         self.level > 0
+    }
+
+    /// Whether it was made to ask its parent's content handler once more.
+    #[must_use]
+    pub fn is_twin(&self) -> bool {
+        self.is_twin
     }
 
     /// What the client's request has in common with all that were made from it.

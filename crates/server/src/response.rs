@@ -1,5 +1,6 @@
 //! An answer: its head, its body, and what filters may still do with it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -37,8 +38,11 @@ pub struct Response {
     pub withheld: Withheld,
     /// Whether a cache answers for it: the conditions and ranges that the client asks for are judged here.
     pub is_stored: bool,
-    /// Octets of the whole that stand before the body: of a body that begins where the client's range does.
-    pub starts_at: u64,
+    /// Octets of the whole that the body leaves out, since the client's range begins behind them; whoever sends the whole after
+    /// all sets it to 0.
+    pub begins: Option<Rc<Cell<u64>>>,
+    /// Whether a filter refuses it: the connection is closed without an answer.
+    pub is_void: bool,
     /// Who has fields to stand behind the body.
     pub trailers: Vec<Box<dyn Trailers>>,
     /// Whether the body is chunked for their sake, where the client knows chunks.
@@ -74,7 +78,8 @@ impl Response {
             is_own: true,
             withheld: Withheld::default(),
             is_stored: false,
-            starts_at: 0,
+            begins: None,
+            is_void: false,
             trailers: Vec::new(),
             expects_trailers: false,
             charset: None,
@@ -334,6 +339,11 @@ pub trait BodyStream {
     /// Length in octets of what is still to come, where it is known.
     fn length(&self) -> Option<u64> {
         None
+    }
+
+    /// Passes over up to so many octets without making them; tells how many.
+    fn skip(&mut self, _octets: u64) -> u64 {
+        0
     }
 
     /// Whether nobody is kept waiting by a client that reads slowly: pieces are then made as they are sent.

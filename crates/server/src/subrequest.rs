@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::engine::{self, End};
 use crate::limits::{SUBREQUEST_DEPTH_MAX, SUBREQUESTS_MAX};
 use crate::log::Level;
-use crate::phase::LocalFuture;
+use crate::phase::{LocalFuture, Outcome};
 use crate::request::Request;
 use crate::response::{Body, BodyError, BodyPieces, BodyStream, Piece, Response};
 use crate::thread;
@@ -210,9 +210,16 @@ impl Twin {
         request.is_location_intact = parent.is_location_intact;
         request.has_uri_behind_alias = parent.has_uri_behind_alias;
         request.is_authenticated = parent.is_authenticated;
+        request.is_twin = true;
         request.values.copy_captures(&parent.values);
+        request.extensions = parent.extensions.of_twin();
         request.body = crate::body::RequestBody::default();
         Self(Child(Some(request)))
+    }
+
+    /// Has the content handler answer.
+    pub async fn content(&mut self) -> Outcome {
+        engine::content(self.0.get()).await
     }
 
     /// The request.

@@ -8,6 +8,7 @@ pub mod headers;
 pub mod msie;
 pub mod not_modified;
 pub mod range;
+pub mod slice;
 pub mod ssi;
 pub mod sub;
 pub mod user_id;

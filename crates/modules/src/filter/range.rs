@@ -51,21 +51,32 @@ fn refuse_unsatisfiable(_: &RangeRefusal, request: &mut Request, mut response: B
 }
 
 fn range(_: &RangeFilter, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    let Some((ranges, length)) = wanted(request, &response) else { return response };
+    apply(request, &mut response);
+    if response.status() != StatusCode::PARTIAL_CONTENT
+        && let Some(begins) = &response.begins
+    {
+        begins.set(0); // The whole is sent after all.
+    }
+    response
+}
+
+fn apply(request: &Request, response: &mut Response) {
+    let Some((ranges, length)) = wanted(request, response) else { return };
     match ranges {
         Ranges::Whole => response.head.headers.append_known(HeaderId::AcceptRanges, b"bytes"),
         Ranges::Unsatisfiable => {} // Refused before it came here.
         Ranges::One(part) => {
             let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-            if let Some(body) = cut(&mut response.body, &part) {
-                begin(&mut response);
+            let begins = response.begins.as_ref().map_or(0, |begins| begins.get());
+            let in_body = part.start.saturating_sub(begins)..part.end.saturating_sub(begins);
+            if let Some(body) = cut(&mut response.body, &in_body) {
+                begin(response);
                 response.head.headers.set_known(HeaderId::ContentRange, content_range.as_bytes());
                 response.body = body.into_body();
             }
         }
-        Ranges::Several(parts) => send_several(request, &mut response, &parts, length),
+        Ranges::Several(parts) => send_several(request, response, &parts, length),
     }
-    response
 }
 
 /// What the request asks for of this very answer, and the answer's length; `None` for one that ranges are not for.
@@ -78,7 +89,7 @@ fn wanted(request: &Request, response: &Response) -> Option<(Ranges, u64)> {
     {
         return None;
     }
-    let length = response.content_length()?;
+    let length = response.content_length()? + response.begins.as_ref().map_or(0, |begins| begins.get());
     // What comes as a stream is gone through once: one part at most, as nginx has it.
     let max_ranges = if matches!(response.body, Body::Stream(_)) { Some(1) } else { max_ranges };
     let ranges = match request.headers().first(HeaderId::Range) {
@@ -195,6 +206,9 @@ struct PartOfStream {
 
 impl BodyStream for PartOfStream {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        if let Some(stream) = self.stream.as_mut().filter(|_| self.skipped > 0) {
+            self.skipped -= stream.skip(self.skipped);
+        }
         while let Some(stream) = self.stream.as_mut().filter(|_| self.rest > 0) {
             let Some(piece) = ready!(stream.poll_next(context)) else { break };
             let piece = match piece {
