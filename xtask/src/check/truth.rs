@@ -35,6 +35,7 @@ pub fn check(tree: &Tree, sources: &[Source<'_>]) -> Vec<Finding> {
             }
         }
     }
+    findings.extend(misnumbered_decisions(tree));
     for file in tree.files().iter().filter(|file| file.path.ends_with(".md")) {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for (line, target) in links(&file.text) {
@@ -45,6 +46,26 @@ pub fn check(tree: &Tree, sources: &[Source<'_>]) -> Vec<Finding> {
     }
     findings
 }
+
+/// Decisions are told apart by their number: the file's, which its title repeats.
+fn misnumbered_decisions(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut taken: Vec<&str> = Vec::new();
+    for file in tree.files() {
+        let Some(number) = file.path.strip_prefix(DECISIONS).and_then(|name| name.get(..4)) else { continue };
+        if taken.contains(&number) {
+            findings.push(Finding::new(&file.path, 1, format!("there is another decision {number}")));
+        }
+        taken.push(number);
+        if !file.text.starts_with(&format!("# {}. ", number.trim_start_matches('0'))) {
+            findings.push(Finding::new(&file.path, 1, "the title does not begin with the file's number, as `# 7. `"));
+        }
+    }
+    findings
+}
+
+/// Where they are, each as `0007-what-was-decided.md`.
+const DECISIONS: &str = "docs/decisions/";
 
 /// What a name would mean and does not; `None` where it is right, or not a name of ours.
 fn what_is_missing(name: &str, tree: &Tree, definitions: &Definitions<'_>) -> Option<&'static str> {
@@ -159,14 +180,28 @@ mod tests {
     #[test]
     fn links_lead_somewhere() {
         assert_eq!(found("[a](docs/none.md)"), ["ARCHITECTURE.md:1: the link to `docs/none.md` leads nowhere"]);
-        let tree =
-            Tree::of(&[("docs/decisions/0001-a.md", "[a](../glossary.md) [b](../b.md)"), ("docs/glossary.md", "")]);
+        let tree = Tree::of(&[
+            ("docs/decisions/0001-a.md", "# 1. A [a](../glossary.md) [b](../b.md)"),
+            ("docs/glossary.md", ""),
+        ]);
         let found = printed(&check(&tree, &[]));
         assert!(
             found.contains(&"docs/decisions/0001-a.md:1: the link to `../b.md` leads nowhere".to_owned()),
             "{found:?}"
         );
         assert!(!found.iter().any(|finding| finding.contains("`../glossary.md` leads")), "{found:?}");
+    }
+
+    #[test]
+    fn decisions_have_numbers_of_their_own() {
+        let found = |second: (&str, &str)| {
+            let first = ("docs/decisions/0001-a.md", "# 1. A\n");
+            printed(&misnumbered_decisions(&Tree::of(&[first, second, ("docs/glossary.md", "")])))
+        };
+        assert!(found(("docs/decisions/0010-b.md", "# 10. B\n")).is_empty());
+        let same = found(("docs/decisions/0001-b.md", "# 1. B\n"));
+        assert_eq!(same, ["docs/decisions/0001-b.md:1: there is another decision 0001"]);
+        assert_eq!(found(("docs/decisions/0002-b.md", "# 1. B\n")).len(), 1);
     }
 
     #[test]
