@@ -55,6 +55,7 @@ mod static_files; // files, locations, errors and logs of the web server itself
 mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors
 mod tls; // listen ... ssl: certificates, sessions, clients' certificates
+mod tls_upstream; // proxy_pass https:// and its neighbours
 mod transfer; // limit_rate, lingering_close, bodies in files
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
 mod upgrade; // USR2 and WINCH: another program on the same sockets

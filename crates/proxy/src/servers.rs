@@ -81,7 +81,7 @@ impl Servers {
                     }
                 };
                 if let Found::Fixed(group) = &found {
-                    build.publish(Some(PassedTo { upstream: Arc::clone(group), scheme }));
+                    build.publish(Some(PassedTo { upstream: Arc::clone(group), scheme, encryption: None }));
                 }
                 Some(Arc::new(found))
             }
@@ -113,7 +113,7 @@ impl Servers {
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
         // Of the protocols whose servers are named so, uwsgi alone may say its name.
-        let text = text.strip_prefix("uwsgi://").unwrap_or(&text);
+        let text = text.strip_prefix("uwsgi://").or(text.strip_prefix("suwsgi://")).unwrap_or(&text);
         if let Some(group) = groups.find(text) {
             return Ok(group);
         }

@@ -48,6 +48,8 @@ pub struct UwsgiPass {
     pass: PassSettings,
     modifier1: Option<u64>,
     modifier2: Option<u64>,
+    /// Whether servers elsewhere are spoken to by TLS.
+    is_encrypted: bool,
 }
 
 /// The argument of `uwsgi_pass`.
@@ -86,12 +88,16 @@ impl UwsgiPass {
         let is_nameless = build.context() == Context::LIMIT_EXCEPT || build.context() == Context::IF_IN_LOCATION;
         let enclosing = self.enclosing.take().filter(|_| is_nameless);
         let Some(Written { text, template, span }) = self.written.clone().or(enclosing) else { return Ok(()) };
+        self.is_encrypted = text.starts_with(ENCRYPTED_SCHEME);
+        if self.is_encrypted {
+            self.pass.tls.finish(PROTOCOL.prefix, span, build)?;
+        }
         build.want_slash();
         if let Some(template) = template {
             self.target = Some(Target::Remote(Servers::of_template(template, build)));
             return Ok(());
         }
-        let name = text.strip_prefix("uwsgi://").unwrap_or(&text);
+        let name = text.strip_prefix("uwsgi://").or(text.strip_prefix(ENCRYPTED_SCHEME)).unwrap_or(&text);
         let error = |message: String| Diagnostic::error(span, message);
         if let Some(pool) = name.strip_prefix("app:") {
             let backend = build.backend_by_name(pool).ok_or_else(|| error(format!("no application \"{pool}\"")))?;
@@ -102,11 +108,14 @@ impl UwsgiPass {
             Some(group) => group,
             None => Arc::new(Upstream::of_addresses(name, UpstreamAddress::parse(name, None).map_err(error)?)),
         };
-        let local = group.only_address().and_then(|only| build.backend(&only.socket_name()));
+        let local =
+            group.only_address().filter(|_| !self.is_encrypted).and_then(|only| build.backend(&only.socket_name()));
         match local {
             Some(backend) => self.use_pool(backend, span, build),
             None => {
-                build.publish(Some(PassedTo { upstream: Arc::clone(&group), scheme: "uwsgi" }));
+                let tls = self.pass.tls.made().filter(|_| self.is_encrypted);
+                let encryption = tls.map(|tls| (Arc::clone(tls), group.name.as_str().into()));
+                build.publish(Some(PassedTo { upstream: Arc::clone(&group), scheme: "uwsgi", encryption }));
                 self.target = Some(Target::Remote(Servers::of_group(group)));
             }
         }
@@ -181,8 +190,12 @@ async fn ask(pass: &UwsgiPass, servers: &Servers, request: &mut Request) -> Outc
         Ok(upstream) => upstream,
         Err(outcome) => return outcome,
     };
-    let transport =
-        Uwsgi { environment: pass, passes_body: pass.pass.pass_request_body(), modifiers: pass.modifiers() };
+    let transport = Uwsgi {
+        environment: pass,
+        passes_body: pass.pass.pass_request_body(),
+        modifiers: pass.modifiers(),
+        encrypted_to: pass.is_encrypted.then_some(upstream.name.as_str()),
+    };
     Pass { settings: &pass.pass, upstream: &upstream, transport: &transport }.run(request).await
 }
 
@@ -232,13 +245,13 @@ async fn call_within(time: Duration, pool: Rc<dyn Backend>, pass: &UwsgiPass, re
 }
 
 pass_directives! {
-    static DIRECTIVES: UwsgiPass = "uwsgi", full; [
+    static DIRECTIVES: UwsgiPass = "uwsgi", encrypted; [
         Directive {
             name: "uwsgi_pass",
             contexts: Context::LOCATION.or(Context::IF_IN_LOCATION),
             arity: Arity::Exactly(1),
             default: "none",
-            help: "[uwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally; addresses and upstreams may come of variables",
+            help: "[uwsgi://|suwsgi://]address|upstream|app:name: who answers, by the uwsgi protocol or, for an application of ours, internally; addresses and upstreams may come of variables",
             set: set_pass,
         },
         Directive {
@@ -274,11 +287,11 @@ pass_directives! {
     ]
 }
 
+/// The uwsgi protocol by TLS, as uWSGI's `suwsgi-socket` speaks it.
+const ENCRYPTED_SCHEME: &str = "suwsgi://";
+
 fn set_pass(pass: &mut UwsgiPass, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let text = arguments.text(0)?;
-    if text.starts_with("suwsgi://") {
-        return Err(ArgumentError::new(Some(0), "\"suwsgi://\" is not supported by daemun yet"));
-    }
     let template = if text.contains('$') { Some(setter::template(arguments, 0)?) } else { None };
     let written = Written { text: text.to_owned(), template, span: arguments.word(0)?.span };
     arguments.set_once(&mut pass.written, written)

@@ -1,21 +1,18 @@
 //! `ssl_certificate` and its neighbours: what servers show, offer and ask for in a TLS handshake.
 
-mod certificates;
-mod command;
 mod sessions;
 mod variables;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
-use daemun_net::tls::{Offer, RevocationList, ServerTls, ServerTlsSettings, Trust};
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
+use daemun_net::tls::{ServerTls, ServerTlsSettings, Trust};
 use daemun_server::Module;
 use daemun_server::config::Build;
-use daemun_server::tls::{ClientVerification, Clients, VirtualTls};
+use daemun_server::tls::certificates::{self, CacheSetting, Pairs, Place, Written};
+use daemun_server::tls::{ClientVerification, Clients, OfferChoice, VirtualTls, command};
 
-use self::certificates::{CacheSetting, Pairs, Written};
-use self::command::Command;
 use self::sessions::{CacheChoice, SessionSettings};
 
 /// Named once, in the program's list of modules.
@@ -82,46 +79,31 @@ static DIRECTIVES: &[Directive<Tls>] = &[
         Arity::AtLeast(1),
         "TLSv1.2 TLSv1.3",
         "version ...: the versions that are spoken; older ones are not",
-        set_protocols,
+        |conf, arguments| conf.offer.set_protocols(arguments),
     ),
     entry(
         "ssl_ciphers",
         ONE,
         "HIGH:!aNULL:!MD5",
         "list: the suites of TLS 1.2, in OpenSSL's notation",
-        |conf, arguments| {
-            let list = arguments.text(0)?.to_owned();
-            let unavailable = Offer::default().set_ciphers(&list).map_err(|error| refused(arguments, &list, &error))?;
-            warn_unavailable(arguments, &unavailable);
-            arguments.set_once(&mut conf.ciphers, list)
-        },
+        |conf, arguments| conf.offer.set_ciphers(arguments),
     ),
     entry("ssl_ecdh_curve", ONE, "auto", "list: the groups of the key exchange, by preference", |conf, arguments| {
-        let list = arguments.text(0)?.to_owned();
-        let unavailable = Offer::default().set_curves(&list).map_err(|error| refused(arguments, &list, &error))?;
-        warn_unavailable(arguments, &unavailable);
-        arguments.set_once(&mut conf.curves, list)
+        conf.offer.set_curves(arguments)
     }),
     entry(
         "ssl_prefer_server_ciphers",
         Arity::Flag,
         "off",
         "on|off: whether the server's order of suites counts",
-        |conf, arguments| {
-            let flag = arguments.flag(0)?;
-            arguments.set_once(&mut conf.prefers_own, flag)
-        },
+        |conf, arguments| conf.offer.set_preference(arguments),
     ),
     entry(
         "ssl_conf_command",
         Arity::Exactly(2),
         "none",
         "name value: a command of OpenSSL's, as far as it has a meaning here",
-        |conf, arguments| {
-            let command = Command::read(arguments)?;
-            conf.commands.get_or_insert_default().push(command);
-            Ok(())
-        },
+        |conf, arguments| conf.offer.add_command(arguments),
     ),
     entry(
         "ssl_dhparam",
@@ -243,11 +225,7 @@ pub struct Tls {
     certificate_keys: Option<Vec<Written>>,
     certificate_cache: Option<Option<CacheSetting>>,
     password_file: Option<Place>,
-    protocols: Option<Protocols>,
-    ciphers: Option<String>,
-    curves: Option<String>,
-    prefers_own: Option<bool>,
-    commands: Option<Vec<Command>>,
+    offer: OfferChoice,
     dhparam: Option<Place>,
     record_octets: Option<usize>,
     early_data: Option<bool>,
@@ -264,16 +242,6 @@ pub struct Tls {
     revocation_lists: Option<Place>,
 }
 
-/// A file's name and where it is written.
-type Place = (String, Span);
-
-/// Which versions are wanted.
-#[derive(Clone, Copy, Debug, Default)]
-struct Protocols {
-    tls12: bool,
-    tls13: bool,
-}
-
 const VERIFICATIONS: &[(&str, Option<ClientVerification>)] = &[
     ("off", None),
     ("on", Some(ClientVerification::On)),
@@ -286,38 +254,10 @@ fn set_path(setting: &mut Option<Place>, arguments: &mut Arguments<'_>) -> Resul
     arguments.set_once(setting, place)
 }
 
-fn set_protocols(conf: &mut Tls, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let mut protocols = Protocols::default();
-    for index in 0..arguments.len() {
-        match arguments.text(index)? {
-            "TLSv1.2" => protocols.tls12 = true,
-            "TLSv1.3" => protocols.tls13 = true,
-            old @ ("SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1") => {
-                arguments.warn_at(index, format!("{old} is not spoken by daemun; clients need TLSv1.2 or TLSv1.3"));
-            }
-            _ => return Err(arguments.invalid_value(index)),
-        }
-    }
-    if !protocols.tls12 && !protocols.tls13 {
-        arguments.warn("none of these versions is spoken by daemun: TLSv1.2 and TLSv1.3 are".to_owned());
-        protocols = Protocols { tls12: true, tls13: true };
-    }
-    arguments.set_once(&mut conf.protocols, protocols)
-}
-
-fn refused(arguments: &Arguments<'_>, value: &str, error: &str) -> ArgumentError {
-    ArgumentError::new(Some(0), format!("\"{}\" \"{value}\" failed ({error})", arguments.name()))
-}
-
-fn warn_unavailable(arguments: &mut Arguments<'_>, unavailable: &[String]) {
-    for one in unavailable {
-        arguments.warn_at(0, format!("{one} cannot be offered by daemun"));
-    }
-}
-
 fn merge(parent: &Tls, child: &mut Tls) {
+    OfferChoice::merge(&parent.offer, &mut child.offer);
     daemun_server::inherit!(parent, child;
-        certificates, certificate_keys, certificate_cache, password_file, protocols, ciphers, curves, prefers_own, commands, dhparam,
+        certificates, certificate_keys, certificate_cache, password_file, dhparam,
         record_octets, early_data, rejects_handshake, compresses_certificates, session_cache, session_timeout, session_tickets,
         ticket_keys, verification, verify_depth, client_certificate, trusted_certificate, revocation_lists);
 }
@@ -338,14 +278,14 @@ fn finish(conf: &mut Tls, build: &mut Build<'_>) -> Result<(), Diagnostic> {
     };
     let written_keys = conf.certificate_keys.as_deref().unwrap_or_default();
     let passwords = certificates::passwords(conf.password_file.as_ref(), build)?;
-    let overrides = command::certificate(conf.commands.as_deref().unwrap_or_default());
+    let overrides = command::certificate(conf.offer.commands());
     let mut pairs = Pairs::of(certificates, written_keys, passwords, build)?;
     if let Some((certificate, key)) = overrides {
         pairs.add(certificate, key);
     }
     let has_variables = pairs.have_variables();
     let keys = if has_variables { Vec::new() } else { pairs.load(build)? };
-    let offer = conf.offer(certificates[0].span)?;
+    let offer = conf.offer.offer(certificates[0].span)?;
     let clients = conf.clients(build)?;
     let asks_clients = clients.as_ref().map(|(_, names)| names.clone());
     let sessions = SessionSettings::of(conf, certificates[0].span, build)?;
@@ -376,28 +316,6 @@ fn finish(conf: &mut Tls, build: &mut Build<'_>) -> Result<(), Diagnostic> {
 type Asked = (Clients, Vec<Vec<u8>>);
 
 impl Tls {
-    fn offer(&self, span: Span) -> Result<Offer, Diagnostic> {
-        let mut offer = Offer::default();
-        if let Some(Protocols { tls12, tls13 }) = self.protocols {
-            (offer.tls12, offer.tls13) = (tls12, tls13);
-        }
-        let wrong = |error: String| Diagnostic::error(span, error);
-        if let Some(list) = &self.ciphers {
-            offer.set_ciphers(list).map_err(wrong)?;
-        }
-        if let Some(list) = &self.curves {
-            offer.set_curves(list).map_err(wrong)?;
-        }
-        offer.prefers_own = self.prefers_own.unwrap_or(false);
-        for command in self.commands.iter().flatten() {
-            command.apply(&mut offer).map_err(|error| Diagnostic::error(command.span, error))?;
-        }
-        if offer.is_empty() {
-            return Err(wrong("\"ssl_protocols\" and \"ssl_ciphers\" leave nothing that can be offered".to_owned()));
-        }
-        Ok(offer)
-    }
-
     fn clients(&self, build: &Build<'_>) -> Result<Option<Asked>, Diagnostic> {
         let Some(verification) = self.verification.flatten() else { return Ok(None) };
         let places = [&self.client_certificate, &self.trusted_certificate];
@@ -416,16 +334,10 @@ impl Tls {
         let mut trust = Trust { depth: self.verify_depth.unwrap_or(1), ..Trust::default() };
         trust.anchors = told.into_iter().chain(untold?).collect();
         if let Some(place) = &self.revocation_lists {
-            trust.revoked = revoked(place, build)?;
+            trust.revoked = certificates::revoked(place, build)?;
         }
         Ok(Some((Clients { verification, trust }, names)))
     }
-}
-
-fn revoked(place: &Place, build: &Build<'_>) -> Result<Vec<RevocationList>, Diagnostic> {
-    let text = certificates::read(place, build)?;
-    let lists = RevocationList::all_of(&text).filter(|lists| !lists.is_empty());
-    lists.ok_or_else(|| Diagnostic::error(place.1, format!("\"{}\" has no certificate revocation list", place.0)))
 }
 
 /// Shared by what is kept for sessions.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use daemun_conf::{ArgumentError, Arguments, Diagnostic, Span, parse_size};
 use daemun_net::tls::{SessionCache, TicketKey, TicketKeys};
 use daemun_server::config::Build;
+use daemun_server::tls::certificates::{self, Place};
+use daemun_server::tls::command;
 use daemun_server::zone::ZoneName;
 
-use super::{Shared, Tls, certificates, command};
+use super::{Shared, Tls};
 
 /// `ssl_session_cache`.
 #[derive(Clone, Debug)]
@@ -94,8 +96,8 @@ impl SessionSettings {
     }
 }
 
-fn ticket_keys(places: &[super::Place], build: &Build<'_>) -> Result<Vec<TicketKey>, Diagnostic> {
-    let load = |place: &super::Place| {
+fn ticket_keys(places: &[Place], build: &Build<'_>) -> Result<Vec<TicketKey>, Diagnostic> {
+    let load = |place: &Place| {
         let octets = certificates::read(place, build)?;
         TicketKey::from_file(&octets).ok_or_else(|| {
             let path = build.configuration_folder().join(&place.0);
@@ -107,7 +109,7 @@ fn ticket_keys(places: &[super::Place], build: &Build<'_>) -> Result<Vec<TicketK
 
 /// `ssl_conf_command` has the last word.
 fn tickets_wanted(conf: &Tls) -> bool {
-    let said = command::session_tickets(conf.commands.as_deref().unwrap_or_default());
+    let said = command::session_tickets(conf.offer.commands());
     said.or(conf.session_tickets).unwrap_or(true)
 }
 

@@ -6,13 +6,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign;
 
 use super::certificate::{Certificate, certificates};
-use super::private_key::{PrivateKeyError, private_key};
+use super::private_key::{PrivateKeyError, is_encrypted, private_key};
 
 /// A chain, end entity first, and the private key of its first certificate.
 #[derive(Clone, Debug)]
 pub struct CertifiedKey {
     pub(super) inner: Arc<sign::CertifiedKey>,
     chain: Arc<[Certificate]>,
+    was_encrypted: bool,
 }
 
 /// Why a chain and a key are not one.
@@ -43,14 +44,21 @@ impl CertifiedKey {
         if is_other {
             return Err(CertifiedKeyError::Mismatch);
         }
+        let was_encrypted = is_encrypted(key_text);
         let encoded = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
-        Ok(Self { inner: Arc::new(sign::CertifiedKey::new(encoded, key)), chain })
+        Ok(Self { inner: Arc::new(sign::CertifiedKey::new(encoded, key)), chain, was_encrypted })
     }
 
     /// Whether both have a key of the same kind, of which a server has one.
     #[must_use]
     pub fn is_same_kind(&self, other: &Self) -> bool {
         self.inner.key.algorithm() == other.inner.key.algorithm()
+    }
+
+    /// Whether the key's text was encrypted: it is not to be kept for those who do not know its password.
+    #[must_use]
+    pub fn was_encrypted(&self) -> bool {
+        self.was_encrypted
     }
 
     /// The certificates, end entity first.

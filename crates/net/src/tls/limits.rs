@@ -20,3 +20,6 @@ pub const HELLO_OCTETS_MAX: usize = 64 * 1024;
 
 /// Certificates between a peer's and a root, whatever the configuration says.
 pub const CHAIN_CERTIFICATES_MAX: usize = 32;
+
+/// Sessions with servers that a location keeps.
+pub const SESSIONS_OF_SERVERS_MAX: usize = 256;

@@ -9,6 +9,7 @@
 mod certificate;
 mod certified_key;
 mod chain;
+mod client;
 pub mod der;
 pub mod distinguished_name;
 mod handshake;
@@ -26,6 +27,7 @@ mod tickets;
 pub use certificate::{Certificate, CertificateExtensions, certificates, fingerprint};
 pub use certified_key::{CertifiedKey, CertifiedKeyError};
 pub use chain::{Purpose, Trust, VerifyError, is_for_host};
+pub use client::{ClientTls, ClientTlsSettings, ConnectError};
 pub use handshake::{Greeting, HandshakeError, TlsFacts, begins_handshake};
 pub use offer::{Offer, Unavailable};
 pub use private_key::PrivateKeyError;

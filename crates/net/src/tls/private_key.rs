@@ -37,6 +37,13 @@ pub enum PrivateKeyError {
     Unusable(String),
 }
 
+/// Whether the first private key of a PEM text is encrypted.
+pub fn is_encrypted(text: &[u8]) -> bool {
+    let blocks = pem::blocks(text).unwrap_or_default();
+    let key = blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY"));
+    key.is_some_and(|block| block.encryption.is_some() || block.label.starts_with("ENCRYPTED"))
+}
+
 /// The first private key of a PEM text. `passwords` are tried in turn where it is encrypted.
 ///
 /// # Errors

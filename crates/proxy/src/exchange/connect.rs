@@ -8,14 +8,19 @@ use daemun_server::Request;
 use daemun_server::log::Level;
 
 use super::failure::{Failure, Stage};
-use crate::pass::{Bind, PassSettings};
+use crate::pass::{Bind, Encryption, PassSettings};
 use crate::upstream::{Peer, UpstreamAddress, UpstreamConnection};
 
-/// Connects to the server of `peer`.
+/// Connects to the server of `peer`, and does the handshake where there is to be one.
 ///
 /// # Errors
 /// [`Failure`]
-pub async fn connect(settings: &PassSettings, peer: &Peer, request: &Request) -> Result<UpstreamConnection, Failure> {
+pub async fn connect(
+    settings: &PassSettings,
+    peer: &Peer,
+    encryption: Option<&Encryption>,
+    request: &Request,
+) -> Result<UpstreamConnection, Failure> {
     let options = options(settings, request);
     let connecting = async {
         match peer.address() {
@@ -23,10 +28,17 @@ pub async fn connect(settings: &PassSettings, peer: &Peer, request: &Request) ->
             UpstreamAddress::Inet(address) => Stream::connect_tcp(*address, &options).await,
         }
     };
-    match tokio::time::timeout(settings.connect_timeout(), connecting).await {
+    let stream = match tokio::time::timeout(settings.connect_timeout(), connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) => return Err(refused(peer.address(), source)),
+        Err(_) => return Err(Failure::TimedOut(Stage::Connecting)),
+    };
+    let Some(encryption) = encryption else { return Ok(UpstreamConnection::new(stream)) };
+    let handshake = Box::pin(encryption.connect(stream));
+    match tokio::time::timeout(settings.connect_timeout(), handshake).await {
         Ok(Ok(stream)) => Ok(UpstreamConnection::new(stream)),
-        Ok(Err(source)) => Err(refused(peer.address(), source)),
-        Err(_) => Err(Failure::TimedOut(Stage::Connecting)),
+        Ok(Err(failure)) => Err(Failure::Tls(failure)),
+        Err(_) => Err(Failure::TimedOut(Stage::Handshake)),
     }
 }
 

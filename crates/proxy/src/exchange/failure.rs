@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use daemun_http::StatusCode;
+use daemun_net::tls::ConnectError;
 use daemun_server::body::RequestBodyError;
 use daemun_server::log::Level;
 
@@ -15,6 +16,8 @@ use crate::transport::HeadFault;
 pub enum Stage {
     /// No connection yet.
     Connecting,
+    /// The connection is being encrypted.
+    Handshake,
     /// The request goes out.
     Sending,
     /// The answer's head is awaited.
@@ -29,6 +32,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connecting => "connecting to upstream",
+            Self::Handshake => "SSL handshaking to upstream",
             Self::Sending => "sending request to upstream",
             Self::ReadingHead => "reading response header from upstream",
             Self::ReadingBody => "reading upstream",
@@ -50,6 +54,9 @@ pub enum Failure {
         /// What may be the reason.
         hint: String,
     },
+    /// The connection could not be encrypted, or the server is not who it should be.
+    #[error("{0} while {stage}", stage = Stage::Handshake)]
+    Tls(ConnectError),
     /// The server was silent too long.
     #[error("upstream timed out (110: Connection timed out) while {0}")]
     TimedOut(Stage),

@@ -29,7 +29,7 @@ use daemun_server::log::Level;
 use daemun_server::{Outcome, Request, clock};
 
 use crate::limits::ANSWER_FIELDS_MAX;
-use crate::pass::{Condition, PassSettings};
+use crate::pass::{Condition, Encryption, PassSettings};
 use crate::transport::{AnswerCodec, BodyAhead, HeadStep, Transport, Written};
 use crate::upstream::{Attempts, IdleKey, NoPeer, Peer, PeerResult, Upstream, UpstreamConnection, idle};
 
@@ -88,16 +88,37 @@ impl Pass<'_> {
             Err(outcome) => return outcome,
         };
         let sending = Sending::new(octets, &written, request, self.settings.send_timeout());
+        let encryption = match self.encryption(request) {
+            Ok(encryption) => encryption,
+            Err(outcome) => return outcome,
+        };
         let mut attempts = self.upstream.begin(request);
         attempts.limit_tries(self.settings.next_upstream_tries());
         let turn = Turn {
             pass: self,
+            encryption,
             attempts,
             states: UpstreamStates::of(request),
             path: Rc::new((sending.head().clone(), written)),
             started_ms: clock::monotonic_ms(),
         };
         turn.run(sending, request).await
+    }
+
+    /// How the server is spoken to, where that is by TLS.
+    ///
+    /// # Errors
+    /// The location has no settings for it: nothing is sent in the clear instead.
+    fn encryption(&self, request: &Request) -> Result<Option<Encryption>, Outcome> {
+        let Some(default) = self.transport.encrypted_to() else { return Ok(None) };
+        let Some(tls) = self.settings.tls.made() else {
+            request.log(Level::Alert, format_args!("the location has no settings for TLS"));
+            return Err(Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR));
+        };
+        tls.for_request(default, request).map(Some).map_err(|reason| {
+            request.log(Level::Error, format_args!("{reason}"));
+            Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR)
+        })
     }
 
     /// Tells what would be asked for, and who may be asked.
@@ -136,6 +157,7 @@ type Sent = Rc<(bytes::Bytes, Written)>;
 /// One request's turn through the servers.
 struct Turn<'a> {
     pass: &'a Pass<'a>,
+    encryption: Option<Encryption>,
     attempts: Attempts,
     states: Rc<UpstreamStates>,
     path: Sent,
@@ -157,7 +179,7 @@ impl Turn<'_> {
             let is_kept = kept.is_some();
             let connected = match kept {
                 Some(connection) => Ok(connection),
-                None => connect::connect(self.pass.settings, link.peer(), request).await,
+                None => connect::connect(self.pass.settings, link.peer(), self.encryption.as_ref(), request).await,
             };
             let was_sent = connected.is_ok();
             let asked = match connected {
@@ -180,8 +202,11 @@ impl Turn<'_> {
     }
 
     fn link(&self, peer: Peer) -> Link {
-        let key =
-            IdleKey { scheme: self.pass.transport.scheme(), location: std::ptr::from_ref(self.pass.settings).addr() };
+        let key = IdleKey {
+            scheme: self.pass.transport.scheme(),
+            location: std::ptr::from_ref(self.pass.settings).addr(),
+            name: self.encryption.as_ref().map_or(0, Encryption::mark),
+        };
         Link::new(Arc::clone(self.pass.upstream), peer, key, Rc::clone(&self.path))
     }
 

@@ -13,7 +13,7 @@ use daemun_server::Request;
 use daemun_server::body::{BodyPassage, PassageError, RequestBodyError};
 use daemun_server::connection::Deadline;
 use daemun_server::response::OpenFile;
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::AsyncWrite;
 
 use super::block::Block;
 use crate::limits::BLOCK_BYTES;
@@ -289,8 +289,7 @@ fn poll_send_file(
 ) -> Poll<io::Result<usize>> {
     loop {
         let rest = end.saturating_sub(*offset);
-        let call = || daemun_net::send_file(stream.as_fd(), file.descriptor.as_fd(), offset, rest);
-        match stream.try_io(Interest::WRITABLE, call) {
+        match stream.try_send_file(file.descriptor.as_fd(), offset, rest) {
             Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(context))?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

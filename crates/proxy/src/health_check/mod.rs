@@ -19,6 +19,7 @@ use daemun_server::log::{ErrorLog, Level};
 use daemun_server::{LocalFuture, Module, thread};
 use tokio::task::JoinSet;
 
+use crate::pass::UpstreamTls;
 use crate::upstream::{ServerState, Upstream};
 use matching::Match;
 use probe::{Probe, ProbeProtocol};
@@ -73,6 +74,8 @@ pub struct PassedTo {
     pub upstream: Arc<Upstream>,
     /// The protocol, as log lines call it.
     pub scheme: &'static str,
+    /// How connections are encrypted, where they are, and the name of the URL.
+    pub encryption: Option<(Arc<UpstreamTls>, Arc<str>)>,
 }
 
 /// A `health_check` line.
@@ -145,7 +148,7 @@ impl HealthChecks {
         let Some(settings) = self.check.take() else { return Ok(()) };
         let error = |message: String| Diagnostic::error(settings.span, message);
         let passed = build.published::<Option<PassedTo>>().cloned().flatten();
-        let Some(PassedTo { upstream, scheme }) = passed else {
+        let Some(PassedTo { upstream, scheme, encryption }) = passed else {
             return Err(error(
                 "\"health_check\" needs a location that passes requests on to an upstream group".to_owned(),
             ));
@@ -153,6 +156,9 @@ impl HealthChecks {
         let protocol = ProbeProtocol::of_scheme(scheme).ok_or_else(|| {
             error(format!("\"health_check\" of servers that speak {scheme} is not supported by daemun yet"))
         })?;
+        let encryption = encryption.map(|(tls, name)| tls.for_nobody(&name)).transpose();
+        let encryption = encryption
+            .map_err(|what| error(format!("\"health_check\" by TLS with {what} is not supported by daemun yet")))?;
         let expected = match &settings.expected {
             None => None,
             Some((name, _)) => {
@@ -162,6 +168,7 @@ impl HealthChecks {
         };
         let probe = Probe {
             protocol,
+            encryption,
             uri: settings.uri.clone(),
             host: upstream.name.clone(),
             expected,

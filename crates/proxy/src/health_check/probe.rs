@@ -8,11 +8,13 @@ use daemun_gateway::uwsgi::PacketWriter;
 use daemun_gateway::variable::{Full, VariableName, VariableSink};
 use daemun_http::{AnswerError, AnswerForm, AnswerLimits, AnswerReader, Parsed, ResponseHead, StatusCode};
 use daemun_net::Stream;
+use daemun_net::tls::ConnectError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::matching::{Match, Mismatch};
 use crate::limits::HEALTH_BODY_BYTES;
+use crate::pass::Encryption;
 use crate::upstream::UpstreamAddress;
 
 /// The protocol that a server is asked in.
@@ -40,6 +42,8 @@ impl ProbeProtocol {
 pub struct Probe {
     /// How.
     pub protocol: ProbeProtocol,
+    /// How connections are encrypted, where they are.
+    pub encryption: Option<Encryption>,
     /// What for.
     pub uri: String,
     /// The host that is named: the group.
@@ -58,6 +62,9 @@ pub enum ProbeError {
     /// It did not answer in time.
     #[error("upstream timed out")]
     TimedOut,
+    /// It could not be encrypted, or the server is not who it should be.
+    #[error(transparent)]
+    Tls(#[from] ConnectError),
     /// No connection, or it broke.
     #[error("{0}")]
     Connection(io::Error),
@@ -87,6 +94,9 @@ impl Probe {
     async fn exchange(&self, address: &UpstreamAddress) -> Result<(), ProbeError> {
         let question = self.question().map_err(|_| ProbeError::TooLarge)?;
         let mut stream = self.connect(address).await.map_err(ProbeError::Connection)?;
+        if let Some(encryption) = &self.encryption {
+            stream = Box::pin(encryption.connect(stream)).await?;
+        }
         stream.write_all(&question).await.map_err(ProbeError::Connection)?;
         let mut reader = AnswerReader::new(match self.protocol {
             ProbeProtocol::Http => AnswerForm::Http,

@@ -3,8 +3,27 @@
 /// Declares a table of directives: those given, then the shared ones under `prefix`. The settings keep a
 /// [`crate::pass::PassSettings`] in their field `pass`.
 ///
-/// `basic` leaves out what a protocol without fields and large answers (memcached) has not.
+/// `encrypted` adds those of TLS; `basic` leaves out what a protocol without fields and large answers (memcached) has not.
 macro_rules! pass_directives {
+    ($(#[$doc:meta])* static $table:ident: $settings:ty = $prefix:literal, encrypted; [$($own:expr,)*]) => {
+        pass_directives! { $(#[$doc])* static $table: $settings = $prefix, full; [
+            $($own,)*
+            pass_directives!(@one $prefix, "_ssl_certificate", Exactly(1), "none", "file: the certificate, in PEM, that is shown to a server that asks for it", set_ssl_certificate),
+            pass_directives!(@one $prefix, "_ssl_certificate_cache", Between(1, 3), "off", "off|max=n [inactive=time] [valid=time]: keeps certificates whose names have variables", set_ssl_certificate_cache),
+            pass_directives!(@one $prefix, "_ssl_certificate_key", Exactly(1), "none", "file: its key", set_ssl_certificate_key),
+            pass_directives!(@one $prefix, "_ssl_ciphers", Exactly(1), "DEFAULT", "list: the suites of TLS 1.2, in OpenSSL's notation", set_ssl_ciphers),
+            pass_directives!(@one $prefix, "_ssl_conf_command", Exactly(2), "none", "name value: a command of OpenSSL's, as far as it has a meaning here", set_ssl_conf_command),
+            pass_directives!(@one $prefix, "_ssl_crl", Exactly(1), "none", "file: lists of revoked certificates", set_ssl_crl),
+            pass_directives!(@one $prefix, "_ssl_name", Exactly(1), "host of the URL", "name: that a server's certificate must have, and that it is told", set_ssl_name),
+            pass_directives!(@one $prefix, "_ssl_password_file", Exactly(1), "none", "file: passwords of keys, one a line", set_ssl_password_file),
+            pass_directives!(@one $prefix, "_ssl_protocols", AtLeast(1), "TLSv1.2 TLSv1.3", "version ...: the versions that are spoken; older ones are not", set_ssl_protocols),
+            pass_directives!(@one $prefix, "_ssl_server_name", Flag, "off", "on|off: whether a server is told which name is asked for", set_ssl_server_name),
+            pass_directives!(@one $prefix, "_ssl_session_reuse", Flag, "on", "on|off: whether connections go on with sessions of earlier ones", set_ssl_session_reuse),
+            pass_directives!(@one $prefix, "_ssl_trusted_certificate", Exactly(1), "none", "file: authorities of servers' certificates", set_ssl_trusted_certificate),
+            pass_directives!(@one $prefix, "_ssl_verify", Flag, "off", "on|off: whether servers' certificates must be good", set_ssl_verify),
+            pass_directives!(@one $prefix, "_ssl_verify_depth", Exactly(1), "1", "number: certificates between a server's and the authority's", set_ssl_verify_depth),
+        ] }
+    };
     ($(#[$doc:meta])* static $table:ident: $settings:ty = $prefix:literal, full; [$($own:expr,)*]) => {
         pass_directives! { $(#[$doc])* static $table: $settings = $prefix, basic; [
             $($own,)*

@@ -4,6 +4,7 @@
 mod directives;
 mod header_names;
 mod setters;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use daemun_server::fetch::IgnoredHeaders;
 pub(crate) use directives::pass_directives;
 pub use header_names::HeaderNames;
 pub use setters::*;
+pub use tls::*;
 
 use crate::limits::{BUFFER_BYTES, BUFFERS, MAX_TEMP_FILE_BYTES};
 
@@ -58,6 +60,8 @@ pub struct PassSettings {
     ignore_headers: Option<IgnoredHeaders>,
     store: Option<Store>,
     store_access: Option<u32>,
+    /// How servers are spoken to by TLS.
+    pub tls: TlsSettings,
     /// Fields of an answer that do not go to the client; made by [`PassSettings::finish`].
     hidden: Arc<HeaderNames>,
     /// Fields that are not added to an answer that has none; made by [`PassSettings::finish`].
@@ -104,6 +108,7 @@ pub enum Store {
 impl PassSettings {
     /// Takes from the enclosing block what is unset.
     pub fn merge(parent: &Self, child: &mut Self) {
+        TlsSettings::merge(&parent.tls, &mut child.tls);
         daemun_server::inherit!(parent, child;
             connect_timeout, send_timeout, read_timeout, buffer_size, buffers, busy_buffers_size, max_temp_file_size,
             temp_file_write_size, temp_path, buffering, request_buffering, ignore_client_abort, intercept_errors,

@@ -17,13 +17,13 @@ type Set = Result<(), ArgumentError>;
 
 pass_directives! {
     /// All of them.
-    static DIRECTIVES_TABLE: ProxyPass = "proxy", full; [
+    static DIRECTIVES_TABLE: ProxyPass = "proxy", encrypted; [
         Directive {
             name: "proxy_pass",
             contexts: Context::LOCATION.or(Context::IF_IN_LOCATION).or(Context::LIMIT_EXCEPT),
             arity: Arity::Exactly(1),
             default: "none",
-            help: "http://host[:port][uri] | http://unix:path[:uri] | http://upstream[uri]: who answers, by HTTP",
+            help: "http[s]://host[:port][uri] | http[s]://unix:path[:uri] | http[s]://upstream[uri]: who answers, by HTTP, in the clear or by TLS",
             set: set_pass,
         },
         directive("proxy_set_header", Arity::Exactly(2), "Host $proxy_host", "field value: of requests to servers; an empty value leaves the field out", set_header),

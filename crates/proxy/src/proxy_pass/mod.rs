@@ -96,8 +96,15 @@ impl ProxyPass {
             Some((text, span)) => {
                 let target = Target::of_configuration(text, self.template.take(), is_nameless, build)
                     .map_err(|message| Diagnostic::error(*span, message))?;
+                // What comes of variables may turn out to be encrypted.
+                if target.fixed().is_none_or(|(_, destination)| destination.is_encrypted) {
+                    self.pass.tls.finish(PROTOCOL.prefix, *span, build)?;
+                }
                 if let Some((_, destination)) = target.fixed() {
-                    build.publish(Some(PassedTo { upstream: Arc::clone(&destination.upstream), scheme: "http" }));
+                    let tls = self.pass.tls.made().filter(|_| destination.is_encrypted);
+                    let encryption = tls.map(|tls| (Arc::clone(tls), Arc::clone(&destination.host)));
+                    let upstream = Arc::clone(&destination.upstream);
+                    build.publish(Some(PassedTo { upstream, scheme: "http", encryption }));
                 }
                 self.target = Some(Arc::new(target));
                 build.want_slash();

@@ -26,7 +26,11 @@ pub struct HttpRequest<'a> {
 
 impl Transport for HttpRequest<'_> {
     fn scheme(&self) -> &'static str {
-        "http"
+        if self.destination.is_encrypted { "https" } else { "http" }
+    }
+
+    fn encrypted_to(&self) -> Option<&str> {
+        Some(&*self.destination.host).filter(|_| self.destination.is_encrypted)
     }
 
     fn takes_unknown_length(&self) -> bool {

@@ -40,12 +40,15 @@ pub struct Destination {
     pub port: Arc<str>,
     /// Path and arguments; empty where the request's own go.
     pub path: Arc<str>,
+    /// Whether the connection is encrypted.
+    pub is_encrypted: bool,
     /// Whether the path came of variables, and is all there is.
     pub is_whole_path: bool,
 }
 
 /// A URL taken apart.
 struct Url<'a> {
+    is_encrypted: bool,
     place: Place,
     /// Host and port as written, or the socket with its `unix:`.
     authority: &'a str,
@@ -70,20 +73,15 @@ impl Target {
             let implicit = ImplicitGroups::of(build);
             return Ok(Self { kind: Kind::Variable { template, groups, implicit, resolver }, location });
         }
-        let rest = strip_scheme(text).ok_or_else(|| match text.get(..8) {
-            Some(scheme) if scheme.eq_ignore_ascii_case("https://") => {
-                "\"https://\" in \"proxy_pass\" is not supported by daemun yet".to_owned()
-            }
-            _ => "invalid URL prefix".to_owned(),
-        })?;
-        let url = Url::parse(rest).map_err(|message| format!("{message} in upstream \"{rest}\""))?;
+        let (is_encrypted, rest) = strip_scheme(text).ok_or_else(|| "invalid URL prefix".to_owned())?;
+        let url = Url::parse(is_encrypted, rest).map_err(|message| format!("{message} in upstream \"{rest}\""))?;
         let has_name = build.location_name().is_some() && !is_nameless && build.context() == Context::LOCATION;
         if !url.path.is_empty() && !has_name {
             return Err("\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named location, or inside \"if\" statement, or inside \"limit_except\" block".to_owned());
         }
         let upstream = match groups.find(url.authority) {
             Some(group) => group,
-            None => ImplicitGroups::of(build).name(url.authority, DEFAULT_PORT)?,
+            None => ImplicitGroups::of(build).name(url.authority, url.default_port())?,
         };
         let destination = Arc::new(url.destination(upstream, false));
         Ok(Self { kind: Kind::Fixed { destination, url: text.to_owned() }, location })
@@ -100,18 +98,18 @@ impl Target {
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
         let failed = || Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR);
-        let Some(rest) = strip_scheme(&text) else {
+        let Some((is_encrypted, rest)) = strip_scheme(&text) else {
             request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
             return Err(failed());
         };
-        let url = Url::parse(rest).map_err(|message| {
+        let url = Url::parse(is_encrypted, rest).map_err(|message| {
             request.log(Level::Error, format_args!("{message} in upstream \"{rest}\""));
             failed()
         })?;
-        let known = groups.find(url.authority).or_else(|| implicit.find(url.authority, DEFAULT_PORT));
+        let known = groups.find(url.authority).or_else(|| implicit.find(url.authority, url.default_port()));
         let upstream = match known {
             Some(group) => group,
-            None => resolver.servers_at(&url.place, url.authority, DEFAULT_PORT, request).await?,
+            None => resolver.servers_at(&url.place, url.authority, url.default_port(), request).await?,
         };
         Ok(Arc::new(url.destination(upstream, true)))
     }
@@ -124,7 +122,8 @@ impl Target {
             Kind::Variable { template, .. } => template,
         };
         let text = String::from_utf8_lossy(&template.value(request)).into_owned();
-        let url = Url::parse(strip_scheme(&text)?).ok()?;
+        let (is_encrypted, rest) = strip_scheme(&text)?;
+        let url = Url::parse(is_encrypted, rest).ok()?;
         Some(Arc::new(url.destination(Arc::new(Upstream::of_addresses(url.authority, Vec::new())), true)))
     }
 
@@ -147,14 +146,17 @@ impl Target {
     }
 }
 
-fn strip_scheme(text: &str) -> Option<&str> {
-    text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
-    text.get(7..)
+/// Whether the scheme asks for TLS, and what stands behind it.
+fn strip_scheme(text: &str) -> Option<(bool, &str)> {
+    [(false, "http://"), (true, "https://")].into_iter().find_map(|(is_encrypted, scheme)| {
+        let (found, rest) = text.split_at_checked(scheme.len())?;
+        found.eq_ignore_ascii_case(scheme).then_some((is_encrypted, rest))
+    })
 }
 
 impl<'a> Url<'a> {
-    /// Reads what stands behind `http://`.
-    fn parse(rest: &'a str) -> Result<Self, &'static str> {
+    /// Reads what stands behind the scheme.
+    fn parse(is_encrypted: bool, rest: &'a str) -> Result<Self, &'static str> {
         let (authority, path) = match rest.strip_prefix("unix:") {
             // A path of its own follows the socket's behind a colon.
             Some(socket) => match socket.split_once(':') {
@@ -163,20 +165,22 @@ impl<'a> Url<'a> {
             },
             None => rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at)),
         };
-        Ok(Self { place: Place::parse(authority)?, authority, path })
+        Ok(Self { is_encrypted, place: Place::parse(authority)?, authority, path })
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.is_encrypted { ENCRYPTED_PORT } else { DEFAULT_PORT }
     }
 
     fn destination(&self, upstream: Arc<Upstream>, is_variable: bool) -> Destination {
         let (host, port) = match &self.place {
             Place::Unix(_) => ("localhost", String::new()),
             Place::Host { port, .. } => {
-                let port = port.unwrap_or(DEFAULT_PORT).to_string();
-                let host = if port == "80" {
-                    self.authority.strip_suffix(":80").unwrap_or(self.authority)
-                } else {
-                    self.authority
-                };
-                (host, port)
+                let port = port.unwrap_or(self.default_port());
+                let is_default = port == self.default_port();
+                let port = port.to_string();
+                let without = self.authority.strip_suffix(&format!(":{port}")).filter(|_| is_default);
+                (without.unwrap_or(self.authority), port)
             }
         };
         let path = if self.path.starts_with('?') { format!("/{}", self.path).into() } else { self.path.into() };
@@ -185,12 +189,14 @@ impl<'a> Url<'a> {
             host: host.into(),
             port: port.into(),
             path,
+            is_encrypted: self.is_encrypted,
             is_whole_path: is_variable && !self.path.is_empty(),
         }
     }
 }
 
 const DEFAULT_PORT: u16 = 80;
+const ENCRYPTED_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -198,7 +204,7 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        let parts = |text| Url::parse(text).map(|url| (url.authority.to_owned(), url.path.to_owned()));
+        let parts = |text| Url::parse(false, text).map(|url| (url.authority.to_owned(), url.path.to_owned()));
         let expect = |authority: &str, path: &str| Ok((authority.to_owned(), path.to_owned()));
         assert_eq!(parts("127.0.0.1:8080/a?b"), expect("127.0.0.1:8080", "/a?b"));
         assert_eq!(parts("backend"), expect("backend", ""));

@@ -25,6 +25,11 @@ pub trait Transport {
     /// The protocol's name: before `://` in log lines, and among the marks of connections that are kept.
     fn scheme(&self) -> &'static str;
 
+    /// The name that the server goes by, where the connection to it is encrypted.
+    fn encrypted_to(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether a body of unknown length may be passed on as it comes. One that may not is read whole first.
     fn takes_unknown_length(&self) -> bool {
         false

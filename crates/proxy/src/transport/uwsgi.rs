@@ -17,11 +17,17 @@ pub struct Uwsgi<'a> {
     pub passes_body: bool,
     /// Both modifiers of the packet.
     pub modifiers: (u8, u8),
+    /// The name that the server goes by, where the connection to it is encrypted.
+    pub encrypted_to: Option<&'a str>,
 }
 
 impl Transport for Uwsgi<'_> {
     fn scheme(&self) -> &'static str {
-        "uwsgi"
+        if self.encrypted_to.is_some() { "suwsgi" } else { "uwsgi" }
+    }
+
+    fn encrypted_to(&self) -> Option<&str> {
+        self.encrypted_to
     }
 
     fn write_request(&self, request: &mut Request, _: BodyAhead, out: &mut Vec<u8>) -> Result<Written, Outcome> {

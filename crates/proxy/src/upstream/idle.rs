@@ -53,6 +53,8 @@ pub struct IdleKey {
     pub scheme: &'static str,
     /// Tells locations apart, such as the address of their settings.
     pub location: usize,
+    /// Tells the names apart that servers go by where connections are encrypted.
+    pub name: u64,
 }
 
 /// A connection to a server, new or kept.
@@ -106,6 +108,7 @@ pub fn take(upstream: &Upstream, peer: &Peer, key: IdleKey) -> Option<UpstreamCo
         loop {
             let is_fit = |idle: &Idle| {
                 idle.key.scheme == key.scheme
+                    && idle.key.name == key.name
                     && (!keepalive.is_local || idle.key.location == key.location)
                     && idle.address == *peer.address()
             };

@@ -1,6 +1,7 @@
 //! Typed settings to runtime: inheritance, names resolved, logs opened. Nothing is bound here.
 
 use std::any::{Any, TypeId};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
@@ -94,6 +95,8 @@ pub struct Build<'a> {
     tls: Option<Arc<VirtualTls>>,
     /// Reads what the configuration names.
     files: &'a dyn Loader,
+    /// What was read of it.
+    read: RefCell<HashMap<PathBuf, Vec<u8>>>,
     /// Length of the name of the location that is being closed.
     prefix_length: usize,
     /// `server_name`s of the server that is being closed.
@@ -149,12 +152,17 @@ impl Build<'_> {
         self.tls = Some(Arc::new(tls));
     }
 
-    /// A file that the configuration names, read with the rights of whoever reads the configuration.
+    /// A file that the configuration names, read with the rights of whoever reads the configuration, and once however many name it.
     ///
     /// # Errors
     /// What the system says.
     pub fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.files.read(path)
+        if let Some(octets) = self.read.borrow().get(path) {
+            return Ok(octets.clone());
+        }
+        let octets = self.files.read(path)?;
+        self.read.borrow_mut().insert(path.to_owned(), octets.clone());
+        Ok(octets)
     }
 
     /// Makes a value known to the modules that are closed later: the upstream groups, the zones.
@@ -335,6 +343,7 @@ pub fn build(input: BuildInput<'_>) -> Result<(Runtime, Vec<Diagnostic>), Vec<Di
         context: Context::MAIN,
         tls: None,
         files,
+        read: RefCell::default(),
         prefix_length: 0,
         server_names: Vec::new(),
         location_name: None,

@@ -1,6 +1,12 @@
 //! TLS as a virtual server has it: a feature makes it of directives, the connection obeys it.
 
+pub mod certificates;
+mod choice;
+pub mod command;
+
 use daemun_net::tls::{CertifiedKey, ServerTls, Trust};
+
+pub use choice::OfferChoice;
 
 use crate::request::Request;
 

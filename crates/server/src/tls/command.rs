@@ -5,21 +5,26 @@
 
 use daemun_conf::{ArgumentError, Arguments, Span};
 use daemun_net::tls::Offer;
-use daemun_server::Template;
 
 use super::certificates::Written;
+use crate::Template;
 
 /// One command.
 #[derive(Clone)]
-pub(super) struct Command {
+pub struct Command {
     name: String,
     value: String,
     written: Template,
-    pub(super) span: Span,
+    /// Where it is written.
+    pub span: Span,
 }
 
 impl Command {
-    pub(super) fn read(arguments: &mut Arguments<'_>) -> Result<Self, ArgumentError> {
+    /// Reads a command and its value.
+    ///
+    /// # Errors
+    /// For a command that OpenSSL does not know, or a value that it would not take.
+    pub fn read(arguments: &mut Arguments<'_>) -> Result<Self, ArgumentError> {
         let (name, value) = (arguments.text(0)?.to_owned(), arguments.text(1)?.to_owned());
         let written = Template::constant(&value);
         let command = Self { name: name.to_ascii_lowercase(), value, written, span: arguments.span() };
@@ -36,7 +41,10 @@ impl Command {
     }
 
     /// Obeys it; what of it cannot be obeyed is told.
-    pub(super) fn apply(&self, offer: &mut Offer) -> Result<Vec<String>, String> {
+    ///
+    /// # Errors
+    /// In words, where it cannot be read.
+    pub fn apply(&self, offer: &mut Offer) -> Result<Vec<String>, String> {
         match self.name.as_str() {
             "ciphersuites" => offer.set_ciphersuites(&self.value),
             "cipherstring" => offer.set_ciphers(&self.value),
@@ -80,7 +88,8 @@ fn set_option(offer: &mut Offer, option: &str) -> Option<String> {
 }
 
 /// What `Options SessionTicket` says, where it says it.
-pub(super) fn session_tickets(commands: &[Command]) -> Option<bool> {
+#[must_use]
+pub fn session_tickets(commands: &[Command]) -> Option<bool> {
     let options = commands.iter().filter(|command| command.name == "options");
     let mut said = options.flat_map(|command| command.value.split(',')).filter_map(|option| match option {
         "SessionTicket" | "+SessionTicket" => Some(true),
@@ -91,7 +100,8 @@ pub(super) fn session_tickets(commands: &[Command]) -> Option<bool> {
 }
 
 /// A certificate and its key in the place of those of the directives.
-pub(super) fn certificate(commands: &[Command]) -> Option<(Written, Written)> {
+#[must_use]
+pub fn certificate(commands: &[Command]) -> Option<(Written, Written)> {
     let last = |name: &str| {
         let command = commands.iter().rev().find(|command| command.name == name)?;
         Some(Written { name: command.written.clone(), text: command.value.clone(), span: command.span })

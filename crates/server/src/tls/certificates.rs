@@ -8,23 +8,32 @@ use std::time::{Duration, Instant, SystemTime};
 
 use daemun_conf::{ArgumentError, Arguments, Diagnostic, Span, parse_seconds};
 use daemun_net::SystemCause;
-use daemun_net::tls::{Certificate, CertifiedKey, CertifiedKeyError, certificates};
-use daemun_server::config::{Build, setter};
-use daemun_server::tls::KeySource;
-use daemun_server::{Request, Template};
+use daemun_net::tls::{Certificate, CertifiedKey, CertifiedKeyError, RevocationList, certificates};
 
-use super::Place;
+use super::KeySource;
+use crate::config::{Build, setter};
+use crate::{Request, Template};
+
+/// A file's name and where it is written.
+pub type Place = (String, Span);
 
 /// A file's name, or `data:` and its text, as a directive has it.
 #[derive(Clone)]
-pub(super) struct Written {
-    pub(super) name: Template,
-    pub(super) text: String,
-    pub(super) span: Span,
+pub struct Written {
+    /// The text with its variables.
+    pub name: Template,
+    /// As written.
+    pub text: String,
+    /// Where.
+    pub span: Span,
 }
 
 impl Written {
-    pub(super) fn read(arguments: &Arguments<'_>) -> Result<Self, ArgumentError> {
+    /// Reads the only argument.
+    ///
+    /// # Errors
+    /// For an unknown variable, and what would be asked of OpenSSL's engines.
+    pub fn read(arguments: &Arguments<'_>) -> Result<Self, ArgumentError> {
         let text = arguments.text(0)?;
         for scheme in ["engine:", "store:"] {
             if text.starts_with(scheme) {
@@ -40,7 +49,10 @@ impl Written {
 }
 
 /// The text of a file that a directive names.
-pub(super) fn read(place: &Place, build: &Build<'_>) -> Result<Vec<u8>, Diagnostic> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(place: &Place, build: &Build<'_>) -> Result<Vec<u8>, Diagnostic> {
     let path = build.configuration_folder().join(&place.0);
     build.read_file(&path).map_err(|error| {
         let text = format!("open() \"{}\" failed ({})", path.display(), SystemCause(&error));
@@ -49,13 +61,28 @@ pub(super) fn read(place: &Place, build: &Build<'_>) -> Result<Vec<u8>, Diagnost
 }
 
 /// The certificates of a file, at least one.
-pub(super) fn authorities(place: &Place, build: &Build<'_>) -> Result<Vec<Certificate>, Diagnostic> {
+///
+/// # Errors
+/// There is none.
+pub fn authorities(place: &Place, build: &Build<'_>) -> Result<Vec<Certificate>, Diagnostic> {
     let found = certificates(&read(place, build)?).filter(|found| !found.is_empty());
     found.ok_or_else(|| Diagnostic::error(place.1, format!("\"{}\" has no certificate", place.0)))
 }
 
+/// The lists of revoked certificates of a file, at least one.
+///
+/// # Errors
+/// There is none.
+pub fn revoked(place: &Place, build: &Build<'_>) -> Result<Vec<RevocationList>, Diagnostic> {
+    let lists = RevocationList::all_of(&read(place, build)?).filter(|lists| !lists.is_empty());
+    lists.ok_or_else(|| Diagnostic::error(place.1, format!("\"{}\" has no certificate revocation list", place.0)))
+}
+
 /// The lines of a password file.
-pub(super) fn passwords(place: Option<&Place>, build: &Build<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn passwords(place: Option<&Place>, build: &Build<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
     let Some(place) = place else { return Ok(Vec::new()) };
     let text = read(place, build)?;
     let lines = text.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -63,14 +90,18 @@ pub(super) fn passwords(place: Option<&Place>, build: &Build<'_>) -> Result<Vec<
 }
 
 /// Certificates and their keys, by name.
-pub(super) struct Pairs {
+pub struct Pairs {
     pairs: Vec<(Written, Written)>,
     folder: PathBuf,
     passwords: Vec<Vec<u8>>,
 }
 
 impl Pairs {
-    pub(super) fn of(
+    /// The nth certificate with the nth key.
+    ///
+    /// # Errors
+    /// A certificate has no key.
+    pub fn of(
         certificates: &[Written],
         keys: &[Written],
         passwords: Vec<Vec<u8>>,
@@ -86,16 +117,21 @@ impl Pairs {
     }
 
     /// Puts another pair in the place of these.
-    pub(super) fn add(&mut self, certificate: Written, key: Written) {
+    pub fn add(&mut self, certificate: Written, key: Written) {
         self.pairs = vec![(certificate, key)];
     }
 
-    pub(super) fn have_variables(&self) -> bool {
+    /// Whether any name has variables.
+    #[must_use]
+    pub fn have_variables(&self) -> bool {
         self.pairs.iter().any(|(certificate, key)| certificate.constant().is_none() || key.constant().is_none())
     }
 
     /// Reads those that have no variables in their names.
-    pub(super) fn load(&self, build: &Build<'_>) -> Result<Vec<CertifiedKey>, Diagnostic> {
+    ///
+    /// # Errors
+    /// Whatever stands in the way of a certificate or its key.
+    pub fn load(&self, build: &Build<'_>) -> Result<Vec<CertifiedKey>, Diagnostic> {
         let read = |path: &Path| build.read_file(path);
         let load = |(certificate, key): &(Written, Written)| {
             let names = (certificate.constant().unwrap_or_default(), key.constant().unwrap_or_default());
@@ -111,7 +147,8 @@ impl Pairs {
     }
 
     /// What tells these from others while they are not read.
-    pub(super) fn context(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn context(&self) -> Vec<u8> {
         self.pairs.iter().flat_map(|(certificate, _)| certificate.text.bytes()).collect()
     }
 
@@ -148,7 +185,8 @@ impl Pairs {
     }
 
     /// Has them read for each connection.
-    pub(super) fn into_source(self, cache: Option<CacheSetting>) -> Box<dyn KeySource> {
+    #[must_use]
+    pub fn into_source(self, cache: Option<CacheSetting>) -> Box<dyn KeySource> {
         Box::new(VariableKeys { pairs: self, cache: cache.map(KeyCache::new) })
     }
 }
@@ -185,15 +223,18 @@ impl KeySource for VariableKeys {
 
 /// `ssl_certificate_cache`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CacheSetting {
+pub struct CacheSetting {
     entries_max: usize,
     inactive: Duration,
     valid: Duration,
 }
 
 impl CacheSetting {
-    /// `None` is `off`.
-    pub(super) fn read(arguments: &Arguments<'_>) -> Result<Option<Self>, ArgumentError> {
+    /// Reads it; `None` is `off`.
+    ///
+    /// # Errors
+    /// For an unknown parameter, and without `max`.
+    pub fn read(arguments: &Arguments<'_>) -> Result<Option<Self>, ArgumentError> {
         let mut setting = Self { entries_max: 0, inactive: Duration::from_secs(10), valid: Duration::from_secs(60) };
         for index in 0..arguments.len() {
             let wrong = || arguments.invalid_parameter(index);
@@ -261,6 +302,9 @@ impl KeyCache {
         }
         let times = changed();
         let loaded = load()?;
+        if loaded.was_encrypted() {
+            return Ok(loaded);
+        }
         if entries.len() >= self.setting.entries_max {
             let oldest = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(names, _)| names.clone());
             oldest.and_then(|names| entries.remove(&names));
