@@ -63,6 +63,7 @@ mod upstream; // groups of servers: who is asked, and who is not
 mod upstream_keepalive; // connections to servers that wait for the next request
 mod user_id; // cookies by which a browser is known again
 mod uwsgi_configuration; // files of options in every form, beside uWSGI itself
+mod uwsgi_module; // the module that applications import: caches, locks, signals, mules, spoolers
 mod uwsgi_options; // options of a uwsgi.ini, obeyed or told
 mod uwsgi_pass; // answers of applications, and those that do not come
 mod uwsgi_socket; // the uwsgi protocol, spoken by anybody

@@ -22,8 +22,8 @@ def application(environ, start_response):
     elif path == "/pid":
         text = str(os.getpid())
     elif path == "/reload":
-        import _daemun
-        _daemun.reload()
+        import uwsgi
+        uwsgi.reload()
     elif path == "/health" and version == "unwell":
         status = "503 Service Unavailable"
     elif path == "/grow":

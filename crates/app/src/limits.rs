@@ -28,5 +28,23 @@ pub const SLOTS_PER_THREAD: u32 = 512;
 /// Rings for large answers of one pool.
 pub const CHUNKS: u32 = 64;
 
+/// Items of one cache of an application.
+pub const CACHE_ITEMS_MAX: u64 = 1 << 28;
+
+/// Octets of the values of one cache of an application.
+pub const CACHE_BYTES_MAX: u64 = 1 << 42;
+
+/// Mules of a pool.
+pub const MULES_MAX: usize = 256;
+
+/// Locks that an application may ask for.
+pub const LOCKS_MAX: u32 = 65_536;
+
+/// Processes that run spooled tasks, for each folder.
+pub const SPOOLER_PROCESSES_MAX: u32 = 64;
+
+/// Octets of a mule's queue of messages.
+pub const MULE_QUEUE_BYTES_MAX: u64 = 1 << 30;
+
 const _: () =
     assert!(RECORD_BYTES_MAX + INLINE_BODY_BYTES as usize <= REQUEST_BYTES_MAX, "record and inline body fit a slot");

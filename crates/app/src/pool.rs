@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use daemun_channel::facilities::Facilities;
 use daemun_channel::handover::{Application as Spec, FailurePage, Mount, Paste, Workers as WorkerSpec};
 use daemun_channel::{EdgeEnd, Handover, Layout, WorkerEnd, create};
 use daemun_master::{ChildPlan, Executable, Output, Role, Signal};
@@ -115,7 +116,8 @@ fn zygote_of(
     let application = Spec { log_deaths: !log.writes_to(log_path), ..specification(definition) };
     let workers = WorkerSpec { is_successor, ..worker_specification(definition) };
     let logs = options.logs.handed_over(&options.loggers);
-    let handover = Handover { logs, ..Handover::new(&end, application, workers) };
+    let facilities = facilities(definition);
+    let handover = Handover { logs, facilities, ..Handover::new(&end, application, workers) };
     let memory = handover.write_to_memfd()?;
     let number = memory.as_raw_fd();
     // Opened while still root: the user that the application runs as need not be able to go where the program lies.
@@ -189,6 +191,16 @@ fn specification(definition: &Definition) -> Spec {
         log_file: definition.log_path().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
         ..Spec::default()
     }
+}
+
+/// As in uWSGI, files of these start from the folder that the program was started in.
+fn facilities(definition: &Definition) -> Facilities {
+    let mut facilities = definition.options.facilities.clone();
+    let stores = facilities.caches.iter_mut().filter_map(|cache| cache.store.as_mut());
+    for path in stores.chain(&mut facilities.spoolers).chain(&mut facilities.spooling.folder) {
+        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    }
+    facilities
 }
 
 fn worker_specification(definition: &Definition) -> WorkerSpec {

@@ -12,6 +12,7 @@ use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ChannelError, MessageError};
+use crate::facilities::Facilities;
 use crate::layout::Layout;
 use crate::limits::HANDOVER_BYTES_MAX;
 use crate::wiring::WorkerEnd;
@@ -32,6 +33,9 @@ pub struct Handover {
     /// What is logged, and where.
     #[serde(default)]
     pub logs: Logs,
+    /// What it may ask of its pool.
+    #[serde(default)]
+    pub facilities: Facilities,
 }
 
 /// Numbers of the inherited descriptors.
@@ -409,8 +413,8 @@ impl Handover {
     /// A handover for the worker end of a hop.
     pub fn new(end: &WorkerEnd, application: Application, workers: Workers) -> Self {
         let descriptors = end.descriptors();
-        let logs = Logs::default();
-        Self { version: Self::VERSION, layout: *end.layout(), descriptors, application, workers, logs }
+        let (logs, facilities) = (Logs::default(), Facilities::default());
+        Self { version: Self::VERSION, layout: *end.layout(), descriptors, application, workers, logs, facilities }
     }
 
     /// Every descriptor that the zygote must inherit, besides the handover's own file.

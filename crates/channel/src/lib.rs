@@ -23,13 +23,15 @@
 //! It leaves to others: what the bytes of a record and of a response head mean (`gateway`), HTTP, Python,
 //! processes (who forks, reaps and replaces workers), time-outs and the limits of queues.
 //!
-//! Modules in reading order: [`limits`], [`layout`], [`wiring`], [`handover`], [`control`]; `segment` (the mapped
+//! Modules in reading order: [`limits`], [`layout`], [`wiring`], [`handover`],
+//! [`facilities`], [`control`]; `segment` (the mapped
 //! memory), `owner`, `queue`, `completion`, `wake`, `chunk`, `stream`, `passing` (how it is used); [`pool`],
 //! [`edge`], `response`, `recovery` (the edge's side); [`worker`], [`job`], [`observer`] (the workers' side).
 
 pub mod control;
 pub mod edge;
 pub mod error;
+pub mod facilities;
 pub mod handover;
 pub mod job;
 pub mod layout;

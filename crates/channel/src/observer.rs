@@ -180,6 +180,18 @@ impl Observer {
         }
     }
 
+    /// The seats of a worker.
+    pub fn seats_of(&self, worker: u16) -> std::ops::Range<u16> {
+        self.segment.layout().seats_of(worker)
+    }
+
+    /// Wakes a worker's seats, if they sleep, to look for something other than requests.
+    pub fn nudge(&self, worker: u16) {
+        for seat in self.segment.layout().seats_of(worker) {
+            self.seat_wakes.get(usize::from(seat)).into_iter().for_each(wake::signal);
+        }
+    }
+
     /// Whether the worker has said that it could serve ([`crate::Seat::mark_up`] of its first seat).
     pub fn is_up(&self, worker: u16) -> bool {
         let first = self.segment.layout().seats_of(worker).start;

@@ -32,6 +32,8 @@ pub struct State {
     is_head_request: bool,
     /// Bytes of the body given to the hop.
     sent: u64,
+    /// The application has ended the answer and may go on all the same.
+    is_disconnected: bool,
 }
 
 /// Whether an answer needs more.
@@ -76,6 +78,7 @@ impl Exchange {
         state.is_head_sent = false;
         state.is_head_request = is_head_request;
         state.sent = 0;
+        state.is_disconnected = false;
     }
 
     /// The state, for an object of the application.
@@ -152,6 +155,9 @@ impl State {
         if octets.is_empty() {
             return Ok(Progress::Open);
         }
+        if self.is_disconnected {
+            return Ok(Progress::Complete);
+        }
         self.send_head()?;
         let Some(wanted) = self.wanted() else { return Ok(Progress::Complete) };
         let octets = match usize::try_from(wanted) {
@@ -201,6 +207,9 @@ impl State {
     /// [`Fault`]; `AssertionError` when the application has never called `start_response`. The request is
     /// still there then.
     pub fn complete(&mut self) -> Result<(), Fault> {
+        if self.is_disconnected {
+            return Ok(());
+        }
         self.send_head()?;
         let Some(job) = self.job.take() else { return Err(over().into()) };
         let announced = self.head.content_length().filter(|_| !self.is_bodyless());
@@ -209,6 +218,24 @@ impl State {
             log::line(Level::Error, "response body is shorter than its Content-Length; the connection is closed");
         }
         job.finish(!is_short);
+        Ok(())
+    }
+
+    /// Ends the answer with what there is of it; whatever follows is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`]
+    pub fn disconnect(&mut self) -> Result<(), Fault> {
+        if self.is_over() {
+            return Ok(());
+        }
+        if self.head.is_set() {
+            self.complete()?;
+        } else {
+            self.abandon();
+        }
+        self.is_disconnected = true;
         Ok(())
     }
 

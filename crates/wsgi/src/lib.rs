@@ -14,14 +14,19 @@
 //! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `crew`, `cheaper`, `wear`,
 //! `commands`, `stats`, `report`, `signals`, `ready`, `inheritance`, `exit` (a pool's
 //! life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
-//! `input`, `file_wrapper`, `failure_page` (a request's); `log`, `log_stream`, `log_encoder`,
+//! `input`, `file_wrapper`, `failure_page` (a request's); `shared`, `commons`, `cache`, `application_signals`, `timers`,
+//! `companions`, `uwsgi` (what the module `uwsgi` offers); `log`, `log_stream`, `log_encoder`,
 //! `log_target`, `log_file`, `request_log`, `rotation`, `traceback`, `text`.
 
 #![allow(unsafe_code)]
 
 mod application;
+mod application_signals;
+mod cache;
 mod cheaper;
 mod commands;
+mod commons;
+mod companions;
 mod crew;
 mod environ;
 mod exchange;
@@ -43,12 +48,15 @@ mod report;
 mod request_log;
 mod respond;
 mod rotation;
+mod shared;
 mod signals;
 mod start_response;
 mod stats;
 mod supervisor;
 mod text;
+mod timers;
 mod traceback;
+mod uwsgi;
 mod wear;
 mod worker;
 mod zygote;
@@ -67,23 +75,8 @@ fn main(py: Python<'_>) -> PyResult<()> {
     Err(PySystemExit::new_err(status))
 }
 
-/// Asks for the application to be loaded anew, as `uwsgi.reload()` does. Returns at once.
-#[pyfunction]
-fn reload() -> bool {
-    ready::ask(ready::RELOAD);
-    true
-}
-
-/// Sets a variable of the running request's line in the log, as `uwsgi.set_logvar()` does.
-#[pyfunction]
-fn set_logvar(name: &str, value: &str) {
-    request_log::set_variable(name, value);
-}
-
 #[pymodule]
 fn _daemun(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(main, module)?)?;
-    module.add_function(wrap_pyfunction!(reload, module)?)?;
-    module.add_function(wrap_pyfunction!(set_logvar, module)?)?;
     module.add_class::<file_wrapper::FileWrapper>()
 }

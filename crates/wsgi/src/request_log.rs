@@ -78,14 +78,27 @@ pub fn reopen() {
     REOPEN.store(true, Ordering::SeqCst);
 }
 
-/// `uwsgi.set_logvar()`: a variable of the request that this thread runs.
-pub fn set_variable(name: &str, value: &str) {
+/// `uwsgi.set_logvar()`: a variable of the request that this thread runs; `false` when it has too many, or this is too long.
+pub fn set_variable(name: &[u8], value: &[u8]) -> bool {
     VARIABLES.with_borrow_mut(|all| {
         all.retain(|(known, _)| known != name);
-        if all.len() < VARIABLES_MAX {
+        let has_room = all.len() < VARIABLES_MAX && name.len().max(value.len()) <= VARIABLE_BYTES_MAX;
+        if has_room {
             all.push((name.to_owned(), value.to_owned()));
         }
-    });
+        has_room
+    })
+}
+
+/// `uwsgi.get_logvar()`: the value of such a variable.
+pub fn variable(name: &[u8]) -> Option<Vec<u8>> {
+    VARIABLES.with_borrow(|all| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+}
+
+/// The request is over.
+#[inline]
+pub fn forget_variables() {
+    VARIABLES.with_borrow_mut(Vec::clear);
 }
 
 /// Takes note of a request that begins; `None` where requests are not logged.
@@ -106,7 +119,6 @@ pub fn begin(record: &Record<'_>, core: u16) -> Option<Entry> {
             entry.values.push((name, value.to_vec()));
         }
     }
-    VARIABLES.with_borrow_mut(Vec::clear);
     Some(entry)
 }
 
@@ -306,8 +318,8 @@ impl Line<'_> {
     /// What the application has set for the line.
     fn logvar(&self, name: &str, out: &mut Vec<u8>) {
         VARIABLES.with_borrow(|all| {
-            let value = all.iter().find(|(known, _)| known == name).map_or("-", |(_, value)| value);
-            out.extend(printable(value.as_bytes()));
+            let value = all.iter().find(|(known, _)| known == name.as_bytes());
+            out.extend(printable(value.map_or(b"-", |(_, value)| value)));
         });
     }
 }
@@ -354,6 +366,9 @@ static SERVED: AtomicU64 = AtomicU64::new(0);
 /// Variables that a request may set for its line.
 const VARIABLES_MAX: usize = 64;
 
+/// Of a variable's name, and of its value.
+const VARIABLE_BYTES_MAX: usize = 64 << 10;
+
 thread_local! {
-    static VARIABLES: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
+    static VARIABLES: RefCell<Vec<(Vec<u8>, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
 }

@@ -20,10 +20,9 @@ use crate::head::kind;
 use crate::input::Input;
 use crate::log;
 use crate::request_log::{self, Entry};
-use crate::signals;
 use crate::start_response::StartResponse;
 use crate::text::is_unshared;
-use crate::traceback;
+use crate::{signals, traceback, uwsgi};
 
 /// What a thread needs to run requests, one after the other.
 pub struct Responder {
@@ -123,6 +122,7 @@ impl Responder {
         if self.failure_page != FailurePage::Brief {
             self.environ_of_failed = Some(environ.clone().unbind());
         }
+        uwsgi::request::begin(&handles.exchange, &environ);
         let application = self.applications.choose(py, &environ)?;
         let arguments = (environ, handles.start_response.bind(py));
         Ok(application.call1(arguments)?)

@@ -83,8 +83,13 @@ pub fn catch_in_worker(observer: Observer, index: u16) {
     handle(libc::SIGTERM, stop_seats);
     handle(libc::SIGQUIT, stop_seats);
     handle(libc::SIGINT, ignore);
-    handle(reopen_signal(), reopen_log);
+    catch_reopen();
     give_back_one(libc::SIGUSR1);
+}
+
+/// In whatever process of the pool: the log is opened anew when the zygote says so.
+pub fn catch_reopen() {
+    handle(reopen_signal(), reopen_log);
 }
 
 /// A request of this worker has ended in an exception.

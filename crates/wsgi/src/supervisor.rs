@@ -15,6 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::commands::{Command, Commands};
+use crate::commons::{Commons, Member};
+use crate::companions::Companions;
 use crate::crew::Crew;
 use crate::log::{self, Level};
 use crate::place::{BackOff, Place, Running};
@@ -45,6 +47,10 @@ pub struct Supervisor<'a> {
     /// One that is being replaced.
     pub(crate) succession: Option<Succession>,
     back_off: BackOff,
+    commons: &'static Commons,
+    companions: Companions,
+    /// When the next timer of the application's is due.
+    timer: Option<Instant>,
     /// Until every worker of a successor could serve: who waits for that.
     pub(crate) opening: Option<Ready>,
     pub(crate) stop: Option<Stop>,
@@ -65,10 +71,28 @@ pub(crate) struct Succession {
 /// What the zygote is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Fork a worker.
-    Fork(Birth),
+    /// Fork a process.
+    Fork(Newborn),
     /// Every worker is gone: exit with status `.0`.
     Exit(i32),
+}
+
+/// A process that is to be forked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newborn {
+    /// A worker.
+    Worker(Birth),
+    /// A mule or a spooler.
+    Companion(Member),
+}
+
+impl std::fmt::Display for Newborn {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Worker(birth) => Member::Worker(birth.number).fmt(formatter),
+            Self::Companion(member) => member.fmt(formatter),
+        }
+    }
 }
 
 /// A worker that is to be forked.
@@ -88,7 +112,12 @@ impl<'a> Supervisor<'a> {
     /// # Errors
     ///
     /// What the system says.
-    pub fn new(end: &'a WorkerEnd, handover: &'a Handover, ready: Ready) -> Result<Self, ChannelError> {
+    pub fn new(
+        end: &'a WorkerEnd,
+        handover: &'a Handover,
+        ready: Ready,
+        commons: &'static Commons,
+    ) -> Result<Self, ChannelError> {
         let now = Instant::now();
         let system = |source| ChannelError::System { what: "signal handlers", source };
         let workers = end.layout().workers_of(end.side());
@@ -112,6 +141,9 @@ impl<'a> Supervisor<'a> {
             crew: Crew::new(settings, count, now),
             succession: None,
             back_off: BackOff::default(),
+            commons,
+            companions: Companions::new(commons),
+            timer: None,
             opening: None,
             stop: None,
             status: exit::DONE,
@@ -150,14 +182,21 @@ impl<'a> Supervisor<'a> {
             self.look_after_crew(now);
             self.tell_numbers();
             self.look_after_logs(now);
-            if self.stop.is_some() && self.places.iter().all(|place| place.running().is_none()) {
+            self.companions.look_after(now, self.mercy());
+            self.send_due_signals(now);
+            let are_workers_gone = self.places.iter().all(|place| place.running().is_none());
+            if self.stop.is_some() && are_workers_gone && self.companions.are_gone() {
                 self.give_up_charge();
                 return Turn::Exit(self.status);
             }
             if let Some(birth) = self.next_birth(now) {
                 self.stand_down();
                 self.observer.prepare(birth.worker, birth.is_held || self.crew.is_paused);
-                return Turn::Fork(birth);
+                return Turn::Fork(Newborn::Worker(birth));
+            }
+            // A successor's take nothing up before it is in charge.
+            if let Some(companion) = self.companions.due(now).filter(|_| self.opening.is_none()) {
+                return Turn::Fork(Newborn::Companion(companion));
             }
             self.sleep(now);
         }
@@ -195,12 +234,20 @@ impl<'a> Supervisor<'a> {
         Some(Birth { worker, number: number as u16, is_held: self.opening.is_some() })
     }
 
-    /// Takes note of a worker that was forked and tells the edge.
+    /// Takes note of a process that was forked.
     ///
     /// # Errors
     ///
-    /// What the system says; the worker is killed then.
-    pub fn born(&mut self, birth: Birth, pid: Pid) -> io::Result<()> {
+    /// What the system says; the process is killed then.
+    pub fn born(&mut self, newborn: Newborn, pid: Pid) -> io::Result<()> {
+        match newborn {
+            Newborn::Worker(birth) => self.worker_born(birth, pid),
+            Newborn::Companion(member) => self.companions.born(member, pid),
+        }
+    }
+
+    /// Takes note of a worker that was forked and tells the edge.
+    fn worker_born(&mut self, birth: Birth, pid: Pid) -> io::Result<()> {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
             // Without it nobody would learn of its death.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -240,7 +287,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes note of a fork that failed: tries again a second later.
-    pub fn not_born(&mut self, birth: Birth) {
+    pub fn not_born(&mut self, newborn: Newborn) {
+        let birth = match newborn {
+            Newborn::Worker(birth) => birth,
+            Newborn::Companion(member) => return self.companions.not_born(member),
+        };
         let again = Instant::now() + Duration::from_secs(1);
         self.succession = None;
         self.crew.put_off(birth.number, again);
@@ -266,6 +317,7 @@ impl<'a> Supervisor<'a> {
             // SAFETY: takes two numbers; the process is our child and not reaped.
             unsafe { libc::kill(running.pid.as_raw_nonzero().get(), signals::reopen_signal()) };
         }
+        self.companions.reopen_log();
     }
 
     fn take_messages(&mut self) {
@@ -370,6 +422,7 @@ impl<'a> Supervisor<'a> {
             return;
         }
         self.stop = Some(stop);
+        self.companions.stop(stop);
         self.give_up_charge();
         self.stand_down();
         for place in 0..self.places.len() {
@@ -456,6 +509,8 @@ impl<'a> Supervisor<'a> {
         let now = Instant::now();
         let Some(pid) = grave.running().map(Running::process_number) else { return };
         let Place::Taken(running) = std::mem::replace(grave, Place::Unclean { pid }) else { return };
+        let counted = self.counters(worker).since(running.before);
+        self.commons.worker_died(running.number, worker, pid, counted);
         if self.stop == Some(Stop::Immediate) {
             return; // By our own hand, and everybody is about to hear of our own end.
         }
@@ -473,7 +528,7 @@ impl<'a> Supervisor<'a> {
             self.succession = None;
         }
         let harakiri = running.harakiri.is_some();
-        self.crew.died(running.number, harakiri, self.counters(worker).since(running.before));
+        self.crew.died(running.number, harakiri, counted);
         self.tell(&Message::Died { worker, pid, wait_status, harakiri }, None);
         if self.opening.is_some() && !running.is_up {
             let number = running.number + 1;
@@ -490,6 +545,7 @@ impl<'a> Supervisor<'a> {
             self.tell(&Message::Failed { reason: "no worker could load the application".to_owned() }, None);
             self.status = exit::NO_APPLICATION;
             self.stop = Some(Stop::Immediate);
+            self.companions.stop(Stop::Immediate);
         }
     }
 
@@ -583,13 +639,33 @@ impl<'a> Supervisor<'a> {
     }
 
     fn busy_too_long(&self, worker: u16) -> Option<u64> {
+        // What the application has set for itself.
+        if self.commons.worker_deadline(worker).is_some_and(|due| due <= Observer::now_ms()) {
+            return Some(self.busy_seconds(worker));
+        }
         let limit = self.settings.harakiri_seconds;
         if limit == 0 {
             return None;
         }
+        Some(self.busy_seconds(worker)).filter(|seconds| *seconds >= limit)
+    }
+
+    /// How long the oldest request of a worker has been running; 0 when it runs none.
+    fn busy_seconds(&self, worker: u16) -> u64 {
         let now = Observer::now_ms();
         let busy = |seat| Some(now.saturating_sub(self.observer.busy_since_ms(seat)?) / 1000);
-        self.end.layout().seats_of(worker).filter_map(busy).max().filter(|seconds| *seconds >= limit)
+        self.end.layout().seats_of(worker).filter_map(busy).max().unwrap_or(0)
+    }
+
+    /// Sends what timers, crons and files of the application's have to send, while this zygote is in charge.
+    fn send_due_signals(&mut self, now: Instant) {
+        self.timer = None;
+        if self.stop.is_some() || self.opening.is_some() {
+            return;
+        }
+        let (signals, wait) = self.commons.switchboard.timers.due();
+        signals.into_iter().for_each(|number| self.commons.switchboard.send(self.commons, number));
+        self.timer = wait.map(|wait| now + wait);
     }
 
     /// What the seats of a place have counted.
@@ -611,6 +687,7 @@ impl<'a> Supervisor<'a> {
         watched.extend(self.stats.watched());
         let stand_in = self.stand_in();
         watched.extend(stand_in.map(|descriptor| PollFd::new(descriptor, PollFlags::IN)));
+        watched.extend(self.companions.watched());
         watched.extend(self.running().map(|(_, running)| PollFd::new(&running.pidfd, PollFlags::IN)));
         let timeout = self.next_look(now).and_then(|left| Timespec::try_from(left).ok());
         // A signal ends it too; whatever it was is found by the next turn.
@@ -632,7 +709,14 @@ impl<'a> Supervisor<'a> {
             || self.commands.are_watching()
             || self.crew.is_watching(self.settings);
         let regular = is_looking.then_some(LOOK_INTERVAL);
-        let times = self.places.iter().filter_map(of_place).chain(births).chain(regular);
+        let deadlines = self.running().filter_map(|(place, _)| {
+            let due = self.commons.worker_deadline(self.worker_at(place))?;
+            Some(Duration::from_millis(due.saturating_sub(Observer::now_ms())))
+        });
+        let timer = self.timer.map(|due| due.saturating_duration_since(now));
+        let companions = self.companions.next_look(now, self.mercy()).filter(|_| self.opening.is_none());
+        let others = births.into_iter().chain(regular).chain(timer).chain(companions).chain(deadlines);
+        let times = self.places.iter().filter_map(of_place).chain(others);
         times.min().map(|left| left + Duration::from_millis(1))
     }
 }
@@ -667,7 +751,8 @@ pub fn traceback_signal() -> i32 {
     libc::SIGRTMAX()
 }
 
-fn described(wait_status: i32) -> String {
+/// How a process has ended.
+pub fn described(wait_status: i32) -> String {
     if libc::WIFSIGNALED(wait_status) {
         format!("was killed by signal {}", libc::WTERMSIG(wait_status))
     } else {

@@ -30,6 +30,22 @@ pub fn octets<'a>(text: &'a Bound<'_, PyString>, spare: &'a mut Vec<u8>) -> Opti
     if utf8.is_ascii() { Some(utf8) } else { narrow(utf8, spare) }
 }
 
+/// The text as UTF-8.
+///
+/// # Errors
+///
+/// `UnicodeEncodeError` for a lone surrogate.
+pub fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a [u8]> {
+    let mut size = 0;
+    // SAFETY: `text` is a str and lives as long as the slice made below; the interpreter is ours.
+    let start = unsafe { PyUnicode_AsUTF8AndSize(text.as_ptr(), &mut size) };
+    if start.is_null() {
+        return Err(PyErr::fetch(text.py()));
+    }
+    // SAFETY: the interpreter says that `size` octets lie there, and a str never changes.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), usize::try_from(size).unwrap_or(0)) })
+}
+
 /// UTF-8 to one octet per character.
 fn narrow<'a>(utf8: &[u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     out.clear();

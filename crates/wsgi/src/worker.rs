@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::application::{Applications, LoadError};
+use crate::commons::Member;
 use crate::environ::{Concurrency, EnvironBuilder};
 use crate::log::{self, Level};
 use crate::log_stream::{self, Stream};
@@ -18,7 +19,7 @@ use crate::request_log;
 use crate::respond::Responder;
 use crate::supervisor::{Birth, traceback_signal};
 use crate::wear::Limits;
-use crate::{exit, interpreter, signals, traceback, zygote};
+use crate::{exit, interpreter, signals, traceback, uwsgi, zygote};
 
 /// Runs a worker to its end and returns the exit status.
 pub fn run(
@@ -36,6 +37,7 @@ pub fn run(
             return exit::NO_APPLICATION;
         }
     };
+    uwsgi::become_member(py, Member::Worker(birth.number), birth.worker);
     match serve_all(py, end, handover, birth, &applications) {
         Ok(()) => exit::DONE,
         Err(error) => {
@@ -107,7 +109,7 @@ fn serve_all(
     }
     seat.mark_up();
     signals::ring();
-    serve(py, &mut seat, &mut responder);
+    serve(py, 0, &mut seat, &mut responder);
     for thread in threads {
         thread.call_method0("join")?;
     }
@@ -173,7 +175,7 @@ fn start_thread<'py>(py: Python<'py>, thread: u16, seat: Seat, responder: Respon
     let body = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
         let desk = desk.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((mut seat, mut responder)) = desk {
-            serve(arguments.py(), &mut seat, &mut responder);
+            serve(arguments.py(), thread, &mut seat, &mut responder);
         }
     };
     let options = PyDict::new(py);
@@ -185,18 +187,25 @@ fn start_thread<'py>(py: Python<'py>, thread: u16, seat: Seat, responder: Respon
     Ok(thread)
 }
 
-/// Takes requests one by one until told to stop. Waits without the interpreter.
-fn serve(py: Python<'_>, seat: &mut Seat, responder: &mut Responder) {
+/// Takes requests one by one until told to stop, and between them signals of the application's. Waits without the
+/// interpreter.
+fn serve(py: Python<'_>, thread: u16, seat: &mut Seat, responder: &mut Responder) {
+    uwsgi::request::name_thread(thread);
     while !seat.is_stopping() {
         if seat.is_held() {
             py.detach(|| seat.wait_for_release());
             continue;
+        }
+        if uwsgi::has_pending_signals() {
+            uwsgi::run_pending_signals(py);
+            log_stream::finish_lines();
         }
         if let Some(job) = seat.try_take() {
             // A panic would be a bug of ours. The job it had ends as failed; the worker goes on.
             if catch_unwind(AssertUnwindSafe(|| responder.respond(py, job))).is_err() {
                 log::line(Level::Critical, "a bug in daemun ended this request");
             }
+            uwsgi::request::end();
             log_stream::finish_lines();
             log::set_request(0);
             if REQUESTS_LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use daemun_channel::control::{self, Message};
 use daemun_channel::{ChannelError, Handover, WorkerEnd};
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::application::{Applications, LoadError};
+use crate::commons::{Commons, Member};
 use crate::inheritance::OpenDescriptors;
 use crate::log::{self, Level};
 use crate::ready::Ready;
-use crate::supervisor::{Birth, Supervisor, Turn};
-use crate::{exit, interpreter, log_file, log_stream, traceback, worker};
+use crate::supervisor::{Newborn, Supervisor, Turn};
+use crate::{exit, interpreter, log_file, log_stream, traceback, uwsgi, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
 pub fn run(py: Python<'_>) -> i32 {
@@ -27,9 +29,11 @@ pub fn run(py: Python<'_>) -> i32 {
         Err(error) => return failed(&error),
     };
     log::configure(&handover.logs);
+    let offered = prepare(py, &handover).and_then(|()| offer(py, &handover, &end));
     let open_before = OpenDescriptors::now();
-    let applications = match prepare(py, &handover).and_then(|()| load(py, &handover)) {
-        Ok(applications) => applications,
+    let made = offered.and_then(|commons| Ok((commons, load(py, &handover)?)));
+    let (commons, applications) = match made {
+        Ok(made) => made,
         Err(Failure { reason, status }) => {
             give_up(&end, &handover, ready, reason);
             return status;
@@ -38,8 +42,9 @@ pub fn run(py: Python<'_>) -> i32 {
     freeze(py);
     open_before.warn_of_later(py);
     log_file::keep(handover.application.log_file.as_deref());
-    match supervise(py, &end, &handover, ready) {
-        Ok(Role::Worker(birth)) => worker::run(py, end, &handover, birth, applications),
+    match supervise(py, &end, &handover, ready, commons) {
+        Ok(Role::Child(Newborn::Worker(birth))) => worker::run(py, end, &handover, birth, applications),
+        Ok(Role::Child(Newborn::Companion(member))) => run_companion(py, &handover, member, applications.is_some()),
         Ok(Role::Zygote(status)) => status,
         Err(error) => failed(&error),
     }
@@ -75,7 +80,45 @@ fn not_loaded(handover: &Handover, error: &LoadError) -> String {
 /// Which process this is after a fork.
 enum Role {
     Zygote(i32),
-    Worker(Birth),
+    Child(Newborn),
+}
+
+/// What the application may ask of its pool: made before anything of the application's is imported.
+fn offer(py: Python<'_>, handover: &Handover, end: &WorkerEnd) -> Result<&'static Commons, Failure> {
+    let name = &handover.application.name;
+    let failure = |error: &dyn std::fmt::Display| Failure {
+        reason: format!("application \"{name}\" cannot be prepared: {error}"),
+        status: exit::FAILED,
+    };
+    let commons = Commons::establish(handover, end).map_err(|error| failure(&error))?;
+    uwsgi::install(py, commons).map_err(|error| failure(&error))?;
+    Ok(commons)
+}
+
+/// Runs a mule or a spooler to its end. With `lazy-apps` it loads the application as workers do.
+fn run_companion(py: Python<'_>, handover: &Handover, member: Member, is_loaded: bool) -> i32 {
+    interpreter::name_process(&handover.workers, &member.to_string());
+    if !is_loaded && let Err(error) = worker::load(py, handover) {
+        report(handover, &error);
+        return exit::NO_APPLICATION;
+    }
+    let ended = match member {
+        Member::Mule(number) => uwsgi::run_mule(py, number),
+        Member::Spooler(number) => uwsgi::run_spooler(py, number),
+        Member::Zygote | Member::Worker(_) => Ok(()),
+    };
+    log_stream::finish_lines();
+    match ended {
+        Ok(()) => exit::DONE,
+        Err(error) if error.is_instance_of::<PySystemExit>(py) => {
+            let code = error.value(py).getattr("code").ok().filter(|code| !code.is_none());
+            code.map_or(exit::DONE, |code| code.extract().unwrap_or(exit::FAILED))
+        }
+        Err(error) => {
+            traceback::log(py, &format!("{member} failed"), &error);
+            exit::FAILED
+        }
+    }
 }
 
 fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
@@ -127,32 +170,37 @@ fn say_ready(end: &WorkerEnd) -> Result<(), ChannelError> {
     control::send(end.control(), &Message::Ready { pid }, Some(std::os::fd::AsFd::as_fd(&pidfd)))
 }
 
-fn supervise(py: Python<'_>, end: &WorkerEnd, handover: &Handover, ready: Ready) -> Result<Role, ChannelError> {
+fn supervise(
+    py: Python<'_>,
+    end: &WorkerEnd,
+    handover: &Handover,
+    ready: Ready,
+    commons: &'static Commons,
+) -> Result<Role, ChannelError> {
     say_ready(end)?;
-    let mut supervisor = Supervisor::new(end, handover, ready)?;
+    let mut supervisor = Supervisor::new(end, handover, ready, commons)?;
     let zygote = rustix::process::getpid();
     loop {
-        let birth = match py.detach(|| supervisor.turn()) {
+        let newborn = match py.detach(|| supervisor.turn()) {
             Turn::Exit(status) => return Ok(Role::Zygote(status)),
-            Turn::Fork(birth) => birth,
+            Turn::Fork(newborn) => newborn,
         };
         log_stream::finish_lines();
         match fork(py) {
             Ok(0) => {
                 follow(zygote);
-                return Ok(Role::Worker(birth));
+                return Ok(Role::Child(newborn));
             }
             Ok(pid) => {
-                let born = Pid::from_raw(pid).map(|pid| supervisor.born(birth, pid));
+                let born = Pid::from_raw(pid).map(|pid| supervisor.born(newborn, pid));
                 if let Some(Err(error)) = born {
-                    let number = birth.number + 1;
-                    log::line(Level::Critical, format_args!("worker {number} (pid {pid}) cannot be watched: {error}"));
-                    supervisor.not_born(birth);
+                    log::line(Level::Critical, format_args!("{newborn} (pid {pid}) cannot be watched: {error}"));
+                    supervisor.not_born(newborn);
                 }
             }
             Err(error) => {
-                traceback::log(py, &format!("worker {} cannot be forked", birth.number + 1), &error);
-                supervisor.not_born(birth);
+                traceback::log(py, &format!("{newborn} cannot be forked"), &error);
+                supervisor.not_born(newborn);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use daemun_conf::{Diagnostic, Severity, Span, nearest};
 
+use crate::options::facilities;
 use crate::options::known::{Known, argument_of, known, known_names};
 use crate::options::pool::{LogTarget, PoolOptions};
 use crate::options::setting::{Role, Setting, Value};
@@ -20,7 +21,9 @@ pub(crate) fn apply_all(
     for setting in settings.iter().filter(|setting| setting.role == Role::Option) {
         applier.apply(setting);
     }
-    let pool = applier.pool;
+    let mut pool = applier.pool;
+    facilities::tell_settings(&mut pool, settings);
+    diagnostics.extend(facilities::check(&pool).map(Diagnostic::error_without_place));
     let mut warn = |message: String| {
         diagnostics.push(Diagnostic::error_without_place(message).with_severity(Severity::Warning));
     };

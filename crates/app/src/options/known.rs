@@ -144,6 +144,11 @@ static NO_EFFECT: &[(&str, &str)] = &[
     ("file-serve-mode", "the edge sends files by sendfile"),
     ("fileserve-mode", "the edge sends files by sendfile"),
     ("static-cache-paths", "looking for a file costs one call of the system"),
+    ("cache-expire-freq", "what has expired is never given out, and makes room when there is none"),
+    ("cache-report-freed-items", "what has expired is never given out, and makes room when there is none"),
+    ("cache-store-sync", "the system writes the file"),
+    ("cache-use-last-modified", "nobody asks"),
+    ("lock-engine", "locks are the system's own"),
     ("reuse-port", "all workers take requests from one queue"),
 ];
 

@@ -14,6 +14,7 @@ mod address;
 mod apply;
 mod command_line;
 mod expand;
+mod facilities;
 mod format;
 mod ini;
 mod json;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemun_channel::facilities::Facilities;
 use daemun_channel::handover::Cheaper;
 use daemun_conf::Span;
 
@@ -165,6 +166,8 @@ pub struct PoolOptions {
     pub cgi: CgiOptions,
     /// Files that are sent without asking the application.
     pub static_files: StaticOptions,
+    /// Locks, caches, mules and spoolers.
+    pub facilities: Facilities,
     /// What is unknown or not built is an error.
     pub strict: bool,
     /// Print all settings as one ini file.
@@ -250,6 +253,7 @@ impl Default for PoolOptions {
             auto_procname: false,
             cgi: CgiOptions::default(),
             static_files: StaticOptions::default(),
+            facilities: Facilities::default(),
             strict: false,
             show_config: false,
             command: None,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use daemun_channel::handover::CheaperAlgorithm;
 use daemun_conf::Diagnostic;
 
+use crate::limits::{LOCKS_MAX, MULE_QUEUE_BYTES_MAX, SPOOLER_PROCESSES_MAX};
 use crate::options::address::SocketAddress;
+use crate::options::facilities;
 use crate::options::pool::{Command, LogTarget, PoolOptions, PoolSocket, Protocol, StaticMap};
 use crate::options::setting::Value;
 
@@ -538,6 +540,73 @@ pub static OPTIONS: &[UwsgiOption] = &[
     value("cgi-buffer-size", "longest head of a program's answer", |pool, value| {
         put(&mut pool.cgi.buffer_size, value.number(1..=u64::from(u32::MAX))?)
     }),
+    // What the application reaches by the module `uwsgi`.
+    value("locks", "number of locks besides lock 0", |pool, value| {
+        pool.facilities.locks = value.small_number(0..=LOCKS_MAX)?;
+        Ok(())
+    }),
+    value("cache", "items of the cache that is meant where no name is given", facilities::cache),
+    value("cache-blocksize", "longest value of that cache", |pool, value| {
+        let octets = value.number(1..=u64::from(u32::MAX))?;
+        facilities::default_cache(&mut pool.facilities).block_bytes = octets;
+        Ok(())
+    }),
+    value("cache-store", "file that keeps that cache beyond the end", |pool, value| {
+        put(&mut facilities::default_cache(&mut pool.facilities).store, value.path())
+    }),
+    flag("cache-no-expire", "nothing in that cache expires", |pool, value| {
+        facilities::default_cache(&mut pool.facilities).never_expires = value.flag();
+        Ok(())
+    }),
+    value("cache2", "name=NAME,items=NUMBER,...: one more cache", facilities::named_cache).list(),
+    optional("mule", "a process besides the workers, for messages or for a program of its own", facilities::mule)
+        .list(),
+    value("mules", "number of such processes", facilities::mules).list(),
+    value("farm", "NAME:MULE[,MULE...]: mules that share a queue", facilities::farm).list(),
+    value("mule-msg-size", "octets of a queue of messages", |pool, value| {
+        let octets = value.number(1024..=MULE_QUEUE_BYTES_MAX)?;
+        pool.facilities.mule_queue_bytes = usize::try_from(octets).unwrap_or(usize::MAX);
+        Ok(())
+    }),
+    value("mule-msg-recv-size", "longest message that a mule takes", |pool, value| {
+        let octets = value.number(1..=MULE_QUEUE_BYTES_MAX)?;
+        pool.facilities.mule_message_bytes = usize::try_from(octets).unwrap_or(usize::MAX);
+        Ok(())
+    }),
+    value("spooler", "folder of tasks that are run in the background", facilities::spooler).list(),
+    value("spooler-processes", "processes of each such folder", |pool, value| {
+        pool.facilities.spooling.processes = value.small_number(1..=SPOOLER_PROCESSES_MAX)?;
+        Ok(())
+    }),
+    value("spooler-frequency", "seconds between two looks into such a folder", |pool, value| {
+        pool.facilities.spooling.frequency_seconds = value.number(1..=u64::from(u32::MAX))?;
+        Ok(())
+    })
+    .also(&["spooler-freq"]),
+    flag("spooler-ordered", "run tasks in the order of their names", |pool, value| {
+        pool.facilities.spooling.is_ordered = value.flag();
+        Ok(())
+    }),
+    flag("spooler-quiet", "do not log tasks", |pool, value| {
+        pool.facilities.spooling.is_quiet = value.flag();
+        Ok(())
+    }),
+    value("spooler-max-tasks", "tasks after which such a process is replaced", |pool, value| {
+        pool.facilities.spooling.tasks_max = value.number(0..=u64::MAX)?;
+        Ok(())
+    }),
+    value("spooler-chdir", "folder in which tasks are run", |pool, value| {
+        put(&mut pool.facilities.spooling.folder, value.path())
+    }),
+    value("spooler-harakiri", "seconds a task may run", |pool, value| {
+        pool.facilities.spooling.harakiri_seconds = value.number(0..=u64::from(u32::MAX))?;
+        Ok(())
+    }),
+    value("spooler-python-import", "module to import where tasks are run", |pool, value| {
+        add(&mut pool.facilities.spooling.import, value.text().to_owned())
+    })
+    .also(&["spooler-import", "spooler-pyimport", "spooler-py-import"])
+    .list(),
     // Process.
     value("uid", "user to become", |pool, value| put(&mut pool.uid, value.text().to_owned())),
     value("gid", "group to become", |pool, value| put(&mut pool.gid, value.text().to_owned())),
