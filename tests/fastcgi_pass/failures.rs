@@ -192,7 +192,7 @@ fn mistakes_in_the_configuration_are_named() {
         ("fastcgi_pass a:1; fastcgi_pass b:1;", "\"fastcgi_pass\" directive is duplicate"),
         ("fastcgi_split_path_info ^(.*)$;", "must have 2 captures"),
         ("fastcgi_param A b c;", "invalid parameter \"c\""),
-        ("fastcgi_cache x;", "is not supported by daemun yet"),
+        ("fastcgi_cache x;", "\"fastcgi_cache\" zone \"x\" is unknown"),
     ] {
         let scratch = Scratch::new();
         scratch.write("web.conf", servers::nginx_conf(&format!("server {{ location / {{ {directives} }} }}")));
