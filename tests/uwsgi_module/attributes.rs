@@ -107,6 +107,74 @@ fn a_line_for_the_log() {
     assert!(lines.iter().all(|line| line.contains("[app]") && line.contains("#0: *")), "{lines:?}");
 }
 
+/// A file, or a part of one, as the rest of an answer; and the body of a request in pieces.
+#[test]
+fn files_and_pieces() {
+    let scratch = Scratch::new();
+    scratch.write("file", "0123456789".repeat(10_000));
+    scratch.write(
+        "app/files.py",
+        "import uwsgi\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+             path = 'SCRATCH/file'\n    \
+             if environ['PATH_INFO'] == '/path':\n        assert uwsgi.sendfile(path) is True\n    \
+             if environ['PATH_INFO'] == '/part':\n        uwsgi.sendfile(path, 0, 5, 7)\n    \
+             if environ['PATH_INFO'] == '/object':\n        uwsgi.sendfile(open(path, 'rb'), 4096, 99_995)\n    \
+             if environ['PATH_INFO'] == '/body':\n        \
+                 pieces = list(iter(lambda: uwsgi.chunked_read(5), b''))\n        \
+                 return [b'%d octets' % len(b''.join(pieces))]\n    \
+             if environ['PATH_INFO'] == '/none':\n        \
+                 try:\n            uwsgi.sendfile('SCRATCH/none')\n        \
+                 except OSError as error:\n            return [str(error).encode()]\n    \
+             return b''\n",
+    );
+    let port = harness::Port::reserve();
+    let address = port.address();
+    scratch.write("app.ini", harness::site::ini("files", &format!("http-socket = {address}")));
+    let process = harness::servers::daemun_app(&scratch, "app.ini", &address);
+    let get = |path: &str| Request::get(path).send(&address).text();
+    assert_eq!(get("/path").len(), 100_000);
+    assert_eq!(get("/part"), "5678901");
+    assert_eq!(get("/object"), "56789");
+    assert!(get("/none").contains("No such file"));
+    let body = Request::new("POST", "/body").chunked(&[&[b'x'; 70_000], &[b'y'; 3]]);
+    assert_eq!(body.send(&address).text(), "70003 octets");
+    assert!(!process.output().contains("[error]"), "{}", process.output());
+}
+
+/// An application that asks learns that its client is gone.
+#[test]
+fn a_client_that_is_gone() {
+    let scratch = Scratch::new();
+    let server = Server::ours(&scratch, "");
+    let text = "\
+fd = uwsgi.connection_fd()
+open('SCRATCH/begun', 'w').close()
+for n in range(3000):
+    if not uwsgi.is_connected(fd):
+        open('SCRATCH/gone', 'w').close()
+        break
+    time.sleep(0.01)";
+    let text = text.replace("SCRATCH", &scratch.folder().to_string_lossy());
+    let mut connection = harness::Connection::to(&server.address);
+    connection.send(Request::post("/", "text/plain", text).octets());
+    wait_until("it has begun", || scratch.path("begun").exists());
+    drop(connection);
+    wait_until("it is told", || scratch.path("gone").exists());
+}
+
+/// Libraries that look for what uWSGI may be built without, and for whether threads run, are told the truth.
+#[test]
+fn who_looks_for_websockets_and_threads() {
+    let scratch = Scratch::new();
+    let server = Server::ours(&scratch, "");
+    assert_eq!(server.ask("hasattr(uwsgi, 'websocket_handshake'), hasattr(uwsgi, 'rpc')"), "(False, True)");
+    let said = server.ask("uwsgi.websocket_recv()");
+    assert!(said.starts_with("AttributeError: uwsgi.websocket_recv is not supported by daemun: "), "{said}");
+    assert_eq!(server.ask("uwsgi.opt['enable-threads'], uwsgi.opt['py-call-uwsgi-fork-hooks']"), "(True, True)");
+}
+
 /// Variables of a request stand in its line of the log.
 #[test]
 fn variables_for_the_log() {

@@ -130,6 +130,21 @@ fn what_is_kept_in_a_file() {
     assert!(ended.output.contains("it is not a cache of this kind"), "{}", ended.output);
 }
 
+/// While another generation takes over, both have the same file.
+#[test]
+fn a_file_outlives_a_reload() {
+    let scratch = Scratch::new();
+    let server =
+        Server::ours(&scratch, "cache2 = name=kept,items=50,store=SCRATCH/kept.cache\ncache2 = name=lost,items=5");
+    assert_eq!(server.ask("uwsgi.cache_set('a', 'v'), uwsgi.cache_set('a', 'v', 0, 'lost')"), "(True, True)");
+    let pid = server.ask("os.getpid()");
+    server.ask("uwsgi.reload()");
+    wait_until("others serve", || server.ask("uwsgi.cache_inc('n'), os.getpid()") != format!("(True, {pid})"));
+    assert_eq!(server.ask("uwsgi.cache_get('a'), uwsgi.cache_get('a', 'lost')"), "(b'v', None)");
+    let number: i64 = server.ask("uwsgi.cache_num('n')").parse().expect("a number");
+    assert!(number > 0);
+}
+
 /// Four workers set, change and take away at the same time, one of them is killed again and again: nothing is lost of
 /// the cache but what it was changing.
 #[test]

@@ -140,3 +140,27 @@ fn the_end_waits_for_a_message() {
     assert!(server.process.wait().success());
     assert!(scratch.path("ended").exists());
 }
+
+/// With lazy applications, mules load what they need themselves; what they may take for a message is theirs to keep.
+#[test]
+fn mules_of_lazy_applications() {
+    let scratch = Scratch::new();
+    let server = pool(&scratch, "lazy-apps = true\nmules = 2\nmule-harakiri = 1");
+    server.ask("uwsgi.mule_msg('one', 1), uwsgi.mule_msg('two', 2)");
+    wait_until("both are there", || keys(&server) == "[b'one to 1', b'two to 2']");
+    drop(server);
+    let scratch = Scratch::new();
+    scratch.write(
+        "app/slow.py",
+        "import time, uwsgi\n\
+         def hook(message):\n    \
+             time.sleep(600 if message == b'slow' else 0)\n    \
+             uwsgi.cache_set(message, 'v')\n\
+         uwsgi.mule_msg_hook = hook\nfrom uwsgi_module import application\n",
+    );
+    let server = Server::ours(&scratch, "import = slow\nmules = 1\nmule-harakiri = 1\ncache2 = name=a,items=9");
+    server.ask("uwsgi.mule_msg('slow'), uwsgi.mule_msg('fast')");
+    wait_until("the next message is taken", || server.ask("uwsgi.cache_keys()") == "[b'fast']");
+    assert!(server.process.output().contains("mule 1 (pid "), "{}", server.process.output());
+    assert!(server.process.output().contains("takes too long: it is killed"), "{}", server.process.output());
+}

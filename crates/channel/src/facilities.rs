@@ -20,6 +20,8 @@ pub struct Facilities {
     pub mule_queue_bytes: usize,
     /// Longest message that a mule takes that does not say how long.
     pub mule_message_bytes: usize,
+    /// Seconds that a mule may take for a message; 0 for no limit.
+    pub mule_harakiri_seconds: u64,
     /// Folders of spooled tasks.
     pub spoolers: Vec<PathBuf>,
     /// How tasks are run.
@@ -104,6 +106,7 @@ impl Default for Facilities {
             farms: Vec::new(),
             mule_queue_bytes: 1 << 20,
             mule_message_bytes: 65_536,
+            mule_harakiri_seconds: 0,
             spoolers: Vec::new(),
             spooling: Spooling::default(),
             options: Vec::new(),

@@ -573,6 +573,10 @@ pub static OPTIONS: &[UwsgiOption] = &[
         pool.facilities.mule_message_bytes = usize::try_from(octets).unwrap_or(usize::MAX);
         Ok(())
     }),
+    value("mule-harakiri", "seconds that a mule may take for a message", |pool, value| {
+        pool.facilities.mule_harakiri_seconds = value.number(0..=u64::from(u32::MAX))?;
+        Ok(())
+    }),
     value("spooler", "folder of tasks that are run in the background", facilities::spooler).list(),
     value("spooler-processes", "processes of each such folder", |pool, value| {
         pool.facilities.spooling.processes = value.small_number(1..=SPOOLER_PROCESSES_MAX)?;

@@ -62,6 +62,12 @@ fn options<'py>(py: Python<'py>, settings: &[(String, Option<String>)]) -> PyRes
             },
         }
     }
+    // What some look for before they start a thread holds here in any case.
+    for name in ["enable-threads", "py-call-uwsgi-fork-hooks"] {
+        if !options.contains(name)? {
+            options.set_item(name, true)?;
+        }
+    }
     Ok(options)
 }
 

@@ -34,10 +34,6 @@ const MISSING: &[(&str, &str)] = &[
     ),
     ("register_rpc rpc rpc_list call", "call the other server by HTTP"),
     (
-        "websocket_handshake websocket_recv websocket_recv_nb websocket_send websocket_send_binary",
-        "libraries that read and write the connection themselves, such as simple-websocket, serve websockets",
-    ),
-    (
         "async_sleep async_connect green_schedule suspend wait_fd_read wait_fd_write ready_fd connect send recv close \
          request_context",
         "there is no asynchronous mode and the client's connection belongs to the edge; run several threads instead",

@@ -215,7 +215,13 @@ pub fn run(py: Python<'_>, number: u16) -> PyResult<()> {
             super::run_pending_signals(py);
             let wanted = Wanted { signals: true, own: true, farms: true };
             let message = queues(commons, number, wanted).find_map(MessageQueue::take);
-            message.as_ref().map(|message| take_message(py, commons, number, message)).is_some()
+            if let Some(message) = &message {
+                let limit = Some(commons.facilities.mule_harakiri_seconds).filter(|seconds| *seconds > 0);
+                commons.set_deadline(Member::Mule(number), 0, limit);
+                take_message(py, commons, number, message);
+                commons.set_deadline(Member::Mule(number), 0, None);
+            }
+            message.is_some()
         });
         if !is_done {
             py.detach(|| commons.sleep(Member::Mule(number), bell, LOOK_INTERVAL));

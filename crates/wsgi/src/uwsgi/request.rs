@@ -91,11 +91,18 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// `uwsgi.env`: environ of the request that this thread runs. Everything else is there or is not.
+///
+/// Libraries look whether uWSGI was built with websockets and do without if not: so these names are not there, and
+/// whoever uses one all the same is told more than that.
 #[pyfunction]
 fn attribute(py: Python<'_>, name: &str) -> PyResult<Py<PyDict>> {
     let environ = CURRENT.with_borrow(|current| current.environ.as_ref().map(|environ| environ.clone_ref(py)));
     match environ {
         Some(environ) if name == "env" => Ok(environ),
+        _ if name.starts_with("websocket_") => Err(PyAttributeError::new_err(format!(
+            "uwsgi.{name} is not supported by daemun: libraries that read and write the connection themselves, such as \
+             simple-websocket, serve websockets"
+        ))),
         _ => Err(PyAttributeError::new_err(format!("module 'uwsgi' has no attribute '{name}'"))),
     }
 }
