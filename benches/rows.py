@@ -96,6 +96,14 @@ ROWS = (
         )
         for level in (1, 6)
     ),
+    *(
+        Row(
+            f"cache-{size}", f"{size} answer kept by proxy_cache",
+            {"daemun": contestants.daemun_static("cache.conf"), "nginx": contestants.nginx_static("cache.conf")},
+            (Goal("nginx", ratio),), path=path, connections=(32,),
+        )
+        for size, path, ratio in (("1k", STATIC, 0.75), ("100k", "/100k.bin", 0.85))
+    ),
     static(name="return", title="return 200", goals=(Goal("nginx", 0.95),), path="/return", connections=(32, 256)),
     static(
         name="idle", title="idle keep-alive connections", goals=(Goal("nginx", 1.0, measure="connection_bytes"),),

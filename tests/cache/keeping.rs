@@ -177,22 +177,21 @@ fn what_nginx_keeps_is_kept() {
     assert!(both.folders().0.read("error.log").lines().all(|line| !line.contains("cache file")));
 }
 
-#[test]
-fn many_requests_for_what_is_not_there_are_one_to_the_server() {
-    const CLIENTS: usize = 20;
+/// A server that answers once it is let, and who lets it.
+fn held_back() -> (Numbered, mpsc::Sender<()>) {
     let (release, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let server = Numbered::answering(move |_, number| {
         let _ = wait.lock().expect("no panic").recv();
         answer("Cache-Control: max-age=60\r\n", &number.to_string())
     });
-    let scratch = Scratch::new();
-    let web = server.front(
-        &scratch,
-        "keys_zone=one:1m",
-        "proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s;",
-    );
-    let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| Connection::to(&web.address)).collect();
+    (server, release)
+}
+
+/// Many clients ask for the same; the server hears of one.
+fn assert_one_asks_for_all(address: &Address, server: &Numbered, release: &mpsc::Sender<()>) {
+    const CLIENTS: usize = 40;
+    let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| Connection::to(address)).collect();
     for client in &mut clients {
         client.send(Request::get("/").octets());
     }
@@ -204,17 +203,43 @@ fn many_requests_for_what_is_not_there_are_one_to_the_server() {
 }
 
 #[test]
+fn many_requests_for_what_is_not_there_are_one_to_the_server() {
+    let (server, release) = held_back();
+    let scratch = Scratch::new();
+    let web = server.front(&scratch, "keys_zone=one:1m", LOCKED);
+    assert_one_asks_for_all(&web.address, &server, &release);
+}
+
+/// Clients of all event loops wait for the same answer.
+#[test]
+fn threads_wait_for_one_another() {
+    let (server, release) = held_back();
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let (listen, backend) = (port.address(), server.backend.address());
+    let http = format!(
+        "proxy_cache_path SCRATCH/cache keys_zone=one:1m;
+        server {{
+            listen {listen};
+            location / {{ proxy_pass http://{backend}; proxy_cache one; {LOCKED} }}
+        }}"
+    );
+    let text = servers::nginx_conf(&http).replace("worker_processes 1;", "worker_processes 4;");
+    scratch.write("web.conf", text);
+    let _process = servers::daemun_web(&scratch, "web.conf", &listen);
+    assert_one_asks_for_all(&listen, &server, &release);
+}
+
+const LOCKED: &str = "proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s;";
+
+#[test]
 fn whoever_gets_an_answer_for_others_and_fails_is_followed_by_another() {
     let server = Numbered::answering(|_, number| match number {
         1 => "HTTP/1.1 500 Wrong\r\nContent-Length: 0\r\n\r\n".to_owned(),
         _ => answer("Cache-Control: max-age=60\r\n", &number.to_string()),
     });
     let scratch = Scratch::new();
-    let web = server.front(
-        &scratch,
-        "keys_zone=one:1m",
-        "proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s;",
-    );
+    let web = server.front(&scratch, "keys_zone=one:1m", LOCKED);
     let mut clients: Vec<Connection> = (0..10).map(|_| Connection::to(&web.address)).collect();
     for client in &mut clients {
         client.send(Request::get("/").octets());
@@ -361,6 +386,19 @@ fn parameters_for_a_purger_are_refused_by_name() {
         "{}",
         ended.output
     );
+}
+
+#[test]
+fn an_explanation_names_cache_and_key_and_touches_nothing() {
+    let server = Numbered::with_fields("Cache-Control: max-age=60\r\n");
+    let scratch = Scratch::new();
+    let web = server.front(&scratch, "keys_zone=one:1m", "");
+    let port = web.address.port();
+    let launch = servers::daemun(&scratch).arg("explain").arg("--prefix").arg(scratch.folder());
+    let ended = launch.arg("-c").arg("web.conf").arg(format!("http://127.0.0.1:{port}/page?x")).run();
+    let key = format!("in the cache \"one\" by the key \"http://{}/page?x\"", server.backend.address());
+    assert!(ended.output.contains(&key), "{}", ended.output);
+    assert_eq!((server.count(), files(&scratch).len()), (0, 0));
 }
 
 /// The thread that serves hits is not kept by one that waits.

@@ -1,6 +1,7 @@
 //! What lives on over a reload and a restart, and what goes: broken, removed, too old, too much.
 
-use std::fs;
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
 
 use harness::{Request, Scratch, Web, servers, wait_until};
 use rustix::process::Signal;
@@ -47,6 +48,9 @@ fn drafts_and_broken_files_of_an_earlier_process_are_removed() {
     let server = Numbered::with_fields(FRESH);
     let scratch = Scratch::new();
     scratch.write("cache/.draft-0123456789abcdef-1", "begun");
+    let hours_ago = SystemTime::now() - Duration::from_secs(7_200);
+    let draft = File::options().write(true).open(scratch.path("cache/.draft-0123456789abcdef-1")).expect("it is there");
+    draft.set_modified(hours_ago).expect("it is ours");
     scratch.write("cache/0123456789abcdef0123456789abcdef", "no answer");
     scratch.write("cache/somebody-elses", "file");
     let web = server.front(&scratch, "keys_zone=one:1m", "");

@@ -27,6 +27,8 @@ pub struct Draft {
     path: PathBuf,
     /// Octets before the body.
     front_length: u64,
+    /// Octets of the body so far.
+    written: u64,
     /// Octets of the body as `Content-Length` says.
     announced: Option<u64>,
     is_broken: bool,
@@ -42,12 +44,16 @@ impl Draft {
     pub fn begin(
         cache: &Arc<Cache>,
         key: Key,
-        front: Front,
+        mut front: Front,
         is_whole: bool,
         update: Option<Update>,
         log: LogHandle,
     ) -> Option<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let length = front.head.headers.first(HeaderId::ContentLength).filter(|_| is_whole);
+        let announced = length.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
+        // Where it is known, the front is written once.
+        front.body_length = announced.unwrap_or(0);
         let mut octets = Vec::with_capacity(1024);
         front.write(&mut octets);
         if octets.len() > FRONT_BYTES_MAX {
@@ -55,8 +61,6 @@ impl Draft {
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = cache.folder.join(format!("{DRAFT_PREFIX}{:016x}-{number}", thread::process_seed()));
-        let length = front.head.headers.first(HeaderId::ContentLength);
-        let announced = length.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
         let file = match create(&path, &octets) {
             Ok(file) => file,
             Err(error) => {
@@ -71,7 +75,8 @@ impl Draft {
             file,
             path,
             front_length: octets.len() as u64,
-            announced: announced.filter(|_| is_whole),
+            written: 0,
+            announced,
             is_broken: false,
             is_in_place: false,
             update,
@@ -85,7 +90,7 @@ impl Draft {
             return;
         }
         match self.file.write_all(octets) {
-            Ok(()) => self.front.body_length += octets.len() as u64,
+            Ok(()) => self.written += octets.len() as u64,
             Err(error) => self.break_off(&error),
         }
     }
@@ -97,7 +102,7 @@ impl Draft {
 
     /// The body is over: the file takes its place.
     pub fn finish(mut self) {
-        let is_whole = self.announced.is_none_or(|announced| announced == self.front.body_length);
+        let is_whole = self.announced.is_none_or(|announced| announced == self.written);
         if self.is_broken || !is_whole {
             return;
         }
@@ -106,17 +111,20 @@ impl Draft {
             return;
         }
         self.is_in_place = true;
-        let octets = self.front_length + self.front.body_length;
+        let octets = self.front_length + self.written;
         if let Some(removed) = self.cache.zone.put(&self.key, octets) {
             self.cache.remove(removed);
         }
         self.update = None; // Who waits finds the file.
     }
 
-    fn put_in_place(&self) -> io::Result<()> {
-        let mut octets = Vec::with_capacity(1024);
-        self.front.write(&mut octets);
-        self.file.write_all_at(&octets, 0)?;
+    fn put_in_place(&mut self) -> io::Result<()> {
+        if self.front.body_length != self.written {
+            self.front.body_length = self.written;
+            let mut octets = Vec::with_capacity(1024);
+            self.front.write(&mut octets);
+            self.file.write_all_at(&octets, 0)?;
+        }
         let place = self.cache.path_of(&self.key);
         match fs::rename(&self.path, &place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

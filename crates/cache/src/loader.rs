@@ -8,7 +8,7 @@ use daemun_server::log::{ErrorLog, Level};
 
 use crate::answers::{self, NoAnswer};
 use crate::draft::DRAFT_PREFIX;
-use crate::limits::LEVELS_MAX;
+use crate::limits::{COMPLETION_TIME, LEVELS_MAX};
 use crate::manager::Stint;
 use crate::path_line::Cache;
 
@@ -46,9 +46,10 @@ pub async fn load(cache: &Cache, log: &ErrorLog) {
 fn take_over(cache: &Cache, entry: &DirEntry, began: SystemTime, log: &ErrorLog) {
     let path = entry.path();
     let Some(key) = cache.key_of(&path) else {
-        // What somebody else has put here stays; what was begun and not ended is nobody's.
+        // What somebody else has put here stays; what was begun long ago and not ended is nobody's. Another process, which this
+        // one takes the place of, may still be at the others.
         let is_draft = entry.file_name().to_str().is_some_and(|name| name.starts_with(DRAFT_PREFIX));
-        if is_draft && changed(&path).is_some_and(|changed| changed < began) {
+        if is_draft && changed(&path).is_some_and(|changed| changed + COMPLETION_TIME < began) {
             let _ = fs::remove_file(path);
         }
         return;

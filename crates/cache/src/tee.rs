@@ -117,7 +117,9 @@ impl BodyStream for Kept {
     }
 
     fn read_ahead(&self) -> Option<ReadAhead> {
-        self.0.as_ref().and_then(|tee| tee.body.read_ahead())
+        // As nginx: an answer that is kept is not held up by its first client, whatever ..._max_temp_file_size says.
+        let read_ahead = self.0.as_ref()?.body.read_ahead().unwrap_or_default();
+        Some(ReadAhead { file_bytes: u64::MAX, ..read_ahead })
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {
