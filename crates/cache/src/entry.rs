@@ -6,6 +6,8 @@
 //!
 //! Numbers are little-endian. A file of another version, or whose checksum or length is wrong, is none.
 
+use std::rc::Rc;
+
 use daemun_http::{AnswerForm, AnswerLimits, AnswerReader, HEAD_END, Parsed, ResponseHead, Version};
 
 use crate::limits::{ETAG_BYTES_MAX, FRONT_BYTES_MAX, KEY_BYTES_MAX, VARY_BYTES_MAX};
@@ -29,7 +31,7 @@ pub struct Front {
     /// `ETag`, empty where there is none to ask about.
     pub etag: Vec<u8>,
     /// Status and fields as they came.
-    pub head: ResponseHead,
+    pub head: Rc<ResponseHead>,
 }
 
 /// Until when an answer is good. Unix seconds, and seconds beyond.
@@ -156,7 +158,9 @@ impl Front {
         front.key = part(lengths[0]).to_vec();
         front.vary = part(lengths[1]).to_vec();
         front.etag = part(lengths[2]).to_vec();
-        read_head(part(lengths[3]), &mut front.head)?;
+        let mut head = ResponseHead::default();
+        read_head(part(lengths[3]), &mut head)?;
+        front.head = Rc::new(head);
         Ok((front, total))
     }
 }
@@ -203,7 +207,7 @@ mod tests {
             key: b"http://a/b".to_vec(),
             vary: b"Accept".to_vec(),
             etag: b"\"x\"".to_vec(),
-            head,
+            head: Rc::new(head),
         }
     }
 

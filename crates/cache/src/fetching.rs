@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use daemun_http::date::format_http_date;
+use daemun_http::date::{format_http_date, parse_http_date};
 use daemun_http::{HeaderId, Method, ResponseHead, StatusCode};
 use daemun_server::condition::Condition;
 use daemun_server::fetch::{Fetch, Report};
@@ -281,7 +281,7 @@ impl Attempt {
         if !terms.is_allowed {
             return Outcome::Respond(response);
         }
-        judge_here(&mut response);
+        judge_here(&mut response, last_modified(&head));
         let valid_until = self.valid_until(&terms, head.status, now);
         let is_kept =
             !fetch.is_passing() && !matches!(response.body, Body::Tunnel(_)) && !self.held.settings.forbids(request);
@@ -305,15 +305,19 @@ impl Attempt {
         let validator = |id| head.headers.first(id).filter(|_| is_document);
         Front {
             times,
-            last_modified: validator(HeaderId::LastModified).and_then(daemun_http::date::parse_http_date),
+            last_modified: last_modified(&head).filter(|_| is_document),
             etag: validator(HeaderId::ETag).filter(|etag| etag.len() <= ETAG_BYTES_MAX).unwrap_or_default().to_vec(),
             body_length: 0,
             variant,
-            key: self.text.clone(),
+            key: self.text.to_vec(),
             vary,
-            head,
+            head: Rc::new(head),
         }
     }
+}
+
+fn last_modified(head: &ResponseHead) -> Option<i64> {
+    head.headers.first(HeaderId::LastModified).and_then(parse_http_date)
 }
 
 /// Why a handler that says nothing more has given no answer.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use daemun_http::{HeaderId, ResponseHead, date};
+use daemun_http::{HeaderId, ResponseHead};
 use daemun_server::phase::Step;
 use daemun_server::{LocalFuture, Outcome, Request, Response};
 
@@ -74,7 +74,7 @@ impl Step for Caching {
         self.0.step.write_key(request, out)
     }
 
-    fn accept(&self, head: ResponseHead, request: &mut Request) -> Outcome {
+    fn accept(&self, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
         self.0.step.accept(head, request)
     }
 }
@@ -83,10 +83,10 @@ impl Attempt {
     /// Answers with what is kept.
     pub fn give(&self, answer: &Answer, status: Status, request: &mut Request) -> Outcome {
         self.state.status.set(Some(status));
-        match self.held.step.accept(answer.front.head.clone(), request) {
+        match self.held.step.accept(&answer.front.head, request) {
             Outcome::Respond(mut response) => {
                 response.body = answer.body();
-                judge_here(&mut response);
+                judge_here(&mut response, answer.front.last_modified);
                 Outcome::Respond(response)
             }
             outcome => outcome,
@@ -95,10 +95,10 @@ impl Attempt {
 }
 
 /// The conditions and ranges of the request were not passed on: they are judged here.
-pub fn judge_here(response: &mut Response) {
+pub fn judge_here(response: &mut Response, last_modified: Option<i64>) {
     response.is_stored = true;
+    response.last_modified = last_modified;
     let headers = &mut response.head.headers;
-    response.last_modified = headers.first(HeaderId::LastModified).and_then(date::parse_http_date);
     if headers.has(HeaderId::AcceptRanges) {
         headers.remove_known(HeaderId::AcceptRanges);
         response.allows_ranges = true;

@@ -25,7 +25,7 @@ pub struct Attempt {
     /// What variables show of it.
     pub state: Rc<CacheState>,
     /// The key's text.
-    pub text: Vec<u8>,
+    pub text: Rc<Vec<u8>>,
     /// Its sum.
     pub main: Key,
     /// The sum that is searched for: the main one or a variant's.
@@ -78,9 +78,10 @@ impl Attempt {
             return Ok(None);
         }
         let state = CacheState::of(request);
-        state.key.replace(text.clone());
+        let text = Rc::new(text);
+        state.key.replace(Rc::clone(&text));
         state.validators.take();
-        let main = Md5::digest(&text).into();
+        let main = Md5::digest(text.as_slice()).into();
         let held = Arc::clone(held);
         Ok(Some(Self { held, cache, state, text, main, key: main, asked: None, waits_until_ms: None }))
     }
@@ -114,7 +115,7 @@ impl Attempt {
                 Asked::Scarce => return Found::Scarce,
             };
             let answer = match answers::find(&self.cache, &self.key, version) {
-                Ok(answer) if answer.front.key == self.text => answer,
+                Ok(answer) if answer.front.key == *self.text => answer,
                 Ok(_) => {
                     self.complain(request, &"has md5 collision");
                     return Found::Absent;

@@ -95,7 +95,7 @@ pub struct CacheState {
     /// What became of it.
     pub status: Cell<Option<Status>>,
     /// The key's text.
-    pub key: RefCell<Vec<u8>>,
+    pub key: RefCell<Rc<Vec<u8>>>,
     /// What the server is asked to compare a stale answer by.
     pub validators: RefCell<Validators>,
     /// A search that has not ended with an answer.

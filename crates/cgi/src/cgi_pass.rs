@@ -49,8 +49,11 @@ pub static MODULE: Module<CgiPass> = Module {
     ],
 };
 
-const ORIGIN: Origin<CgiPass> =
-    Origin { ask: cgi_pass, key: |_, _, _| false, accept: |_, head, _| Outcome::Respond(Response::of_origin(head)) };
+const ORIGIN: Origin<CgiPass> = Origin {
+    ask: cgi_pass,
+    key: |_, _, _| false,
+    accept: |_, head, _| Outcome::Respond(Response::of_origin(head.as_ref().clone())),
+};
 
 /// Settings of one location. An unset field is inherited from the enclosing block; `cgi_pass` never is.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! `fastcgi_pass`: the request goes to an application by FastCGI.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arity, Context, Diagnostic, Directive};
@@ -102,7 +103,7 @@ fn path_info(request: &Request, out: &mut Vec<u8>) -> bool {
     true
 }
 
-fn accept_kept(pass: &FastCgiPass, head: ResponseHead, request: &mut Request) -> Outcome {
+fn accept_kept(pass: &FastCgiPass, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
     exchange::accept_kept(&pass.pass, |_, _| {}, head, request)
 }
 

@@ -1,5 +1,7 @@
 //! `scgi_pass`: the request goes to an application by SCGI.
 
+use std::rc::Rc;
+
 use daemun_conf::{Arity, Context, Diagnostic, Directive};
 use daemun_http::ResponseHead;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
@@ -62,7 +64,7 @@ impl ScgiPass {
     }
 }
 
-fn accept_kept(pass: &ScgiPass, head: ResponseHead, request: &mut Request) -> Outcome {
+fn accept_kept(pass: &ScgiPass, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
     exchange::accept_kept(&pass.pass, |_, _| {}, head, request)
 }
 

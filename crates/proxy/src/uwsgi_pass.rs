@@ -160,10 +160,10 @@ impl Environment for UwsgiPass {
     }
 }
 
-fn accept_kept(pass: &UwsgiPass, head: ResponseHead, request: &mut Request) -> Outcome {
+fn accept_kept(pass: &UwsgiPass, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
     match pass.target {
         // What an application of ours orders, `hide_orders` takes off.
-        Some(Target::Local(_)) => Outcome::Respond(Response::of_origin(head)),
+        Some(Target::Local(_)) => Outcome::Respond(Response::of_origin(head.as_ref().clone())),
         _ => exchange::accept_kept(&pass.pass, |_, _| {}, head, request),
     }
 }

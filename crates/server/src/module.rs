@@ -1,6 +1,7 @@
 //! A module: its directives, its handlers and its filters, as data.
 
 use std::any::Any;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
@@ -232,7 +233,7 @@ impl<C: Send + Sync> Step for BoundHandler<C> {
         }
     }
 
-    fn accept(&self, head: ResponseHead, request: &mut Request) -> Outcome {
+    fn accept(&self, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
         match &self.handler {
             Handler::Origin(origin) => (origin.accept)(&self.settings, head, request),
             Handler::Sync(_) | Handler::Async(_) => Outcome::Continue,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use daemun_http::{ResponseHead, StatusCode};
@@ -97,7 +98,7 @@ pub struct Origin<C: 'static> {
     /// See [`Step::write_key`].
     pub key: fn(&C, &mut Request, &mut Vec<u8>) -> bool,
     /// See [`Step::accept`].
-    pub accept: fn(&C, ResponseHead, &mut Request) -> Outcome,
+    pub accept: fn(&C, &Rc<ResponseHead>, &mut Request) -> Outcome,
 }
 
 impl<C> Clone for Origin<C> {
@@ -133,8 +134,8 @@ pub trait Step: Send + Sync {
 
     /// Makes of the head of an answer, as it once came from elsewhere, what the handler would have made of it then. The body is
     /// the caller's business.
-    fn accept(&self, head: ResponseHead, _request: &mut Request) -> Outcome {
-        Outcome::Respond(Response::of_origin(head))
+    fn accept(&self, head: &Rc<ResponseHead>, _request: &mut Request) -> Outcome {
+        Outcome::Respond(Response::of_origin(head.as_ref().clone()))
     }
 }
 

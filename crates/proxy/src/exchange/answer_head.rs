@@ -1,5 +1,7 @@
 //! What the fields of a server's answer order, and which of them the client gets.
 
+use std::rc::Rc;
+
 use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode, date, target};
 use daemun_server::log::Level;
 use daemun_server::{Outcome, Request, Response};
@@ -25,11 +27,11 @@ pub enum Answer {
 pub fn accept_kept(
     settings: &PassSettings,
     rewrite: impl Fn(&Request, &mut ResponseHead),
-    head: ResponseHead,
+    head: &Rc<ResponseHead>,
     request: &mut Request,
 ) -> Outcome {
-    UpstreamStates::of(request).set_head(&head.headers);
-    match accept(settings, rewrite, head, request) {
+    UpstreamStates::of(request).share_head(head);
+    match accept(settings, rewrite, head.as_ref().clone(), request) {
         Answer::Elsewhere(outcome) => outcome,
         Answer::Own { response, .. } => Outcome::Respond(response),
     }

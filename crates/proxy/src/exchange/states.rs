@@ -4,7 +4,7 @@ use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use daemun_http::{HeaderId, Headers};
+use daemun_http::{HeaderId, Headers, ResponseHead};
 use daemun_server::variable::Variable;
 use daemun_server::{Request, clock};
 
@@ -12,8 +12,29 @@ use daemun_server::{Request, clock};
 #[derive(Default)]
 pub struct UpstreamStates {
     states: RefCell<Vec<UpstreamState>>,
-    head: RefCell<Headers>,
+    head: RefCell<AnsweredHead>,
     trailers: RefCell<Headers>,
+}
+
+/// The head of an answer: a server's, or one that was kept.
+enum AnsweredHead {
+    Own(Headers),
+    Kept(Rc<ResponseHead>),
+}
+
+impl Default for AnsweredHead {
+    fn default() -> Self {
+        Self::Own(Headers::default())
+    }
+}
+
+impl AnsweredHead {
+    fn headers(&self) -> &Headers {
+        match self {
+            Self::Own(headers) => headers,
+            Self::Kept(head) => &head.headers,
+        }
+    }
 }
 
 /// One server's part in a request. Times are milliseconds since it was chosen.
@@ -60,7 +81,7 @@ impl UpstreamStates {
         let begins_group = begins_group && !states.is_empty();
         let started_ms = clock::monotonic_ms();
         states.push(UpstreamState { address: Some(address), started_ms, begins_group, ..UpstreamState::default() });
-        self.head.borrow_mut().clear();
+        self.head.take();
         self.trailers.borrow_mut().clear();
     }
 
@@ -74,7 +95,12 @@ impl UpstreamStates {
 
     /// Keeps the fields of an answer.
     pub fn set_head(&self, headers: &Headers) {
-        self.head.borrow_mut().clone_from(headers);
+        self.head.replace(AnsweredHead::Own(headers.clone()));
+    }
+
+    /// Keeps the head of an answer that a cache keeps.
+    pub fn share_head(&self, head: &Rc<ResponseHead>) {
+        self.head.replace(AnsweredHead::Kept(Rc::clone(head)));
     }
 
     /// Keeps the fields behind an answer's body.
@@ -145,7 +171,9 @@ pub static VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "upstream_http_",
-        evaluate: |request, name, out| states(request).is_some_and(|states| field(&states.head.borrow(), name, out)),
+        evaluate: |request, name, out| {
+            states(request).is_some_and(|states| field(states.head.borrow().headers(), name, out))
+        },
     },
     Variable {
         name: "upstream_trailer_",
@@ -156,7 +184,7 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "upstream_cookie_",
         evaluate: |request, name, out| {
-            states(request).is_some_and(|states| cookie(&states.head.borrow(), name.as_bytes(), out))
+            states(request).is_some_and(|states| cookie(states.head.borrow().headers(), name.as_bytes(), out))
         },
     },
 ];

@@ -8,6 +8,7 @@ mod request_head;
 mod target;
 mod variables;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use daemun_conf::{Context, Diagnostic, Span};
@@ -136,13 +137,13 @@ fn proxy_pass<'a>(settings: &'a ProxyPass, request: &'a mut Request) -> LocalFut
 fn write_key(settings: &ProxyPass, request: &mut Request, out: &mut Vec<u8>) -> bool {
     let Some(target) = settings.target.as_deref() else { return false };
     let Some(destination) = target.named(request) else { return false };
-    request.extensions.insert(std::rc::Rc::new(variables::Names(Arc::clone(&destination))));
+    request.extensions.insert(Rc::new(variables::Names(Arc::clone(&destination))));
     out.extend_from_slice(b"http://");
     out.extend_from_slice(destination.host.as_bytes());
     HttpRequest { settings, target, destination: &destination }.write_path(request, out).is_ok()
 }
 
-fn accept_kept(settings: &ProxyPass, head: ResponseHead, request: &mut Request) -> Outcome {
+fn accept_kept(settings: &ProxyPass, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
     let rewrite =
         |request: &Request, head: &mut ResponseHead| request_head::rewrite_fields(settings, request, &mut head.headers);
     exchange::accept_kept(&settings.pass, rewrite, head, request)
@@ -154,7 +155,7 @@ async fn pass_on(settings: &ProxyPass, request: &mut Request) -> Outcome {
         Ok(destination) => destination,
         Err(outcome) => return outcome,
     };
-    request.extensions.insert(std::rc::Rc::new(variables::Names(Arc::clone(&destination))));
+    request.extensions.insert(Rc::new(variables::Names(Arc::clone(&destination))));
     let transport = HttpRequest { settings, target, destination: &destination };
     Pass { settings: &settings.pass, upstream: &destination.upstream, transport: &transport }.run(request).await
 }
