@@ -56,7 +56,8 @@ impl Draft {
         front.body_length = announced.unwrap_or(0);
         let mut octets = Vec::with_capacity(1024);
         front.write(&mut octets);
-        if octets.len() > FRONT_BYTES_MAX {
+        // What could not be read again is not written.
+        if octets.len() > FRONT_BYTES_MAX || Front::read(&octets).is_err() {
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -296,11 +296,13 @@ impl Attempt {
     }
 
     /// What is known of an answer; from here on its key is the one that it is kept by.
-    fn front(&mut self, head: ResponseHead, vary: Vec<u8>, times: Times, request: &Request) -> Front {
+    fn front(&mut self, mut head: ResponseHead, vary: Vec<u8>, times: Times, request: &Request) -> Front {
         let variant = if vary.is_empty() { self.main } else { variant(&self.main, &vary, request.headers()) };
         if variant != self.key {
             self.key = self.main;
         }
+        // How a server sees its connection is nothing to keep.
+        head.headers.retain(|field| !field.id.is_hop_by_hop());
         let is_document = matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         let validator = |id| head.headers.first(id).filter(|_| is_document);
         Front {
