@@ -31,6 +31,7 @@ mod gateway_listeners; // FastCGI, SCGI and uwsgi as a server: nginx and Apache 
 mod geo; // variables by address
 mod gzip; // compressed answers, as nginx compresses them
 mod health_check; // servers that are asked whether they are well
+mod http2; // frames and streams without TLS; floods
 mod http_core; // kept connections, heads refused, variables of a connection, small modules
 mod lifecycle; // signals, pid files, logs, what is left behind, what comes back
 mod limits; // limit_req, limit_conn

@@ -220,6 +220,16 @@ impl Connection {
         }
     }
 
+    /// Reads so many octets; `None` where the connection ends, or fails, before.
+    pub fn octets(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.received.len() < count {
+            if !matches!(self.receive(), Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.received.drain(..count).collect())
+    }
+
     /// Whether the peer leaves the connection open for `moment`, sending nothing.
     pub fn stays_open(&mut self, moment: Duration) -> bool {
         self.stream.set_read_limit(moment).expect("a time-out can be set");

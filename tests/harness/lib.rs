@@ -12,6 +12,7 @@ pub mod beside;
 pub mod browser;
 pub mod client;
 pub mod fastcgi_records;
+pub mod http2;
 pub mod load;
 pub mod mariadb;
 pub mod name_server;

@@ -129,6 +129,75 @@ pub enum HeadError {
     /// `CONNECT` with a body.
     #[error("client sent CONNECT request with body")]
     ConnectWithBody,
+
+    /// HTTP/2: the name of a field has an upper-case letter or what no name may have.
+    #[error("client sent invalid header name: \"{name}\"")]
+    FieldName {
+        /// The name.
+        name: Excerpt,
+    },
+
+    /// HTTP/2: the value of a field has a line end or NUL.
+    #[error("client sent header \"{name}\" with invalid value: \"{value}\"")]
+    FieldValue {
+        /// The field's name.
+        name: Excerpt,
+        /// Its value.
+        value: Excerpt,
+    },
+
+    /// HTTP/2: a pseudo-header field behind the others.
+    #[error("client sent out of order pseudo-headers")]
+    PseudoHeaderOrder,
+
+    /// HTTP/2: a pseudo-header field that there is not.
+    #[error("client sent unknown pseudo-header \":{name}\"")]
+    PseudoHeaderUnknown {
+        /// Its name.
+        name: Excerpt,
+    },
+
+    /// HTTP/2: a pseudo-header field twice.
+    #[error("client sent duplicate {name} header")]
+    PseudoHeaderTwice {
+        /// Its name.
+        name: &'static str,
+    },
+
+    /// HTTP/2: a pseudo-header field is not there.
+    #[error("client sent no {name} header")]
+    PseudoHeaderMissing {
+        /// Its name.
+        name: &'static str,
+    },
+
+    /// HTTP/2: a pseudo-header field is not as it must be.
+    #[error("client sent invalid {name} header: \"{value}\"")]
+    PseudoHeader {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        value: Excerpt,
+    },
+
+    /// HTTP/2: a field about a connection of HTTP/1.
+    #[error("client sent invalid \"{name}\" header")]
+    ConnectionSpecific {
+        /// Its name.
+        name: &'static str,
+    },
+
+    /// HTTP/2: nobody says which host is meant.
+    #[error("client sent neither \":authority\" nor \"Host\" header")]
+    AuthorityMissing,
+
+    /// HTTP/2: two say different things of it.
+    #[error("client sent \":authority\" and \"Host\" headers with different values")]
+    AuthorityAndHost,
+
+    /// HTTP/2: a body is announced and none follows.
+    #[error("client prematurely closed stream")]
+    EndedEarly,
 }
 
 impl HeadError {

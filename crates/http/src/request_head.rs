@@ -1,5 +1,7 @@
 //! The head of a request: request line, fields, and what they say about body and connection.
 
+mod http2;
+
 use std::ops::Range;
 
 use crate::connection::ConnectionOptions;
@@ -7,6 +9,8 @@ use crate::field_lines::{FieldLine, Line, LineLimits, ODD, Progress, UNDERSCORE}
 use crate::octets::parse_length;
 use crate::request_line::{RequestLine, RequestLineFault};
 use crate::{Excerpt, HeadError, HeadLimits, HeaderId, Headers, Method, Version, host, method};
+
+pub use http2::Http2Fields;
 
 /// The head of a request.
 ///
@@ -62,7 +66,7 @@ pub enum Framing {
     None,
     /// The body has this many octets, 0 to `i64::MAX`.
     Length(u64),
-    /// The body is in chunks, for [`crate::chunked::Decoder`].
+    /// The body's end is told where it comes: in chunks, for [`crate::chunked::Decoder`], or by HTTP/2's last frame.
     Chunked,
 }
 
@@ -389,27 +393,32 @@ impl RequestHead {
         self.framing
     }
 
+    /// Whoever asks from here on, no body was announced.
+    pub fn forget_framing(&mut self) {
+        self.framing = Framing::None;
+    }
+
     /// Whether the client would send another request on this connection.
     ///
     /// `close` wins over `keep-alive`; without either, HTTP/1.1 stays open.
     #[inline]
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.connection.stays_open(self.version == Version::Http11)
+        self.connection.stays_open(self.version >= Version::Http11)
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body. Other expectations are
     /// ignored, as in nginx.
     #[must_use]
     pub fn expects_continue(&self) -> bool {
-        self.version == Version::Http11
+        self.version >= Version::Http11
             && self.headers.first(HeaderId::Expect).is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
     }
 
     /// The protocols the client wants to change to, where `Connection: upgrade` confirms it.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
-        if !self.connection.upgrade || self.version != Version::Http11 {
+        if !self.connection.upgrade || self.version < Version::Http11 {
             return None;
         }
         self.headers.first(HeaderId::Upgrade)

@@ -86,6 +86,9 @@ pub enum RequestBodyError {
     /// The chunks are not as they must be.
     #[error("client sent an invalid chunked body: {0}")]
     Chunk(chunked::ChunkError),
+    /// It is longer or shorter than was announced.
+    #[error("client sent a request body of another length than declared")]
+    Length,
     /// Larger than `client_max_body_size`.
     #[error("client intended to send too large body: {seen} bytes, client_max_body_size is {max}")]
     TooLarge {
@@ -111,7 +114,7 @@ impl RequestBodyError {
         match self {
             Self::Closed | Self::Connection(_) | Self::Aborted => None,
             Self::TimedOut => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::Chunk(_) | Self::Records(_) => Some(StatusCode::BAD_REQUEST),
+            Self::Chunk(_) | Self::Records(_) | Self::Length => Some(StatusCode::BAD_REQUEST),
             Self::TooLarge { .. } => Some(StatusCode::CONTENT_TOO_LARGE),
             Self::File { .. } => Some(StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -122,6 +125,13 @@ impl RequestBody {
     /// The body that a head announces.
     #[must_use]
     pub fn announced(client: &Client, framing: Framing, expects_continue: bool) -> Self {
+        if let Some(stream) = &client.http2 {
+            let announced = if let Framing::Length(length) = framing { Some(length) } else { None };
+            let has_body = framing != Framing::None && !(announced == Some(0) && stream.is_input_ended());
+            client.is_body_due.set(has_body);
+            let incoming = || Incoming::of_stream(Rc::clone(stream), announced, expects_continue);
+            return Self { state: if has_body { State::Unread(incoming()) } else { State::None }, octets_read: 0 };
+        }
         let state = match framing {
             Framing::None | Framing::Length(0) if expects_continue => State::Unread(Incoming::of_length(0, true)),
             Framing::None | Framing::Length(0) => State::None,
@@ -237,6 +247,9 @@ impl RequestBody {
     /// See [`RequestBodyError`]; the connection cannot serve another request then, and the body is given up.
     pub async fn read(&mut self, client: &Client, limits: BodyLimits<'_>) -> Result<(), RequestBodyError> {
         let State::Unread(incoming) = &mut self.state else { return Ok(()) };
+        if let Some(stream) = &client.http2 {
+            stream.open_window(); // It is taken as fast as it comes.
+        }
         let result = read_all(incoming, client, limits).await;
         self.octets_read += incoming.octets_read;
         self.state = State::None;
@@ -320,7 +333,7 @@ async fn read_all(incoming: &mut Incoming, client: &Client, limits: BodyLimits<'
         let is_complete =
             poll_fn(|context| incoming.poll_octets(context, client, &limits.reading, &mut memory)).await?;
         let is_stored = file.is_some() || memory.len() as u64 > limits.memory_max;
-        if is_stored || (is_complete && limits.in_file != InFile::Large && !memory.is_empty()) {
+        if is_stored || (is_complete && limits.in_file != InFile::Large) {
             let failed = |source| RequestBodyError::File { folder: limits.folder.path.display().to_string(), source };
             let file = match &mut file {
                 Some(file) => file,

@@ -254,6 +254,10 @@ async fn drain(edge: &Rc<EdgeThread>, mut commands: watch::Receiver<Command>) {
         () = sleep_for(limit) => {}
         _ = commands.wait_for(|command| *command == Command::Stop) => {}
     }
+    edge.close_older_than(u64::MAX);
+    for _ in 0..TURNS_TO_LOG {
+        tokio::task::yield_now().await; // Requests whose connection is gone are logged.
+    }
 }
 
 /// For ever without a time.
@@ -375,8 +379,9 @@ impl EdgeThread {
         self.parking.clear();
         let mut idle = Vec::new();
         for (client, task) in self.connections.borrow().values() {
-            client.is_last_request.set(true);
-            if client.is_idle.get() {
+            client.end_after_request();
+            // Who is told says goodbye first.
+            if client.is_idle.get() && !client.is_watched() {
                 idle.extend(task.clone());
             }
         }
@@ -497,8 +502,11 @@ impl EdgeThread {
         self.parking.take_over(&next_runtime);
         let mut left_alone = Vec::new();
         for (client, task) in self.connections.borrow().values() {
-            if !client.has_place_in(&next_runtime) {
-                client.is_last_request.set(true);
+            if client.is_watched() {
+                // HTTP/2's settings are those of its beginning: its client comes again.
+                client.end_after_request();
+            } else if !client.has_place_in(&next_runtime) {
+                client.end_after_request();
                 left_alone.extend(task.clone().filter(|_| client.is_idle.get()));
             } else if client.is_idle.get() {
                 client.go_over_to(&next_runtime);
@@ -535,7 +543,7 @@ impl EdgeThread {
         if client.go_over_to(&current) {
             return current;
         }
-        client.is_last_request.set(true);
+        client.end_after_request();
         client.runtime().unwrap_or(current)
     }
 }
@@ -556,6 +564,9 @@ impl Drop for Place {
 
 /// How long the old log files wait for the lines that a busy thread has gathered.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Turns of the event loop at the end: the connection ends, its requests hear of it and end.
+const TURNS_TO_LOG: u32 = 4;
 
 /// What a connection gets that has not sent its first request when the edge begins to drain.
 const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);

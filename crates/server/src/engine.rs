@@ -113,6 +113,7 @@ pub async fn refuse(request: &mut Request, status: StatusCode) -> End {
     for id in [HeaderId::ContentLength, HeaderId::TransferEncoding, HeaderId::Expect, HeaderId::Upgrade] {
         request.head.headers.remove_known(id);
     }
+    request.head.forget_framing();
     match finish(request, status) {
         Next::Stage(stage) => proceed(request, stage).await,
         Next::End(end) => end,
@@ -241,7 +242,8 @@ async fn start(step: &dyn Step, request: &mut Request) -> Outcome {
 async fn unless_client_gone<T>(client: &Client, future: impl Future<Output = T>) -> Option<T> {
     // A client that has sent more than this request is read only once the answer is out, and a body is read by the step.
     client.ignores_abort.set(false);
-    let is_watched = || !client.has_pending_input() && !client.is_body_due.get() && !client.ignores_abort.get();
+    let is_silent = || client.is_http2() || !(client.has_pending_input() || client.is_body_due.get());
+    let is_watched = || is_silent() && !client.ignores_abort.get();
     client.unless_closed(is_watched, future).await
 }
 

@@ -1,5 +1,7 @@
 //! Every limit of a request's life, in one place, asserted against each other.
 
+use std::time::Duration;
+
 /// Internal redirects (`try_files`, `error_page`, `index`, `X-Accel-Redirect`) of one request, as in nginx.
 pub const INTERNAL_REDIRECTS_MAX: u32 = 10;
 
@@ -75,6 +77,34 @@ pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
 /// Request objects kept for the next requests of a thread.
 pub const SPARE_REQUESTS: usize = 256;
 
+/// Octets of frames that wait for an HTTP/2 client to take them before its streams, and its own frames, must wait.
+pub const HTTP2_OUTPUT_BYTES: usize = 128 * 1024;
+
+/// Octets of DATA that a stream writes before others that wait have their turn.
+pub const HTTP2_TURN_BYTES: usize = 16 * 1024;
+
+/// Streams of a connection that are remembered beyond their end.
+pub const HTTP2_CLOSED_STREAMS: usize = 64;
+
+/// Frames a second on one connection that are no part of a request.
+pub const HTTP2_CONTROL_FRAMES_MAX: u32 = 5_000;
+
+/// Streams that a client may give up beyond those that it lets be answered.
+pub const HTTP2_CANCELLED_MAX: u32 = 200;
+
+/// CONTINUATION frames of one header block that bring nothing.
+pub const HTTP2_EMPTY_CONTINUATIONS_MAX: u32 = 8;
+
+/// Octets beyond its requests that a connection may take, an eighth of all its octets more.
+pub const HTTP2_OVERHEAD_BYTES: u64 = 1024 * 1024;
+
+/// How long an HTTP/2 client that has its answer is heard before its stream is given up: what it has on its way arrives.
+pub const HTTP2_DRAIN: Duration = Duration::from_millis(50);
+
+/// Octets of a frame of settings and the like: more of them than there are settings.
+pub const HTTP2_CONTROL_FRAME_BYTES: usize = 16 * 1024;
+
+const _: () = assert!(HTTP2_TURN_BYTES < HTTP2_OUTPUT_BYTES, "several streams have their turn at once");
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BYTES, "a whole head fits one read");
 const _: () = assert!(SMALL_FILE_BYTES as usize <= READ_BYTES);
 const _: () = assert!(SENDFILE_CHUNK_BYTES > SMALL_FILE_BYTES);

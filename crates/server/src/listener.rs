@@ -15,6 +15,8 @@ pub struct ListenerSetting {
     pub proxy_protocol: bool,
     /// Whether connections are encrypted.
     pub is_tls: bool,
+    /// Whether HTTP/2 is spoken, whatever the servers say.
+    pub http2: bool,
 }
 
 /// What is spoken on a listener.

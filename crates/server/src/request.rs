@@ -508,6 +508,7 @@ impl Request {
     #[must_use]
     pub fn has_whole_body(&self, most: u64) -> bool {
         match self.body.length() {
+            _ if self.client.is_http2() && self.body.is_unread() => self.client.has_pending_chunks(most),
             Some(length) => length <= most && length <= self.client.pending_input(),
             None => self.client.has_pending_chunks(most),
         }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 
-use daemun_http::{HEAD_END, HeaderId, ResponseHead, StatusCode, Version, write_header, write_status_line};
+use daemun_http::{HEAD_END, Header, HeaderId, ResponseHead, StatusCode, Version, write_header, write_status_line};
 use daemun_server::Request;
 use daemun_server::log::Level;
 
@@ -44,21 +44,23 @@ impl EarlyHints {
         self.rest = rest;
         // What a part of a page has to say, or who is asked who may, is nothing to the client.
         if request.is_subrequest()
-            || request.head.version != Version::Http11
+            || request.head.version < Version::Http11
             || !request.core().sends_early_hints(request)
         {
             return;
         }
+        let is_passed = |field: &Header<'_>| !settings.hidden().contains(field) && field.id != HeaderId::ContentLength;
+        let fields = head.headers.iter().filter(is_passed);
+        if fields.clone().next().is_none() {
+            return;
+        }
+        if request.client.is_http2() {
+            return request.client.send_interim(StatusCode::EARLY_HINTS, fields);
+        }
         let mut out = Vec::with_capacity(length + 32);
         write_status_line(Version::Http11, StatusCode::EARLY_HINTS, b"", &mut out);
-        let begin = out.len();
-        for field in head.headers.iter() {
-            if !settings.hidden().contains(&field) && field.id != HeaderId::ContentLength {
-                write_header(&mut out, field.name, field.value);
-            }
-        }
-        if out.len() == begin {
-            return;
+        for field in fields {
+            write_header(&mut out, field.name, field.value);
         }
         out.extend_from_slice(HEAD_END);
         let client = &request.client;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daemun_http::HeaderId;
+use daemun_http::{Framing, HeaderId};
 use daemun_server::Request;
 use daemun_server::variable::Variable;
 
@@ -42,7 +42,7 @@ fn name(request: &Request, out: &mut Vec<u8>, of: impl Fn(&Destination) -> &Arc<
 
 /// Whether the head announced a body, be it an empty one.
 pub fn has_body(request: &Request) -> bool {
-    request.headers().has(HeaderId::ContentLength) || request.headers().has(HeaderId::TransferEncoding)
+    request.headers().has(HeaderId::ContentLength) || request.head.framing() == Framing::Chunked
 }
 
 fn add_x_forwarded_for(request: &Request, _: &str, out: &mut Vec<u8>) -> bool {

@@ -1,14 +1,16 @@
 //! A body on its way from the client: decoded as it comes, one read at a time.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use daemun_gateway::fastcgi::{RequestEvent, ServerSide};
+use daemun_http::StatusCode;
 use daemun_http::chunked::{self, Decoder};
 
 use super::RequestBodyError;
-use crate::connection::{Client, Deadline, Records};
+use crate::connection::{Client, Deadline, Http2Stream, Records};
 use crate::limits::PASSED_FRONT_BYTES;
 use crate::thread;
 
@@ -34,6 +36,8 @@ enum Source {
     Chunked(Box<Decoder>),
     /// As the STDIN stream of a FastCGI connection.
     Records(Records),
+    /// As the DATA frames of an HTTP/2 stream; so many octets are still to come, where that was announced.
+    Stream(Rc<Http2Stream>),
 }
 
 /// Where `100 Continue` stands.
@@ -74,6 +78,10 @@ impl Incoming {
         Self::new(Source::Chunked(Box::default()), None, expects_continue)
     }
 
+    pub(super) fn of_stream(stream: Rc<Http2Stream>, announced: Option<u64>, expects_continue: bool) -> Self {
+        Self::new(Source::Stream(stream), announced, expects_continue)
+    }
+
     pub(super) fn of_records(records: Records, announced: Option<u64>) -> Self {
         Self::new(Source::Records(records), announced, false)
     }
@@ -100,6 +108,11 @@ impl Incoming {
         }
     }
 
+    /// Whether the client has said that nothing follows what is here.
+    fn is_ended(&self) -> bool {
+        matches!(&self.source, Source::Stream(stream) if stream.is_input_ended())
+    }
+
     /// Whether so few octets are still to come that reading them is cheaper than a new connection.
     pub(super) fn is_short(&self, most: u64) -> bool {
         !matches!(self.source, Source::Length(rest) if rest > most)
@@ -111,6 +124,7 @@ impl Incoming {
         match self.source {
             Source::Length(rest) => rest > pending,
             Source::Chunked(_) | Source::Records(_) => pending == 0,
+            Source::Stream(ref stream) => !stream.is_input_ended(),
         }
     }
 
@@ -150,6 +164,10 @@ impl Incoming {
             let mut input = client.input.borrow_mut();
             let used = self.decode(input.as_slice(), limits, octets)?;
             input.consume(used);
+            drop(input);
+            client.consumed(used);
+        } else if self.is_ended() {
+            self.decode(b"", limits, octets)?;
         } else {
             ready!(self.poll_interim(context, client, limits))?;
             if matches!(self.source, Source::Length(0)) {
@@ -172,6 +190,11 @@ impl Incoming {
         limits: &ReadLimits,
     ) -> Poll<Result<(), RequestBodyError>> {
         if self.interim != Interim::Due {
+            return Poll::Ready(Ok(()));
+        }
+        if client.is_http2() {
+            client.send_interim(StatusCode::CONTINUE, std::iter::empty());
+            self.interim = Interim::Settled;
             return Poll::Ready(Ok(()));
         }
         let Poll::Ready(written) = client.poll_write(context, CONTINUE) else {
@@ -199,10 +222,12 @@ impl Incoming {
     ) -> Poll<Result<(), RequestBodyError>> {
         let Poll::Ready(read) = client.poll_read(context, buffer) else {
             ready!(self.deadline.poll_after(limits.timeout, context));
+            client.note_body_timeout();
             return Poll::Ready(Err(RequestBodyError::TimedOut));
         };
         self.deadline.clear();
         let read = match read {
+            Ok(0) if self.is_ended() => 0,
             Ok(0) => return Poll::Ready(Err(RequestBodyError::Closed)),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -231,6 +256,14 @@ impl Incoming {
                 self.is_complete = is_complete;
                 used
             }
+            Source::Stream(stream) => {
+                octets.extend_from_slice(input);
+                if stream.is_malformed() {
+                    return Err(RequestBodyError::Length);
+                }
+                self.is_complete = stream.is_input_ended();
+                input.len()
+            }
             Source::Records(records) => {
                 let rest = self.announced.map(|length| length.saturating_sub(self.length));
                 let (used, is_complete) = decode_records(&mut records.borrow_mut(), input, rest, octets)?;
@@ -243,7 +276,7 @@ impl Incoming {
         // A chunk that is too large is refused by its size: nobody waits for its data.
         let ahead = match &self.source {
             Source::Chunked(decoder) => decoder.announced(),
-            Source::Length(_) | Source::Records(_) => 0,
+            Source::Length(_) | Source::Records(_) | Source::Stream(_) => 0,
         };
         limits.check(self.length.saturating_add(ahead))?;
         Ok(used)

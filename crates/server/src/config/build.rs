@@ -590,6 +590,7 @@ impl Builder<'_> {
                 listener.setting.is_tls = true;
                 listener.tls_span.get_or_insert(span);
             }
+            listener.setting.http2 |= listen.http2;
             if let Some(protocol) = listen.protocol {
                 let before = std::mem::replace(&mut listener.setting.protocol, protocol);
                 if before != protocol && before != Protocol::Http {
@@ -678,6 +679,7 @@ impl Builder<'_> {
             protocol: Protocol::Http,
             proxy_protocol: listen.proxy_protocol,
             is_tls: listen.is_tls,
+            http2: listen.http2,
         };
         self.listeners.push(ListenerRuntime {
             setting,
@@ -729,6 +731,7 @@ impl Builder<'_> {
             protocol: pool.protocol,
             proxy_protocol: false,
             is_tls: false,
+            http2: false,
         };
         self.listeners.push(ListenerRuntime {
             setting,

@@ -1,6 +1,8 @@
 //! The http core's settings of a location, and their directives.
 
+mod http2;
 mod setters;
+mod table;
 mod transfer;
 
 use std::collections::HashMap;
@@ -23,13 +25,14 @@ use setters::{
     set_tcp_nopush, set_types,
 };
 
+pub use http2::Http2;
 pub(crate) use transfer::size_of;
 pub use transfer::{DisableSymlinks, LingeringClose, LinkMode, Transfer};
 
 /// The http core as a module: it has settings and directives, and no handler of its own.
 pub static CORE: Module<Core> = Module {
     name: "core",
-    directives: &ALL_DIRECTIVES,
+    directives: &table::ALL_DIRECTIVES,
     merge: Core::merge,
     finish: Core::finish,
     is_active: |_| false,
@@ -94,6 +97,8 @@ pub struct Core {
     large_client_header_buffers: Option<(u64, u64)>,
     /// How bodies and answers cross the connection.
     pub transfer: Transfer,
+    /// HTTP/2.
+    pub http2: Http2,
     /// Which clients take gzip.
     pub gzip_clients: GzipClients,
     error_log: Option<Arc<Vec<ErrorLogSetting>>>,
@@ -211,6 +216,7 @@ impl Core {
             port_in_redirect, server_name_in_redirect, chunked_transfer_encoding, early_hints, underscores_in_headers, ignore_invalid_headers, max_ranges,
             open_file_cache, open_file_cache_valid, open_file_cache_min_uses, open_file_cache_errors, large_client_header_buffers, error_log);
         Transfer::merge(&parent.transfer, &mut child.transfer);
+        Http2::merge(&parent.http2, &mut child.http2);
         GzipClients::merge(&parent.gzip_clients, &mut child.gzip_clients);
     }
 
@@ -549,20 +555,6 @@ macro_rules! entry {
             },
         }
     };
-}
-
-static ALL_DIRECTIVES: [Directive<Core>; DIRECTIVES.len() + transfer::DIRECTIVES.len()] =
-    join(DIRECTIVES, transfer::DIRECTIVES);
-
-/// Two tables as one, whose length `N` is theirs together.
-const fn join<const N: usize>(first: &[Directive<Core>], second: &[Directive<Core>]) -> [Directive<Core>; N] {
-    let mut all = [first[0]; N];
-    let mut at = 0;
-    while at < N {
-        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
-        at += 1;
-    }
-    all
 }
 
 const DIRECTIVES: &[Directive<Core>] = &[

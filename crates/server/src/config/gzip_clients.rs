@@ -77,7 +77,7 @@ impl GzipClients {
     }
 
     fn allows_version(&self, version: Version) -> bool {
-        version == Version::Http11 || self.lowest_version == Some(Version::Http10)
+        version >= Version::Http11 || self.lowest_version == Some(Version::Http10)
     }
 
     /// The rules of `gzip_proxied` in nginx's order: the first field that speaks decides.

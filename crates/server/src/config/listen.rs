@@ -26,6 +26,8 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// Whether connections are encrypted.
     pub is_tls: bool,
+    /// Whether HTTP/2 is spoken, whatever the servers say.
+    pub http2: bool,
 }
 
 /// The port without root and without a `listen`.
@@ -35,7 +37,7 @@ pub const UNPRIVILEGED_PORT: u16 = 8000;
 ///
 /// # Errors
 /// For an address that is none, an unknown parameter, or one that daemun does not support yet.
-pub fn parse(arguments: &Arguments<'_>) -> Result<Listen, ArgumentError> {
+pub fn parse(arguments: &mut Arguments<'_>) -> Result<Listen, ArgumentError> {
     let addresses = parse_addresses(arguments.text(0)?).map_err(|message| ArgumentError::new(Some(0), message))?;
     let mut listen = Listen {
         addresses,
@@ -45,8 +47,15 @@ pub fn parse(arguments: &Arguments<'_>) -> Result<Listen, ArgumentError> {
         has_options: false,
         proxy_protocol: false,
         is_tls: false,
+        http2: false,
     };
     for index in 1..arguments.len() {
+        let text = arguments.text(index)?;
+        if text == "http2" {
+            arguments.warn(
+                "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead".to_owned(),
+            );
+        }
         let text = arguments.text(index)?;
         set_parameter(&mut listen, text).map_err(|message| ArgumentError::new(Some(index), message))?;
     }
@@ -66,6 +75,7 @@ pub fn default_listen() -> Listen {
         has_options: false,
         proxy_protocol: false,
         is_tls: false,
+        http2: false,
     }
 }
 
@@ -92,6 +102,10 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
             listen.is_tls = true;
             return Ok(());
         }
+        ("http2", "") => {
+            listen.http2 = true;
+            return Ok(());
+        }
         ("reuseport", "") => listen.options.reuse_port = true,
         ("deferred", "") => listen.options.deferred = true,
         ("bind", "") => {}
@@ -104,7 +118,7 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
         ("ipv6only", "off") => listen.options.ipv6_only = false,
         ("so_keepalive", "on") => listen.options.keep_alive = true,
         ("so_keepalive", "off") => listen.options.keep_alive = false,
-        ("http2" | "quic" | "spdy" | "fastopen" | "setfib" | "accept_filter" | "so_keepalive", _) => {
+        ("quic" | "spdy" | "fastopen" | "setfib" | "accept_filter" | "so_keepalive", _) => {
             return Err(format!("the \"{text}\" parameter of listen is not supported by daemun yet"));
         }
         _ => return Err(invalid()),

@@ -16,8 +16,8 @@ mod walk;
 pub use build::{Build, BuildInput, LogAccess, PoolListener, build};
 pub(crate) use core::size_of;
 pub use core::{
-    CORE, Core, DisableSymlinks, ErrorPage, IfModifiedSince, KeepAliveDisable, LingeringClose, LinkMode, OpenFileCache,
-    Satisfy, ServerTokens, Transfer, WHOLE_PATH,
+    CORE, Core, DisableSymlinks, ErrorPage, Http2, IfModifiedSince, KeepAliveDisable, LingeringClose, LinkMode,
+    OpenFileCache, Satisfy, ServerTokens, Transfer, WHOLE_PATH,
 };
 pub use gzip_clients::GzipClients;
 pub use main_block::{Main, WorkerProcesses};

@@ -8,21 +8,25 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use daemun_http::chunked::{self, Decoder};
+use daemun_http::http2::hpack;
+use daemun_http::{Header, StatusCode};
 use daemun_net::tls::TlsStream;
 use daemun_net::{PeerAddress, ProxyHeader, Stream, TcpInfo, tcp_info};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::gateway::{self, Records};
+use super::http2::Http2Stream;
 use super::input::Input;
 use super::pace::{Pace, Rate};
 use super::timer::Deadline;
 use super::tls::ClientTls;
 use crate::clock;
 use crate::listener::Protocol;
+use crate::log::Level;
 use crate::runtime::{ListenerId, ThreadRuntime};
 use crate::statistics::{Activity, Counted};
 use crate::thread;
@@ -31,6 +35,8 @@ use crate::thread;
 pub struct Client {
     /// `None` once the connection is closed: request objects that wait to be used again still hold their last client.
     stream: RefCell<Option<Stream>>,
+    /// In the socket's place, where it is one stream of an HTTP/2 connection.
+    pub(crate) http2: Option<Rc<Http2Stream>>,
     pub(crate) input: RefCell<Input>,
     deadline: RefCell<Deadline>,
     /// How fast the present answer may go out, where that is limited.
@@ -75,6 +81,8 @@ pub struct Client {
     pub(crate) is_doomed: Cell<bool>,
     /// Whether the connection is closed after the request it serves, whatever the client wants.
     pub(crate) is_last_request: Cell<bool>,
+    /// Who is to hear of that.
+    watcher: RefCell<Option<Waker>>,
     /// Whether anything has come of the first request.
     pub(crate) has_begun: Cell<bool>,
     /// Whether the present request's body is not all here: what can be read is the body's.
@@ -136,6 +144,7 @@ impl Client {
         };
         Self {
             stream: RefCell::new(Some(stream)),
+            http2: None,
             input: RefCell::default(),
             deadline: RefCell::default(),
             pace: RefCell::default(),
@@ -160,9 +169,105 @@ impl Client {
             idle_since_ms: Cell::new(0),
             is_doomed: Cell::new(false),
             is_last_request: Cell::new(false),
+            watcher: RefCell::default(),
             has_begun: Cell::new(false),
             is_body_due: Cell::new(false),
             ignores_abort: Cell::new(false),
+        }
+    }
+
+    /// A stream of an HTTP/2 connection, as the client of one request.
+    pub(super) fn of_stream(stream: Rc<Http2Stream>, runtime: &Rc<ThreadRuntime>) -> Self {
+        let connection = Rc::clone(&stream.connection);
+        Self {
+            stream: RefCell::new(None),
+            http2: Some(stream),
+            input: RefCell::default(),
+            deadline: RefCell::default(),
+            pace: RefCell::default(),
+            counted: RefCell::new(None),
+            listener: Cell::new(connection.listener.get()),
+            runtime: RefCell::new(Some(Rc::clone(runtime))),
+            serial: connection.serial,
+            started_ms: connection.started_ms,
+            keepalive_timeout: Cell::default(),
+            keepalive_min_timeout: Cell::default(),
+            requests: Cell::new(connection.requests.get()),
+            remote: connection.remote,
+            local_port: connection.local_port,
+            protocol: connection.protocol,
+            records: None,
+            tls: OnceCell::new(),
+            requested_name: OnceCell::new(),
+            is_plain_on_tls: Cell::new(false),
+            local_address: OnceCell::new(),
+            proxy_header: OnceCell::new(),
+            is_idle: Cell::new(false),
+            idle_since_ms: Cell::new(0),
+            is_doomed: Cell::new(false),
+            is_last_request: Cell::new(false),
+            watcher: RefCell::default(),
+            has_begun: Cell::new(true),
+            is_body_due: Cell::new(false),
+            ignores_abort: Cell::new(false),
+        }
+    }
+
+    /// The connection: the client itself, or that whose stream it is.
+    #[must_use]
+    pub fn connection(&self) -> &Self {
+        self.http2.as_ref().map_or(self, |stream| &stream.connection)
+    }
+
+    /// Whether it is a stream of an HTTP/2 connection.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.http2.is_some()
+    }
+
+    /// The connection ends once what it serves has been answered.
+    pub(crate) fn end_after_request(&self) {
+        self.is_last_request.set(true);
+        if let Some(waker) = self.watcher.take() {
+            waker.wake();
+        }
+    }
+
+    /// Has `waker` hear of the connection's end.
+    pub(super) fn watch(&self, waker: &Waker) {
+        let mut watcher = self.watcher.borrow_mut();
+        if !watcher.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *watcher = Some(waker.clone());
+        }
+    }
+
+    /// Whether somebody is to hear of the connection's end.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watcher.borrow().is_some()
+    }
+
+    /// Sends an answer before the answer, where the protocol is HTTP/2; else the octets are the caller's to write.
+    pub fn send_interim<'a>(&self, status: StatusCode, fields: impl Iterator<Item = Header<'a>>) {
+        let Some(stream) = &self.http2 else { return };
+        let mut block = Vec::new();
+        hpack::write_status(status, &mut block);
+        for field in fields {
+            hpack::write_field(field.id, field.name, field.value, &mut block);
+        }
+        let _ = stream.send_interim(&block); // A client that is gone is noticed when it gets its answer.
+    }
+
+    /// Octets were taken out of the input: an HTTP/2 client may send as many again.
+    pub(crate) fn consumed(&self, octets: usize) {
+        if let Some(stream) = &self.http2 {
+            stream.consumed(octets);
+        }
+    }
+
+    /// The request's body has not come in time.
+    pub(crate) fn note_body_timeout(&self) {
+        if let Some(stream) = &self.http2 {
+            stream.note_timeout();
         }
     }
 
@@ -202,6 +307,9 @@ impl Client {
 
     /// The server's address as text.
     pub fn local_address(&self) -> &AddressText {
+        if let Some(stream) = &self.http2 {
+            return stream.connection.local_address();
+        }
         self.local_address.get_or_init(|| match self.stream.borrow().as_ref().and_then(Stream::local_address) {
             Some(address) => AddressText::new(&address.ip()),
             None => AddressText::new(&"unix:"),
@@ -216,19 +324,20 @@ impl Client {
     /// What is known of the connection's TLS; `None` where it is in the clear, or the handshake is not done.
     #[must_use]
     pub fn tls(&self) -> Option<&ClientTls> {
-        self.tls.get().map(Box::as_ref)
+        self.connection().tls.get().map(Box::as_ref)
     }
 
     /// The name that the client asked for in its handshake.
     #[must_use]
     pub fn requested_name(&self) -> Option<&str> {
-        self.requested_name.get().map(Box::as_ref)
+        self.connection().requested_name.get().map(Box::as_ref)
     }
 
     /// Whether the connection is to be encrypted: its listener says so.
     #[must_use]
     pub fn is_on_tls_listener(&self) -> bool {
-        self.tls.get().is_some() || self.is_plain_on_tls.get()
+        let connection = self.connection();
+        connection.tls.get().is_some() || connection.is_plain_on_tls.get()
     }
 
     /// Looks at the encrypted stream; `None` where it is in the clear, or closed.
@@ -263,7 +372,7 @@ impl Client {
     /// What a proxy in front has said of the connection, on a listener with `proxy_protocol`.
     #[must_use]
     pub fn proxy_header(&self) -> Option<&ProxyHeader> {
-        self.proxy_header.get().map(Box::as_ref)
+        self.connection().proxy_header.get().map(Box::as_ref)
     }
 
     /// Whether octets of the next request are here already.
@@ -280,6 +389,9 @@ impl Client {
     /// Whether what was read begins with a whole body in chunks, of `most` octets or fewer.
     pub(crate) fn has_pending_chunks(&self, most: u64) -> bool {
         let input = self.input.borrow();
+        if let Some(stream) = &self.http2 {
+            return stream.is_input_ended() && input.as_slice().len() as u64 <= most;
+        }
         let (mut rest, mut length, mut decoder) = (input.as_slice(), 0, Decoder::new());
         while length <= most {
             match decoder.decode(rest) {
@@ -306,6 +418,12 @@ impl Client {
 
     /// Reads into `buffer`; an error of kind `TimedOut` when the deadline passes first. 0 is the end.
     pub fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(stream) = &self.http2 {
+            return match stream.poll_read(self, context, buffer) {
+                Poll::Pending => self.poll_deadline(context).map(Err),
+                ready => ready,
+            };
+        }
         let mut read = ReadBuf::new(buffer);
         let mut stream = self.stream.borrow_mut();
         let Some(stream) = stream.as_mut() else { return Poll::Ready(Err(closed())) };
@@ -316,6 +434,11 @@ impl Client {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
+    }
+
+    /// Ready with the error once the deadline has passed.
+    fn poll_deadline(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.deadline.borrow_mut().poll(context).map(|()| io::ErrorKind::TimedOut.into())
     }
 
     /// Ready with true when something may be read, with false when the connection failed or the deadline has passed.
@@ -336,6 +459,14 @@ impl Client {
 
     /// Writes what fits; an error of kind `TimedOut` when the deadline passes first.
     pub fn poll_write(&self, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        if self.http2.is_some() {
+            loop {
+                match self.try_write(octets) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(context))?,
+                    result => return Poll::Ready(result),
+                }
+            }
+        }
         let mut stream = self.stream.borrow_mut();
         let Some(stream) = stream.as_mut() else { return Poll::Ready(Err(closed())) };
         match Pin::new(stream).poll_write(context, octets) {
@@ -352,6 +483,9 @@ impl Client {
     /// # Errors
     /// `WouldBlock` when nothing fits, else what the system says.
     pub fn try_write(&self, octets: &[u8]) -> io::Result<usize> {
+        if let Some(stream) = &self.http2 {
+            return self.paced_by(octets.len(), |allowed| stream.try_write(&[io::IoSlice::new(octets)], allowed));
+        }
         self.paced(octets.len(), |stream, allowed| stream.try_write(octets.get(..allowed).unwrap_or(octets)))
     }
 
@@ -361,6 +495,9 @@ impl Client {
     /// As [`Client::try_write`].
     pub fn try_write_vectored(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let total = pieces.iter().map(|piece| piece.len()).sum();
+        if let Some(stream) = &self.http2 {
+            return self.paced_by(total, |allowed| stream.try_write(pieces, allowed));
+        }
         self.paced(total, |stream, allowed| match pieces.first() {
             // A limited rate is not for whom the number of calls matters.
             Some(first) if allowed < total => stream.try_write(first.get(..allowed).unwrap_or(first)),
@@ -382,6 +519,9 @@ impl Client {
     /// # Errors
     /// As [`Client::try_write`].
     pub(crate) fn try_send(&self, octets: &[u8], is_more: bool) -> io::Result<usize> {
+        if self.is_http2() {
+            return self.try_write(octets);
+        }
         self.paced(octets.len(), |stream, allowed| stream.try_send(octets.get(..allowed).unwrap_or(octets), is_more))
     }
 
@@ -391,12 +531,21 @@ impl Client {
     /// As [`Client::try_write`], and what the file's reading says.
     pub(crate) fn try_send_file(&self, file: BorrowedFd<'_>, offset: &mut u64, length: u64) -> io::Result<usize> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        if let Some(stream) = &self.http2 {
+            let sent = self.paced_by(wanted, |allowed| stream.try_write_file(file, *offset, allowed))?;
+            *offset += sent as u64;
+            return Ok(sent);
+        }
         self.paced(wanted, |stream, allowed| stream.try_send_file(file, offset, allowed as u64))
     }
 
     fn paced(&self, wanted: usize, write: impl FnOnce(&Stream, usize) -> io::Result<usize>) -> io::Result<usize> {
         let stream = self.stream.borrow();
         let stream = stream.as_ref().ok_or_else(closed)?;
+        self.paced_by(wanted, |allowed| write(stream, allowed))
+    }
+
+    fn paced_by(&self, wanted: usize, write: impl FnOnce(usize) -> io::Result<usize>) -> io::Result<usize> {
         let mut pace = self.pace.borrow_mut();
         let allowed = match pace.as_mut() {
             Some(pace) => usize::try_from(pace.allowance(wanted as u64)).unwrap_or(wanted),
@@ -405,7 +554,7 @@ impl Client {
         if allowed == 0 && wanted > 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let written = write(stream, allowed)?;
+        let written = write(allowed)?;
         if let Some(pace) = pace.as_mut() {
             pace.note(written as u64);
         }
@@ -424,15 +573,16 @@ impl Client {
     /// Ready when the socket takes octets again and the rate allows some; an error of kind `TimedOut` when the deadline passes
     /// while the socket takes none.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream = self.stream.borrow();
-        let Some(stream) = stream.as_ref() else { return Poll::Ready(Err(closed())) };
         if let Some(pace) = self.pace.borrow_mut().as_mut() {
             match pace.poll_ready(context) {
                 Poll::Ready(true) => self.deadline.borrow_mut().renew(),
                 Poll::Ready(false) => {}
                 // Nothing is written meanwhile, so that a client that goes away would not be noticed otherwise.
                 Poll::Pending => {
-                    let expects_input = self.has_pending_input() || self.is_body_due.get();
+                    if let Some(stream) = &self.http2 {
+                        stream.yield_turn();
+                    }
+                    let expects_input = !self.is_http2() && (self.has_pending_input() || self.is_body_due.get());
                     if !expects_input && self.poll_closed(context).is_ready() {
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
@@ -440,6 +590,14 @@ impl Client {
                 }
             }
         }
+        if let Some(stream) = &self.http2 {
+            return match stream.poll_writable(context) {
+                Poll::Pending => self.poll_deadline(context).map(Err),
+                ready => ready,
+            };
+        }
+        let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(Err(closed())) };
         let result = stream.poll_write_ready(context);
         if result.is_pending() {
             ready!(self.deadline.borrow_mut().poll(context));
@@ -450,7 +608,13 @@ impl Client {
 
     /// What the kernel knows of the connection; `None` over a unix socket.
     pub(crate) fn tcp_info(&self) -> Option<TcpInfo> {
-        self.stream.borrow().as_ref().filter(|stream| stream.is_tcp()).and_then(|stream| tcp_info(stream.as_fd()).ok())
+        let connection = self.connection();
+        connection
+            .stream
+            .borrow()
+            .as_ref()
+            .filter(|stream| stream.is_tcp())
+            .and_then(|stream| tcp_info(stream.as_fd()).ok())
     }
 
     /// Whether something of the client's can be read now, if only its end.
@@ -467,6 +631,9 @@ impl Client {
 
     /// Ready when the client has closed the connection. Octets that arrive meanwhile stay in the socket.
     pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(stream) = &self.http2 {
+            return stream.poll_closed(context);
+        }
         let stream = self.stream.borrow();
         stream.as_ref().map_or(Poll::Ready(()), |stream| stream.poll_closed(context))
     }
@@ -486,6 +653,14 @@ impl Client {
     pub fn shutdown_write(&self) {
         if let Some(stream) = self.stream.borrow().as_ref() {
             stream.shutdown_write();
+        }
+    }
+
+    /// A line about the stream that it is, for what is wrong beside its request.
+    pub(super) fn log_about_stream(&self, level: Level, text: &str) {
+        if let Some(runtime) = self.runtime() {
+            let log = &runtime.shared.error_log;
+            log.write(level, format_args!("*{} {text}, client: {}", self.serial, self.remote.address));
         }
     }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, target};
 
 use super::client::Client;
-use super::{keep_alive, tls, writer};
+use super::{http2, keep_alive, tls, writer};
 use crate::body::RequestBody;
 use crate::clock;
-use crate::config::{Core, LingeringClose};
+use crate::config::{Core, LingeringClose, Transfer};
 use crate::edge::EdgeThread;
 use crate::engine::{self, End};
 use crate::explain;
@@ -29,6 +29,13 @@ use crate::thread;
 ///
 /// Most connections wait most of the time, so what a request needs is on the heap only while there is one.
 pub async fn serve(client: Rc<Client>, edge: Rc<EdgeThread>) {
+    let is_new = client.requests.get() == 0;
+    if is_new && http2::is_negotiated(&client) {
+        return Box::pin(http2::serve(client, edge)).await;
+    }
+    if is_new && http2::is_spoken(&client, &edge) && Box::pin(http2::is_begun(&client, &edge)).await {
+        return Box::pin(http2::serve(client, edge)).await;
+    }
     while wait_for_octets(&client, &edge).await && Box::pin(serve_requests(&client, &edge)).await {}
 }
 
@@ -77,13 +84,7 @@ pub(super) fn head_timeout(client: &Client, edge: &EdgeThread) -> Duration {
 async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
     loop {
         let Some((mut request, head)) = next_request(client, edge).await else { return false };
-        let end = match head {
-            Ok(()) => match read_body_early(&mut request).await {
-                None => engine::handle(&mut request).await,
-                Some(end) => end,
-            },
-            Err(status) => engine::refuse(&mut request, status).await,
-        };
+        let end = answer(&mut request, head).await;
         let end = judge_unread_body(&mut request, end).await;
         let goes_on = finish_request(client, &mut request, end).await
             && (!edge.is_draining() || !client.keepalive_min_timeout.get().is_zero());
@@ -91,6 +92,17 @@ async fn serve_requests(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
         if !goes_on || !client.has_pending_input() {
             return goes_on;
         }
+    }
+}
+
+/// What a request ends with, whose head is one that may be served or is refused.
+pub(super) async fn answer(request: &mut Request, head: Result<(), StatusCode>) -> End {
+    match head {
+        Ok(()) => match read_body_early(request).await {
+            None => engine::handle(request).await,
+            Some(end) => end,
+        },
+        Err(status) => engine::refuse(request, status).await,
     }
 }
 
@@ -126,6 +138,30 @@ async fn judge_unread_body(request: &mut Request, end: End) -> End {
 /// Sends the answer, writes the log, and readies the connection. False where it is at its end.
 pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, end: End) -> bool {
     request.keep_alive = request.keep_alive && keep_alive::allows(request);
+    if let Err(error) = conclude(client, request, end).await {
+        let is_given_up = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ConnectionAborted);
+        if is_given_up && request.core().transfer.reset_timedout_connection() {
+            client.reset_on_close();
+        }
+        return false;
+    }
+    let timeout = request.core().client_body_timeout().min(request.core().transfer.lingering_timeout());
+    if request.keep_alive && request.body.discard(client, timeout).await {
+        client.enter(Activity::Waiting);
+        client.keepalive_timeout.set(request.core().keepalive_timeout());
+        client.keepalive_min_timeout.set(request.core().keepalive_min_timeout());
+        return true;
+    }
+    log::flush(); // Whoever sees the connection end finds the request in the log.
+    linger(client, &request.core().transfer, false).await;
+    false
+}
+
+/// Sends the answer and writes the log.
+///
+/// # Errors
+/// What sending says: the client has no whole answer.
+pub(super) async fn conclude(client: &Rc<Client>, request: &mut Request, end: End) -> io::Result<()> {
     let sent = match end {
         End::Answer(response) => writer::send(request, response).await,
         End::Close => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -139,27 +175,13 @@ pub(super) async fn finish_request(client: &Rc<Client>, request: &mut Request, e
         request.beside.finish().await; // What the log phase has begun.
     }
     request.release();
-    if let Err(error) = sent {
-        let is_aborted = error.kind() == io::ErrorKind::ConnectionAborted;
-        if !is_aborted {
-            request.log(Level::Info, format_args!("sending to client failed: {error}"));
-        }
-        let is_timed_out = error.kind() == io::ErrorKind::TimedOut;
-        if (is_timed_out || is_aborted) && request.core().transfer.reset_timedout_connection() {
-            client.reset_on_close();
-        }
-        return false;
+    if let Err(error) = &sent
+        && error.kind() != io::ErrorKind::ConnectionAborted
+    {
+        request.log(Level::Info, format_args!("sending to client failed: {error}"));
     }
-    let timeout = request.core().client_body_timeout().min(request.core().transfer.lingering_timeout());
-    if request.keep_alive && request.body.discard(client, timeout).await {
-        client.enter(Activity::Waiting);
-        client.keepalive_timeout.set(request.core().keepalive_timeout());
-        client.keepalive_min_timeout.set(request.core().keepalive_min_timeout());
-        return true;
-    }
-    log::flush(); // Whoever sees the connection end finds the request in the log.
-    linger(client, request).await;
-    false
+    debug_assert!(Rc::ptr_eq(client, &request.client));
+    sent
 }
 
 type Received = (Box<Request>, Result<(), StatusCode>);
@@ -362,10 +384,12 @@ pub(super) fn choose_server(request: &mut Request) {
 }
 
 /// Reads what the client still sends, so that it sees the answer before the connection goes.
-async fn linger(client: &Client, request: &Request) {
-    let transfer = &request.core().transfer;
+///
+/// `is_expecting` says that something will come in any case.
+pub(super) async fn linger(client: &Client, transfer: &Transfer, is_expecting: bool) {
     let is_due = match transfer.lingering_close() {
         LingeringClose::Off => false,
+        LingeringClose::On if is_expecting => true,
         LingeringClose::On => client.is_body_due.get() || client.has_pending_input() || client.is_readable(),
         LingeringClose::Always => true,
     };

@@ -57,6 +57,7 @@ impl Client {
             && !self.is_last_request.get()
             && self.proxy_header().is_none()
             && !self.has_pending_input()
+            && !self.is_watched() // An HTTP/2 connection has tables and windows.
     }
 
     /// Takes the connection out of this client, which is closed. `None` where it is closed already, or lost.

@@ -105,8 +105,9 @@ async fn negotiate(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>) -> Result<b
 }
 
 /// Whether the server that was asked for speaks HTTP/2.
-fn may_be_http2(_runtime: &ThreadRuntime, _client: &Client, _server: ServerId) -> bool {
-    false
+fn may_be_http2(runtime: &ThreadRuntime, client: &Client, server: ServerId) -> bool {
+    let core = &runtime.location(runtime.server(server).settings).core;
+    runtime.listener(client.listener()).setting.http2 || core.http2.is_on()
 }
 
 /// What the server shows and offers to this client.
@@ -136,11 +137,11 @@ fn verify(virtual_tls: &VirtualTls, facts: &TlsFacts) -> Option<Result<(), Verif
 /// nginx's 495 to 497, or 421 where the handshake was done with another server.
 pub(super) fn judge(request: &Request) -> Result<(), StatusCode> {
     let client = &request.client;
-    if client.is_plain_on_tls.get() {
+    if client.connection().is_plain_on_tls.get() {
         request.log(Level::Info, format_args!("client sent plain HTTP request to HTTPS port"));
         return Err(StatusCode::HTTP_ON_HTTPS_PORT);
     }
-    let (Some(tls), Some(virtual_tls)) = (client.tls.get(), &request.server().tls) else { return Ok(()) };
+    let (Some(tls), Some(virtual_tls)) = (client.tls(), &request.server().tls) else { return Ok(()) };
     let Some(clients) = &virtual_tls.clients else { return Ok(()) };
     let host = request.head.host().filter(|host| !host.is_empty());
     let is_other = |(name, _): &(Box<str>, ServerId)| host.is_some_and(|host| host != name.as_bytes());

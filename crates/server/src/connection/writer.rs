@@ -16,6 +16,7 @@ use daemun_http::{HEAD_END, HeaderId, Headers, ResponseHead, StatusCode, Version
 
 use super::client::Client;
 use super::envelope::{Envelope, Given};
+use super::http2;
 use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
@@ -36,6 +37,9 @@ use crate::thread;
 /// # Errors
 /// The connection failed, or the body ended early: the connection must be closed.
 pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<()> {
+    if request.client.is_http2() {
+        return Box::pin(http2::answer::send(request, response)).await;
+    }
     let Response { mut head, mut body, is_own, withheld, trailers, expects_trailers, .. } = *response;
     if expects_trailers && request.head.version == Version::Http11 && request.core().chunked_transfer_encoding() {
         head.headers.remove_known(HeaderId::ContentLength);
@@ -65,7 +69,7 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
 
 /// How the body's end is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Framing {
+pub(super) enum Framing {
     /// There is no body.
     NoBody,
     /// By its length in octets.
@@ -76,12 +80,12 @@ enum Framing {
     Close,
 }
 
-fn has_body(request: &Request, head: &ResponseHead) -> bool {
+pub(super) fn has_body(request: &Request, head: &ResponseHead) -> bool {
     !request.is_head() && !head.status.is_bodiless()
 }
 
 /// The head, then whatever the two sides say to one another.
-async fn run_tunnel(
+pub(super) async fn run_tunnel(
     request: &mut Request,
     client: &Client,
     head: &[u8],
@@ -96,7 +100,7 @@ async fn run_tunnel(
 }
 
 /// A body that is not sent still tells its length in the answer to HEAD.
-fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
+pub(super) fn without_body(request: &Request, head: &ResponseHead, body: Body) -> Body {
     if matches!(body, Body::Tunnel(_)) {
         return body;
     }
@@ -195,7 +199,7 @@ fn write_end_for_gateway(
     }
 }
 
-fn declared_length(head: &ResponseHead) -> Option<u64> {
+pub(super) fn declared_length(head: &ResponseHead) -> Option<u64> {
     std::str::from_utf8(head.headers.first(HeaderId::ContentLength)?).ok()?.trim().parse().ok()
 }
 
@@ -260,25 +264,18 @@ async fn send_body(
     };
     request.sent.body_bytes = budget.sent;
     result?;
-    if budget.is_short() {
-        request.log(
-            Level::Error,
-            format_args!("the answer's body ended {} octets before its Content-Length", budget.rest),
-        );
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
+    budget.conclude(request)
 }
 
 /// Octets that may still be sent under a declared length, and those that were.
-struct Budget {
+pub(super) struct Budget {
     is_limited: bool,
     rest: u64,
     sent: u64,
 }
 
 impl Budget {
-    fn new(framing: Framing) -> Self {
+    pub(super) fn new(framing: Framing) -> Self {
         match framing {
             Framing::Length(length) => Self { is_limited: true, rest: length, sent: 0 },
             _ => Self { is_limited: false, rest: 0, sent: 0 },
@@ -296,9 +293,29 @@ impl Budget {
     fn is_short(&self) -> bool {
         self.is_limited && self.rest > 0
     }
+
+    /// Octets of the body so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Judges the end of a body.
+    pub(super) fn conclude(&self, request: &Request) -> io::Result<()> {
+        if !self.is_short() {
+            return Ok(());
+        }
+        let rest = self.rest;
+        request.log(Level::Error, format_args!("the answer's body ended {rest} octets before its Content-Length"));
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
-async fn send_bytes(client: &Client, out: &mut Vec<u8>, bytes: &[u8], budget: &mut Budget) -> io::Result<()> {
+pub(super) async fn send_bytes(
+    client: &Client,
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    budget: &mut Budget,
+) -> io::Result<()> {
     let count = usize::try_from(budget.take(bytes.len() as u64)).unwrap_or(bytes.len());
     if count <= COPIED_BYTES {
         out.extend_from_slice(&bytes[..count]);
@@ -401,7 +418,7 @@ fn read_behind(out: &mut Vec<u8>, part: &FilePart, offset: &mut u64, count: u64)
 
 /// Sends pieces as they come. While the client does not take what is there, further pieces are kept on the heap up to
 /// a limit, so that whoever makes them is free.
-async fn send_stream(
+pub(super) async fn send_stream(
     request: &Request,
     client: &Client,
     out: &mut Vec<u8>,
@@ -425,7 +442,9 @@ async fn send_stream(
         failure: None,
         messages: Vec::new(),
     };
-    outgoing.push(std::mem::take(out).into());
+    if !out.is_empty() {
+        outgoing.push(std::mem::take(out).into());
+    }
     let result = loop {
         let progress = poll_fn(|context| outgoing.poll(context, request, budget)).await;
         for message in outgoing.messages.drain(..) {

@@ -124,6 +124,9 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable {
         name: "sent_http_connection",
         evaluate: |request, _, out| {
+            if request.client.is_http2() {
+                return false;
+            }
             let is_upgrade = request.sent.status == StatusCode::SWITCHING_PROTOCOLS.as_u16();
             let value: &[u8] = match request.keep_alive {
                 _ if is_upgrade => b"upgrade",
@@ -151,6 +154,12 @@ pub static CORE_VARIABLES: &[Variable] = &[
     Variable {
         name: "sent_http_transfer_encoding",
         evaluate: |request, _, out| request.sent.framing.is_chunked && put(out, b"chunked"),
+    },
+    Variable {
+        name: "http2",
+        evaluate: |request, _, out| {
+            request.client.is_http2() && put(out, if request.client.tls().is_some() { b"h2" } else { b"h2c" })
+        },
     },
     Variable { name: "server_addr", evaluate: |request, _, out| put(out, request.client.local_address().as_bytes()) },
     Variable { name: "server_name", evaluate: |request, _, out| put(out, request.server().first_name()) },
