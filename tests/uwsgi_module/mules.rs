@@ -141,6 +141,51 @@ fn the_end_waits_for_a_message() {
     assert!(scratch.path("ended").exists());
 }
 
+/// What workers have sent before they end is done, in the order in which it was sent.
+#[test]
+fn the_end_waits_for_what_was_sent() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "app/steady.py",
+        "import time, uwsgi\n\
+         def hook(message):\n    \
+             time.sleep(0.005)\n    \
+             open('SCRATCH/done', 'ab').write(message + b' ')\n\
+         uwsgi.mule_msg_hook = hook\nfrom uwsgi_module import application\n",
+    );
+    let mut server = Server::ours(&scratch, "import = steady\nmules = 1");
+    let last = "os.kill(uwsgi.masterpid(), 15), [uwsgi.mule_msg(str(n)) for n in range(100)].count(True)";
+    assert_eq!(server.ask(last), "(None, 100)");
+    assert!(server.process.wait().success());
+    let wanted: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(scratch.read("done").split_whitespace().collect::<Vec<_>>(), wanted);
+}
+
+/// A mule whose brain fails is replaced; one that is told to end while it waits says nothing of it.
+#[test]
+fn brains_that_fail() {
+    let scratch = Scratch::new();
+    scratch.write(
+        "app/brains.py",
+        "import os, uwsgi\nfrom uwsgi_module import application\nfrom uwsgidecorators import mule, mulemsg, postfork_chain_hook\n\
+         uwsgi.post_fork_hook = postfork_chain_hook\n\
+         @mule(1)\n\
+         def fails():\n    \
+             if not os.path.exists('SCRATCH/failed'):\n        \
+                 open('SCRATCH/failed', 'w').close()\n        raise ValueError('first')\n    \
+             uwsgi.cache_set('second', 'v')\n\
+         @mulemsg(2)\n\
+         def waits(message):\n    pass\n",
+    );
+    let mut server = Server::ours(&scratch, "import = brains\nmules = 2\ncache2 = name=a,items=9");
+    wait_until("the second one is there", || server.ask("uwsgi.cache_exists('second')") == "True");
+    server.process.signal(rustix::process::Signal::TERM);
+    assert!(server.process.wait().success());
+    let output = server.process.output();
+    assert!(output.contains("ValueError: first") && output.contains("mule 1 (pid "), "{output}");
+    assert!(!output.contains("SystemExit"), "{output}");
+}
+
 /// With lazy applications, mules load what they need themselves; what they may take for a message is theirs to keep.
 #[test]
 fn mules_of_lazy_applications() {

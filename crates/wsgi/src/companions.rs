@@ -19,6 +19,8 @@ pub struct Companions {
     places: Vec<(Member, State)>,
     back_off: BackOff,
     stopping: Option<Instant>,
+    /// Mules have been told too.
+    are_mules_told: bool,
 }
 
 enum State {
@@ -41,7 +43,7 @@ impl Companions {
         let members = (0..numbers.mules).map(Member::Mule).chain((0..numbers.spoolers).map(Member::Spooler));
         let now = Instant::now();
         let places = members.map(|member| (member, State::Vacant(now))).collect();
-        Self { commons, places, back_off: BackOff::default(), stopping: None }
+        Self { commons, places, back_off: BackOff::default(), stopping: None, are_mules_told: false }
     }
 
     /// Whom to fork now.
@@ -84,19 +86,27 @@ impl Companions {
         self.places.iter().all(|(_, state)| matches!(state, State::Vacant(_)))
     }
 
-    /// Has all of them end: what they do is finished, or not.
+    /// Has them end: what they do is finished, or not. Mules go on until [`Companions::end_mules`].
     pub fn stop(&mut self, stop: Stop) {
         self.stopping.get_or_insert_with(Instant::now);
-        let signal = match stop {
-            Stop::Graceful => Signal::TERM,
-            Stop::Immediate => Signal::KILL,
-        };
-        self.signal(signal);
+        match stop {
+            Stop::Graceful => self.signal(Signal::TERM, |member| !matches!(member, Member::Mule(_))),
+            Stop::Immediate => self.signal(Signal::KILL, |_| true),
+        }
     }
 
-    fn signal(&self, signal: Signal) {
-        for (_, state) in &self.places {
-            if let State::Running { pidfd, .. } = state {
+    /// No worker is left that would send them messages: they take what they have got and end.
+    pub fn end_mules(&mut self) {
+        if !std::mem::replace(&mut self.are_mules_told, true) {
+            self.signal(Signal::TERM, |member| matches!(member, Member::Mule(_)));
+        }
+    }
+
+    fn signal(&self, signal: Signal, is_meant: impl Fn(Member) -> bool) {
+        for (member, state) in &self.places {
+            if let State::Running { pidfd, .. } = state
+                && is_meant(*member)
+            {
                 // Dead already is fine.
                 let _ = rustix::process::pidfd_send_signal(pidfd, signal);
             }
@@ -116,7 +126,7 @@ impl Companions {
     /// Buries the dead, and kills those whose time is over.
     pub fn look_after(&mut self, now: Instant, mercy: Duration) {
         if self.stopping.is_some_and(|since| now - since >= mercy) {
-            self.signal(Signal::KILL);
+            self.signal(Signal::KILL, |_| true);
         }
         for place in 0..self.places.len() {
             let Some((member, State::Running { pid, pidfd, born })) = self.places.get(place) else { continue };

@@ -185,6 +185,9 @@ impl<'a> Supervisor<'a> {
             self.companions.look_after(now, self.mercy());
             self.send_due_signals(now);
             let are_workers_gone = self.places.iter().all(|place| place.running().is_none());
+            if self.stop.is_some() && are_workers_gone {
+                self.companions.end_mules();
+            }
             if self.stop.is_some() && are_workers_gone && self.companions.are_gone() {
                 self.give_up_charge();
                 return Turn::Exit(self.status);

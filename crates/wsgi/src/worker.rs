@@ -37,8 +37,8 @@ pub fn run(
             return exit::NO_APPLICATION;
         }
     };
-    uwsgi::become_member(py, Member::Worker(birth.number), birth.worker);
-    match serve_all(py, end, handover, birth, &applications) {
+    let begun = uwsgi::become_member(py, Member::Worker(birth.number), birth.worker);
+    match begun.and_then(|()| serve_all(py, end, handover, birth, &applications)) {
         Ok(()) => exit::DONE,
         Err(error) => {
             traceback::log(py, "worker cannot run", &error);

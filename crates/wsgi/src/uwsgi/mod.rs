@@ -16,7 +16,7 @@ mod spooler;
 
 use std::ffi::CString;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -61,13 +61,22 @@ fn execute<'py>(py: Python<'py>, name: &str, source: &str) -> PyResult<Bound<'py
 
 /// Says in a process that was just forked, with everything loaded, which one it is, and tells the application; `worker`
 /// is a worker's index in the pool.
-pub fn become_member(py: Python<'_>, member: Member, worker: u16) {
+///
+/// # Errors
+///
+/// `SystemExit`, by which the application says that this process is to end.
+pub fn become_member(py: Python<'_>, member: Member, worker: u16) -> PyResult<()> {
     if let Some(commons) = commons() {
         commons.become_member(member, worker);
     }
-    let Some(hook) = attribute(py, "post_fork_hook") else { return };
-    if let Err(error) = hook.call0() {
-        traceback::log(py, "post_fork_hook failed", &error);
+    let Some(hook) = attribute(py, "post_fork_hook") else { return Ok(()) };
+    match hook.call0() {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_instance_of::<PySystemExit>(py) => Err(error),
+        Err(error) => {
+            traceback::log(py, "post_fork_hook failed", &error);
+            Ok(())
+        }
     }
 }
 

@@ -204,31 +204,29 @@ fn mule_file() -> PyResult<Option<String>> {
 /// What its program raises; `SystemExit` when it is told to end.
 pub fn run(py: Python<'_>, number: u16) -> PyResult<()> {
     catch_end(py)?;
-    super::become_member(py, Member::Mule(number), 0);
+    super::become_member(py, Member::Mule(number), 0)?;
     let commons = ours()?;
     if let Some(program) = commons.facilities.mules.get(usize::from(number)).and_then(Option::as_ref) {
         return run_program(py, program);
     }
-    while !IS_TOLD_TO_END.load(Ordering::SeqCst) {
+    // Told to end it takes what there is still for it: nobody else will.
+    IS_BUSY.store(true, Ordering::SeqCst);
+    loop {
         let bell = commons.bell(Member::Mule(number));
-        let is_done = busy(|| {
-            super::run_pending_signals(py);
-            let wanted = Wanted { signals: true, own: true, farms: true };
-            let message = queues(commons, number, wanted).find_map(MessageQueue::take);
-            if let Some(message) = &message {
+        super::run_pending_signals(py);
+        let wanted = Wanted { signals: true, own: true, farms: true };
+        match queues(commons, number, wanted).find_map(MessageQueue::take) {
+            Some(message) => {
                 let limit = Some(commons.facilities.mule_harakiri_seconds).filter(|seconds| *seconds > 0);
                 commons.set_deadline(Member::Mule(number), 0, limit);
-                take_message(py, commons, number, message);
+                take_message(py, commons, number, &message);
                 commons.set_deadline(Member::Mule(number), 0, None);
             }
-            message.is_some()
-        });
-        if !is_done {
-            py.detach(|| commons.sleep(Member::Mule(number), bell, LOOK_INTERVAL));
+            None if is_told_to_end() => return Ok(()),
+            None => py.detach(|| commons.sleep(Member::Mule(number), bell, LOOK_INTERVAL)),
         }
         py.check_signals()?;
     }
-    Ok(())
 }
 
 /// Has TERM end this process between two things that it does, rather than in the middle of one.

@@ -54,7 +54,7 @@ pub fn run(py: Python<'_>, number: u16) -> PyResult<()> {
     catch_end(py)?;
     // Tasks are in no hurry, as under uWSGI; nothing depends on it.
     let _ = rustix::process::nice(19);
-    super::become_member(py, Member::Spooler(number), 0);
+    super::become_member(py, Member::Spooler(number), 0)?;
     py.import("_daemun_spooler")?.getattr("run")?.call0().map(drop)
 }
 
