@@ -1,5 +1,8 @@
 """daemun and the servers that it is compared with: for each, the commands that start it in its place."""
-from servers import PEERS, Place
+import sys
+from pathlib import Path
+
+from servers import HERE, PEERS, Place
 
 NGINX = "/usr/sbin/nginx"
 
@@ -76,5 +79,64 @@ def nginx_uwsgi(place: Place):
 
 def nginx_granian(place: Place):
     """The whole way through nginx, kept unix connections and Granian."""
-    web = place.write("proxy-pass.conf", "nginx.conf")
+    web = place.write("proxy-pass.conf", "nginx.conf", UPSTREAM=f"unix:{place.socket}", LOG="off")
     return [granian_command(place, "--uds", place.socket), [NGINX, "-p", place.folder, "-c", web]]
+
+
+def web_in_front(template: str, place: Place, **values):
+    """The commands of daemun and of nginx as the web server before a backend, with the same file."""
+    web = place.write(template, "nginx.conf", **values)
+    return [place.daemun, "web", "-p", place.folder, "-c", web], [NGINX, "-p", place.folder, "-c", web]
+
+
+def proxy(place: Place, log: str):
+    """The web servers before an HTTP backend, with the argument of `access_log`."""
+    return web_in_front("proxy-pass.conf", place, UPSTREAM=f"127.0.0.1:{place.backend.port}", LOG=log)
+
+
+def daemun_proxy(log: str):
+    """daemun before an HTTP backend."""
+    return lambda place: [proxy(place, log)[0]]
+
+
+def nginx_proxy(log: str):
+    """nginx before an HTTP backend."""
+    return lambda place: [proxy(place, log)[1]]
+
+
+def haproxy(log: str):
+    """HAProxy before an HTTP backend, with one thread and connections that any request may use."""
+
+    def prepare(place: Place):
+        logs = {"LOG": "", "LOG_OPTIONS": "no log"} if log == "off" else {"LOG": "log stdout format raw daemon", "LOG_OPTIONS": "log global\n    option httplog"}
+        configuration = place.write("haproxy.cfg", "haproxy.cfg", UPSTREAM_PORT=place.backend.port, **logs)
+        return [["/usr/sbin/haproxy", "-db", "-f", configuration]]
+
+    return prepare
+
+
+def fastcgi(place: Place):
+    """The web servers before PHP-FPM."""
+    return web_in_front("fastcgi-pass.conf", place, UPSTREAM=f"unix:{place.backend.socket}")
+
+
+def daemun_fastcgi(place: Place):
+    """daemun before PHP-FPM."""
+    return [fastcgi(place)[0]]
+
+
+def nginx_fastcgi(place: Place):
+    """nginx before PHP-FPM."""
+    return [fastcgi(place)[1]]
+
+
+def php_fpm(place: Place):
+    """PHP-FPM with a few processes."""
+    program = sorted(Path("/usr/sbin").glob("php-fpm*"))[-1]
+    configuration = place.write("php-fpm.conf", "php-fpm.conf")
+    return [[program, "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", configuration]]
+
+
+def websocket_echo(place: Place):
+    """A backend that agrees to every upgrade and sends back what it gets."""
+    return [[sys.executable, HERE / "apps/websocket_echo.py", place.port]]

@@ -31,7 +31,8 @@ def measure(row: Row, settings: Settings, progress) -> dict:
     names = [name for name in row.servers if not settings.servers or name in settings.servers]
     counts = [count for count in row.connections if not settings.connections or count in settings.connections]
     with ExitStack() as stack:
-        servers = [started(row, name, settings, stack) for name in names]
+        backend = started_backend(row, settings, stack) if row.backend else None
+        servers = [started(row, name, settings, backend, stack) for name in names]
         if row.idle:
             return idle.measure(row, servers, counts, settings.rounds, progress)
         for server in servers:
@@ -51,10 +52,19 @@ def measure(row: Row, settings: Settings, progress) -> dict:
     return {"row": row.name, "title": row.title, "cells": cells, "memory_kb": memory}
 
 
-def started(row: Row, name: str, settings: Settings, stack: ExitStack) -> Server:
+def started_backend(row: Row, settings: Settings, stack: ExitStack) -> Place:
+    """Starts who stands behind the servers of the row; `stack` stops it. Whether it answers is seen through them."""
+    place = Place(fresh_folder(settings.folder / row.name / "backend"), free_port(), settings.daemun)
+    server = Server("backend", place)
+    stack.callback(server.stop)
+    server.start(row.backend(place), load.LOAD_CORES)
+    return place
+
+
+def started(row: Row, name: str, settings: Settings, backend: Place | None, stack: ExitStack) -> Server:
     """Starts one server of the row; `stack` stops it."""
     folder = fresh_folder(settings.folder / row.name / name)
-    place = Place(folder, free_port(), settings.daemun, row.module, row.processes)
+    place = Place(folder, free_port(), settings.daemun, row.module, row.processes, backend)
     server = Server(name, place)
     stack.callback(server.stop)
     cores = SERVER_CORES | load.LOAD_CORES if row.two_cores else SERVER_CORES

@@ -10,7 +10,7 @@ from servers import PEERS, TOP
 
 OURS = "daemun"
 HEADINGS = ("connections", "server", "CPU us/request", "daemun/peer", "goal", "requests/s", "p50 ms", "p99 ms")
-IDLE_HEADINGS = ("connections", "server", "bytes/connection", "daemun/peer", "goal")
+IDLE_HEADINGS = ("connections", "server", "bytes/connection", "daemun/peer", "goal", "resident MB")
 
 
 def ratio(medians: dict, peer: str, measure: str) -> float | None:
@@ -50,7 +50,9 @@ def table(result: dict) -> str:
                     f"{medians['requests_per_second']:.0f}", f"{medians['p50_us'] / 1000:.2f}", f"{medians['p99_us'] / 1000:.2f}",
                 ))
             else:
-                lines.append((str(cell["connections"]), name, f"{medians['connection_bytes']:.0f}", *compared))
+                lines.append((
+                    str(cell["connections"]), name, f"{medians['connection_bytes']:.0f}", *compared, f"{medians['resident_kb'] / 1024:.1f}",
+                ))
     return f"\n{result['title']}\n" + aligned(lines)
 
 
@@ -61,7 +63,7 @@ def goals_text(verdicts: list[dict], peer: str) -> str:
 
 def goal_text(verdict: dict) -> str:
     """A goal as the table shows it."""
-    name = {"p99_us": "p99", "body_bytes": "size"}.get(verdict["measure"])
+    name = {"p99_us": "p99", "body_bytes": "size", "resident_kb": "resident"}.get(verdict["measure"])
     measure = f"{name} {verdict['ratio']:.2f} " if name else ""
     return f"{measure}<= {verdict['at_most']:.2f} {'reached' if verdict['reached'] else 'MISSED'}"
 
@@ -105,6 +107,8 @@ def versions(daemun: Path) -> dict:
         "daemun": first_line(daemun, "--version"),
         "commit": first_line("git", "describe", "--always", "--dirty"),
         "nginx": first_line("/usr/sbin/nginx", "-v"),
+        "haproxy": first_line("/usr/sbin/haproxy", "-v"),
+        "php-fpm": first_line("php-fpm8.2", "-v"),
         "wrk": first_line("wrk", "-v"),
         "peers": first_line(PEERS / "bin/python", "-c", script),
         "python": first_line(PEERS / "bin/python", "--version"),

@@ -6,8 +6,10 @@ import contestants
 
 STATIC = "/file.txt"
 # What the rows ask for, and how long each is without a content coding; servers.fresh_folder writes the files.
-LENGTHS = {"/": 1024, STATIC: 1024, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/gzip1/page.html": 20 * 1024, "/gzip6/page.html": 20 * 1024, "/return": 3}
+WEBSOCKET = "/websocket"
+LENGTHS = {"/": 1024, STATIC: 1024, WEBSOCKET: 3, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/gzip1/page.html": 20 * 1024, "/gzip6/page.html": 20 * 1024, "/return": 3}
 GZIP = ("Accept-Encoding: gzip",)
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Row:
     headers: tuple[str, ...] = ()
     # Idle connections to hold instead of a load: their memory is what counts.
     idle: bool = False
+    # Who stands behind the servers, on the load generator's core, and is not measured.
+    backend: Callable | None = None
 
 
 APPLICATION_SERVERS = {
@@ -55,6 +59,13 @@ def static(*, goals: tuple[Goal, ...], name: str, title: str, **others) -> Row:
     template = "static-tuned.conf"
     servers = {"daemun": contestants.daemun_static(template), "nginx": contestants.nginx_static(template)}
     return Row(name, title, servers, goals, **others)
+
+
+def proxied(name: str, title: str, log: str, path: str, goals: tuple[Goal, ...]) -> Row:
+    """A row on an HTTP backend behind the servers, with connections that are kept on both sides."""
+    servers = {"daemun": contestants.daemun_proxy(log), "nginx": contestants.nginx_proxy(log), "haproxy": contestants.haproxy(log)}
+    backend = contestants.nginx_static("static-tuned.conf")
+    return Row(name, f"proxy_pass, {title}", servers, goals, path=path, connections=(32, 256), backend=backend)
 
 
 ROWS = (
@@ -108,5 +119,19 @@ ROWS = (
     static(
         name="idle", title="idle keep-alive connections", goals=(Goal("nginx", 1.0, measure="connection_bytes"),),
         path=STATIC, connections=(10_000,), idle=True,
+    ),
+    proxied("proxy-1kb", "1 KB answers of a fast backend, access log as installed", "access.log", STATIC, (Goal("nginx", 0.75), Goal("haproxy", 0.90))),
+    proxied("proxy-tuned", "1 KB answers, no access log", "off", STATIC, (Goal("haproxy", 0.90),)),
+    proxied("proxy-100kb", "100 KB answers, no access log", "off", "/100k.bin", (Goal("nginx", 0.75), Goal("haproxy", 0.90))),
+    Row(
+        "fastcgi", "fastcgi_pass, 1 KB pages of PHP-FPM",
+        {"daemun": contestants.daemun_fastcgi, "nginx": contestants.nginx_fastcgi}, (Goal("nginx", 1.0),),
+        connections=(32,), backend=contestants.php_fpm,
+    ),
+    Row(
+        "websocket", "idle WebSockets through proxy_pass, each after one message",
+        {"daemun": contestants.daemun_proxy("off"), "nginx": contestants.nginx_proxy("off")},
+        (Goal("nginx", 1.0, measure="resident_kb"), Goal("nginx", 1.0, measure="connection_bytes")),
+        path=WEBSOCKET, connections=(1_000,), headers=UPGRADE, idle=True, backend=contestants.websocket_echo,
     ),
 )

@@ -35,6 +35,8 @@ class Place:
     daemun: Path
     module: str = "answer"
     processes: int = 1
+    # Where the server behind this one is, if there is one.
+    backend: "Place | None" = None
 
     @property
     def socket(self) -> Path:
@@ -45,7 +47,8 @@ class Place:
         """Fills a file of conf/ in, as `name` in the folder, and returns that name."""
         text = (HERE / "conf" / template).read_text()
         values = {
-            "USER": "user root;" if os.getuid() == 0 else "", "PORT": self.port, "SOCKET": self.socket,
+            "USER": "user root;" if os.getuid() == 0 else "",
+            "POOL_USER": "user = root" if os.getuid() == 0 else "", "PORT": self.port, "SOCKET": self.socket,
             "ROOT": self.folder / "root", "VENV": PEERS, "APPS": HERE / "apps",
             "MODULE": self.module, "PROCESSES": self.processes, **values,
         }

@@ -11,7 +11,7 @@ use crate::HeaderId;
 /// fields of the next message without allocating. Values are any octets: what reads them from a
 /// peer sees to it that no control character but HTAB gets in, and what writes them to a peer sees
 /// to it that no line end gets out (see [`crate::ResponseHead::write`]).
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Headers {
     octets: Vec<u8>,
     entries: Vec<Entry>,
@@ -284,6 +284,19 @@ impl Entry {
 fn slice(octets: &[u8], start: u32, length: u32) -> &[u8] {
     let start = start as usize;
     octets.get(start..start + length as usize).unwrap_or_default()
+}
+
+impl Clone for Headers {
+    fn clone(&self) -> Self {
+        Self { octets: self.octets.clone(), entries: self.entries.clone(), present: self.present }
+    }
+
+    /// Keeps the memory.
+    fn clone_from(&mut self, source: &Self) {
+        self.octets.clone_from(&source.octets);
+        self.entries.clone_from(&source.entries);
+        self.present = source.present;
+    }
 }
 
 impl PartialEq for Headers {

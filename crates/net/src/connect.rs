@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpSocket, UnixStream};
 
 use crate::{Stream, set_no_delay};
@@ -48,7 +49,9 @@ impl Stream {
     /// # Errors
     /// Those of `socket()` and `connect()`.
     pub async fn connect_unix(path: &Path, _: &ConnectOptions) -> io::Result<Self> {
-        UnixStream::connect(path).await.map(Self::Unix)
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        socket.connect(&SockAddr::unix(path)?)?; // Connected at once, or not at all.
+        UnixStream::from_std(StdUnixStream::from(socket)).map(Self::Unix)
     }
 }
 

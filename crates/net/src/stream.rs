@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
@@ -50,6 +51,18 @@ impl Stream {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Tls(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Writes what fits. Unlike by the trait's method, a connection just made need not wait for the system to say that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send()`.
+    pub fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match rustix::net::send(self.as_fd(), bytes, SendFlags::NOSIGNAL) {
+            Err(Errno::AGAIN | Errno::INTR) => Pin::new(self).poll_write(context, bytes),
+            result => Poll::Ready(result.map_err(io::Error::from)),
         }
     }
 

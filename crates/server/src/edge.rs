@@ -23,7 +23,7 @@ pub(crate) use self::generation::Installed;
 use self::parking::Parking;
 use crate::backend::Backend;
 use crate::background::Running;
-use crate::connection::{Client, receive_proxy_header, serve_gateway, serve_http, shake_hands};
+use crate::connection::{Client, clear_spare_timers, receive_proxy_header, serve_gateway, serve_http, shake_hands};
 use crate::listener::Protocol;
 use crate::log::{self, Level};
 use crate::runtime::{ListenerId, Runtime, ThreadRuntime};
@@ -177,6 +177,7 @@ fn run_thread(plan: ThreadPlan, first: Option<First>) -> io::Result<()> {
         .build_local(LocalOptions::default())?;
     let result = runtime.block_on(serve_thread(plan, first));
     thread::clear_spare_requests();
+    clear_spare_timers();
     drop(runtime);
     log::flush_all();
     result

@@ -77,6 +77,9 @@ pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
 /// Request objects kept for the next requests of a thread.
 pub const SPARE_REQUESTS: usize = 256;
 
+/// Timers kept for the next deadlines of a thread.
+pub const SPARE_TIMERS: usize = 256;
+
 /// Octets of frames that wait for an HTTP/2 client to take them before its streams, and its own frames, must wait.
 pub const HTTP2_OUTPUT_BYTES: usize = 128 * 1024;
 

@@ -325,6 +325,14 @@ impl Request {
         other
     }
 
+    /// No fields, in the memory of those that were sent last: for the head of an answer that comes in.
+    #[must_use]
+    pub fn blank_headers(&mut self) -> Headers {
+        let mut headers = std::mem::take(&mut self.sent.headers);
+        headers.clear();
+        headers
+    }
+
     /// Lets go of what is common, before the object serves others.
     pub(crate) fn leave_family(&mut self) {
         self.values = Values::default();

@@ -51,7 +51,7 @@ pub fn take_write_buffer() -> Vec<u8> {
 
 /// Brings the write buffer back, unless it has grown too large to keep.
 pub fn give_write_buffer(buffer: Vec<u8>) {
-    if buffer.capacity() <= 2 * READ_BYTES {
+    if (1..=2 * READ_BYTES).contains(&buffer.capacity()) {
         WRITE_BUFFER.set(buffer);
     }
 }

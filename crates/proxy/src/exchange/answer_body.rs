@@ -26,7 +26,7 @@ use crate::transport::{AnswerCodec, BodyExtent, BodyStep};
 /// What a server still sends.
 pub struct AnswerBody {
     /// `None` once the answer is over.
-    conversation: Option<Conversation>,
+    conversation: Option<Box<Conversation>>,
     codec: Box<dyn AnswerCodec>,
     link: Link,
     states: Rc<UpstreamStates>,
@@ -40,7 +40,7 @@ pub struct AnswerBody {
 
 impl AnswerBody {
     pub(super) fn new(
-        conversation: Conversation,
+        conversation: Box<Conversation>,
         codec: Box<dyn AnswerCodec>,
         extent: BodyExtent,
         link: Link,
@@ -71,7 +71,7 @@ impl AnswerBody {
 
     /// Gives `response` this body.
     pub(super) fn answer(
-        mut self,
+        mut self: Box<Self>,
         mut response: Box<Response>,
         is_buffered: bool,
         settings: &PassSettings,
@@ -93,12 +93,15 @@ impl AnswerBody {
         if is_buffered && !request.is_head() && response.status() == StatusCode::OK {
             self.stored = StoredFile::begin(settings, &response, request);
         }
-        self.read_ahead = settings.read_ahead(is_buffered);
         let is_whole = self.stored.is_none() && self.rest.is_some_and(|rest| rest <= self.waiting());
-        response.body = match (is_whole, self.stored.is_some()) {
-            (true, _) => self.whole(request),
-            (false, false) => Body::Stream(Box::new(self)),
-            (false, true) => Body::Stream(Box::new(StoredAnswer(Some(self)))),
+        if is_whole {
+            response.body = self.whole(request);
+            return Outcome::Respond(response);
+        }
+        self.read_ahead = settings.read_ahead(is_buffered);
+        response.body = match self.stored.is_some() {
+            false => Body::Stream(self),
+            true => Body::Stream(Box::new(StoredAnswer(Some(self)))),
         };
         Outcome::Respond(response)
     }
@@ -180,13 +183,13 @@ impl AnswerBody {
     }
 
     /// The answer is not wanted. A connection on which nothing more can come is kept.
-    pub(super) fn abandon(mut self) {
+    pub(super) fn abandon(mut self: Box<Self>) {
         if self.rest == Some(0) {
             let _ = self.step();
         }
     }
 
-    fn upgrade(mut self, mut response: Box<Response>, request: &Request) -> Outcome {
+    fn upgrade(mut self: Box<Self>, mut response: Box<Response>, request: &Request) -> Outcome {
         // A web server in front of us has kept the client's connection to itself.
         let wants = request.headers().has(HeaderId::Upgrade) && request.client.protocol == Protocol::Http;
         if let Some(conversation) = self.conversation.take()
@@ -304,7 +307,7 @@ impl Drop for AnswerBody {
 }
 
 /// An answer that is kept as a file: a client that has gone is no reason not to read the rest of it.
-struct StoredAnswer(Option<AnswerBody>);
+struct StoredAnswer(Option<Box<AnswerBody>>);
 
 impl BodyStream for StoredAnswer {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
@@ -312,15 +315,15 @@ impl BodyStream for StoredAnswer {
     }
 
     fn length(&self) -> Option<u64> {
-        self.0.as_ref().and_then(BodyStream::length)
+        self.0.as_ref().and_then(|answer| answer.length())
     }
 
     fn read_ahead(&self) -> Option<ReadAhead> {
-        self.0.as_ref().and_then(BodyStream::read_ahead)
+        self.0.as_ref().and_then(|answer| answer.read_ahead())
     }
 
     fn take_message(&mut self) -> Option<UpstreamMessage> {
-        self.0.as_mut().and_then(BodyStream::take_message)
+        self.0.as_mut().and_then(|answer| answer.take_message())
     }
 }
 

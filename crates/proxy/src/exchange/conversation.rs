@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use daemun_server::body::RequestBodyError;
-use daemun_server::connection::Deadline;
 use tokio::io::AsyncReadExt;
 
 use super::rate::Rate;
@@ -22,7 +21,7 @@ pub struct Conversation {
     /// The connection; kept for the next request when all goes well.
     pub connection: UpstreamConnection,
     /// The request.
-    pub sending: Sending,
+    pub sending: Box<Sending>,
     /// What has come and was not read.
     pub input: BytesMut,
     /// Octets that came.
@@ -30,7 +29,6 @@ pub struct Conversation {
     /// Why the request did not arrive whole. What the server says nevertheless is its answer.
     send_failure: Option<io::Error>,
     read_timeout: Duration,
-    deadline: Deadline,
     rate: Option<Rate>,
     read_most: usize,
 }
@@ -57,7 +55,8 @@ thread_local! {
 
 impl Conversation {
     /// Nothing is sent before the first poll.
-    pub fn new(connection: UpstreamConnection, sending: Sending, read_timeout: Duration) -> Self {
+    pub fn new(mut connection: UpstreamConnection, sending: Box<Sending>, read_timeout: Duration) -> Self {
+        connection.deadline.clear();
         Self {
             connection,
             sending,
@@ -65,7 +64,6 @@ impl Conversation {
             received: 0,
             send_failure: None,
             read_timeout,
-            deadline: Deadline::default(),
             rate: None,
             read_most: READ_BYTES,
         }
@@ -97,11 +95,11 @@ impl Conversation {
             // While it gets the request, the server need not say anything.
             Poll::Pending if !self.sending.is_done() => return Poll::Pending,
             Poll::Pending => {
-                ready!(self.deadline.poll_after(self.read_timeout, context));
+                ready!(self.connection.deadline.poll_after(self.read_timeout, context));
                 return Poll::Ready(Err(ConversationError::ReadTimedOut));
             }
             Poll::Ready(Ok(count)) if count > 0 => {
-                self.deadline.clear();
+                self.connection.deadline.clear();
                 self.received += count as u64;
                 return Poll::Ready(Ok(count));
             }

@@ -1,9 +1,10 @@
 //! Which server a request is at, by what protocol, with what path: what log lines show, and how its connection is kept.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Sent;
+use super::SentHead;
 use crate::upstream::{IdleKey, Peer, Upstream, UpstreamAddress, UpstreamConnection, idle};
 
 /// The way to a server.
@@ -11,11 +12,11 @@ pub struct Link {
     upstream: Arc<Upstream>,
     peer: Peer,
     key: IdleKey,
-    sent: Sent,
+    sent: Rc<SentHead>,
 }
 
 impl Link {
-    pub(super) fn new(upstream: Arc<Upstream>, peer: Peer, key: IdleKey, sent: Sent) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, peer: Peer, key: IdleKey, sent: Rc<SentHead>) -> Self {
         Self { upstream, peer, key, sent }
     }
 
@@ -39,11 +40,6 @@ impl Link {
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let colon = if matches!(self.peer.address(), UpstreamAddress::Unix(_)) { ":" } else { "" };
-        write!(f, "{}://{}{colon}{}", self.key.scheme, self.peer.name(), path_of(&self.sent))
+        write!(f, "{}://{}{colon}{}", self.key.scheme, self.peer.name(), self.sent.path())
     }
-}
-
-/// The path that was asked for.
-pub(super) fn path_of(sent: &Sent) -> String {
-    String::from_utf8_lossy(sent.0.get(sent.1.path.clone()).unwrap_or_default()).into_owned()
 }

@@ -55,7 +55,7 @@ pub struct Pass<'a> {
 
 /// A server's answer up to the end of its head.
 struct Answered {
-    conversation: Conversation,
+    conversation: Box<Conversation>,
     codec: Box<dyn AnswerCodec>,
     head: ResponseHead,
 }
@@ -63,7 +63,7 @@ struct Answered {
 /// A request that a server did not answer, to be sent to another.
 struct Unanswered {
     failure: Failure,
-    sending: Sending,
+    sending: Box<Sending>,
 }
 
 impl Pass<'_> {
@@ -82,12 +82,10 @@ impl Pass<'_> {
             Ok(ahead) => ahead,
             Err(outcome) => return outcome,
         };
-        let mut octets = Vec::with_capacity(1024);
-        let written = match self.transport.write_request(request, ahead, &mut octets) {
-            Ok(written) => written,
+        let sending = match Sending::of(self, ahead, request) {
+            Ok(sending) => Box::new(sending),
             Err(outcome) => return outcome,
         };
-        let sending = Sending::new(octets, &written, request, self.settings.send_timeout());
         let encryption = match self.encryption(request) {
             Ok(encryption) => encryption,
             Err(outcome) => return outcome,
@@ -99,7 +97,7 @@ impl Pass<'_> {
             encryption,
             attempts,
             states: UpstreamStates::of(request),
-            path: Rc::new((sending.head().clone(), written)),
+            sent: Rc::clone(sending.sent_head()),
             started_ms: clock::monotonic_ms(),
         };
         turn.run(sending, request).await
@@ -144,15 +142,25 @@ impl Pass<'_> {
         let is_streamed = !self.settings.request_buffering()
             && (request.body.length().is_some() || self.transport.takes_unknown_length())
             && !request.has_whole_body(request.core().client_body_buffer_size());
-        if !is_streamed {
-            request.read_body(None).await?;
+        if !is_streamed && request.body.is_unread() {
+            Box::pin(request.read_body(None)).await?;
         }
         Ok(request.body.length().map_or(BodyAhead::Unknown, BodyAhead::Length))
     }
 }
 
-/// What was written before the body, and what of it log lines show.
-type Sent = Rc<(bytes::Bytes, Written)>;
+/// What stands before the body, and a small body too; what of it log lines show.
+struct SentHead {
+    octets: Box<[u8]>,
+    written: Written,
+}
+
+impl SentHead {
+    /// The path that was asked for.
+    fn path(&self) -> String {
+        String::from_utf8_lossy(self.octets.get(self.written.path.clone()).unwrap_or_default()).into_owned()
+    }
+}
 
 /// One request's turn through the servers.
 struct Turn<'a> {
@@ -160,12 +168,12 @@ struct Turn<'a> {
     encryption: Option<Encryption>,
     attempts: Attempts,
     states: Rc<UpstreamStates>,
-    path: Sent,
+    sent: Rc<SentHead>,
     started_ms: u64,
 }
 
 impl Turn<'_> {
-    async fn run(mut self, mut sending: Sending, request: &mut Request) -> Outcome {
+    async fn run(mut self, mut sending: Box<Sending>, request: &mut Request) -> Outcome {
         let mut is_first = true;
         loop {
             let peer = match self.attempts.next_or_wait(request).await {
@@ -179,7 +187,11 @@ impl Turn<'_> {
             let is_kept = kept.is_some();
             let connected = match kept {
                 Some(connection) => Ok(connection),
-                None => connect::connect(self.pass.settings, link.peer(), self.encryption.as_ref(), request).await,
+                // What is rarely needed is not to make the future of every request larger.
+                None => {
+                    let encryption = self.encryption.as_ref();
+                    Box::pin(connect::connect(self.pass.settings, link.peer(), encryption, request)).await
+                }
             };
             let was_sent = connected.is_ok();
             let asked = match connected {
@@ -188,7 +200,7 @@ impl Turn<'_> {
             };
             let unanswered = match asked {
                 Ok(answered) => match self.judge_status(answered, &link, request) {
-                    Ok(answered) => return self.answer(answered, link, request).await,
+                    Ok(answered) => return self.answer(answered, link, request),
                     Err(unanswered) => *unanswered,
                 },
                 Err(unanswered) => unanswered,
@@ -207,25 +219,25 @@ impl Turn<'_> {
             location: std::ptr::from_ref(self.pass.settings).addr(),
             name: self.encryption.as_ref().map_or(0, Encryption::mark),
         };
-        Link::new(Arc::clone(self.pass.upstream), peer, key, Rc::clone(&self.path))
+        Link::new(Arc::clone(self.pass.upstream), peer, key, Rc::clone(&self.sent))
     }
 
     /// Sends the request on `connection` and reads the head of its answer.
     async fn ask(
         &self,
         connection: UpstreamConnection,
-        sending: Sending,
+        sending: Box<Sending>,
         link: &Link,
         request: &mut Request,
     ) -> Result<Answered, Unanswered> {
         self.states.change(|state, elapsed| state.connect_ms = Some(elapsed));
         let settings = self.pass.settings;
-        let mut conversation = Conversation::new(connection, sending, settings.read_timeout());
+        let mut conversation = Box::new(Conversation::new(connection, sending, settings.read_timeout()));
         if settings.has_limit_rate() {
             conversation.read_little(settings.buffer_size());
         }
         let mut codec = self.pass.transport.codec(request);
-        let mut head = ResponseHead::default();
+        let mut head = ResponseHead { headers: request.blank_headers(), ..ResponseHead::default() };
         let mut abort = Abort(Some(&self.states));
         let result = self.read_head(&mut conversation, codec.as_mut(), &mut head, link, request).await;
         abort.0 = None;
@@ -264,7 +276,8 @@ impl Turn<'_> {
                     HeadStep::NeedMore => break,
                     HeadStep::Complete => return Ok(()),
                     HeadStep::Interim => {
-                        hints.pass(head, before - conversation.input.len(), self.pass.settings, link, request).await;
+                        let length = before - conversation.input.len();
+                        Box::pin(hints.pass(head, length, self.pass.settings, link, request)).await;
                         head.clear();
                     }
                 }
@@ -352,7 +365,7 @@ impl Turn<'_> {
 
     fn no_peer(&self, none: NoPeer, is_first: bool, request: &Request) -> Outcome {
         let name: Arc<str> = self.pass.upstream.name.as_str().into();
-        let shown = format!("{}://{name}{}", self.pass.transport.scheme(), link::path_of(&self.path));
+        let shown = format!("{}://{name}{}", self.pass.transport.scheme(), self.sent.path());
         self.states.push(name, is_first);
         self.states.change(|state, elapsed| {
             state.status = StatusCode::BAD_GATEWAY.as_u16();
@@ -366,15 +379,15 @@ impl Turn<'_> {
     }
 
     /// Makes our answer of the server's.
-    async fn answer(mut self, answered: Answered, link: Link, request: &mut Request) -> Outcome {
+    fn answer(mut self, answered: Answered, link: Link, request: &mut Request) -> Outcome {
         let Answered { conversation, mut codec, mut head } = answered;
-        let extent = codec.begin_body(&head, self.path.1.is_head);
+        let extent = codec.begin_body(&head, self.sent.written.is_head);
         self.attempts.report(request, link.peer(), PeerResult::Answered);
         self.states.set_head(&head.headers);
         // What binds the session comes of what the server said, and is none of it.
         self.attempts.head_arrived(request, link.peer(), &mut head);
         answer_head::drop_repeated(&mut head.headers, &link, request);
-        let mut body = AnswerBody::new(conversation, codec, extent, link, self.states);
+        let mut body = Box::new(AnswerBody::new(conversation, codec, extent, link, self.states));
         if let Some(fetch) = &request.fetch {
             fetch.answered(&head);
             if fetch.replaces(head.status) {

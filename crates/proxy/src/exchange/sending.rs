@@ -2,27 +2,24 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use daemun_net::Stream;
-use daemun_server::Request;
 use daemun_server::body::{BodyPassage, PassageError, RequestBodyError};
 use daemun_server::connection::Deadline;
 use daemun_server::response::OpenFile;
-use tokio::io::AsyncWrite;
+use daemun_server::{Outcome, Request, thread};
 
 use super::block::Block;
+use super::{Pass, SentHead};
 use crate::limits::BLOCK_BYTES;
-use crate::transport::{Framing, Written};
+use crate::transport::{BodyAhead, Framing, Written};
 
 /// A request on its way out. It moves only while it is polled, so that it stops with the request.
 pub struct Sending {
-    /// All that stands before the body, and a small body too.
-    head: Bytes,
+    head: Rc<SentHead>,
     head_sent: usize,
     rest: Rest,
     /// Whether all of `rest` has been taken. It stays, for another server.
@@ -60,14 +57,25 @@ pub enum SendError {
 }
 
 impl Sending {
-    /// `head`, then the body of `request` as `written` has it: what has been read of it, or what comes of it.
-    pub fn new(mut head: Vec<u8>, written: &Written, request: &mut Request, timeout: Duration) -> Self {
+    /// The request as `pass` writes it, then its body: what has been read of it, or what comes of it.
+    ///
+    /// # Errors
+    /// What the request ends with.
+    pub(super) fn of(pass: &Pass<'_>, ahead: BodyAhead, request: &mut Request) -> Result<Self, Outcome> {
+        let mut octets = thread::take_write_buffer();
+        let written = pass.transport.write_request(request, ahead, &mut octets);
+        let sending = written.map(|written| Self::new(&mut octets, written, request, pass.settings.send_timeout()));
+        thread::give_write_buffer(octets);
+        sending
+    }
+
+    fn new(head: &mut Vec<u8>, written: Written, request: &mut Request, timeout: Duration) -> Self {
         let mut rest = Rest::Nothing;
         let mut framing = written.framing.filter(|_| written.passes_body);
         if written.passes_body {
             match (request.body.in_memory(), framing.take()) {
                 // It leaves with the head: some servers read once and take what they have for all.
-                (Some(octets), Some(framing)) => mark(octets, framing, &mut head),
+                (Some(octets), Some(framing)) => mark(octets, framing, head),
                 (Some(octets), None) => head.extend_from_slice(octets),
                 (None, taken) => {
                     framing = taken;
@@ -76,7 +84,7 @@ impl Sending {
             }
         }
         Self {
-            head: head.into(),
+            head: Rc::new(SentHead { octets: head.as_slice().into(), written }),
             head_sent: 0,
             rest,
             is_rest_over: false,
@@ -89,7 +97,7 @@ impl Sending {
     }
 
     /// What stands before the body.
-    pub fn head(&self) -> &Bytes {
+    pub(super) fn sent_head(&self) -> &Rc<SentHead> {
         &self.head
     }
 
@@ -119,7 +127,7 @@ impl Sending {
 
     /// Whether there is nothing left to send, so that the upstream alone is waited for.
     pub fn is_done(&self) -> bool {
-        self.is_stopped || (self.head_sent >= self.head.len() && self.block.is_over() && self.is_rest_over)
+        self.is_stopped || (self.head_sent >= self.head.octets.len() && self.block.is_over() && self.is_rest_over)
     }
 
     /// Whether all of it was sent.
@@ -163,14 +171,14 @@ impl Sending {
     }
 
     fn waits_for_client(&self) -> bool {
-        self.head_sent >= self.head.len()
+        self.head_sent >= self.head.octets.len()
             && self.block.is_empty()
             && matches!(&self.rest, Rest::Client(passage) if passage.is_empty())
     }
 
     fn poll_parts(&mut self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), SendError>> {
         self.gather(context)?;
-        while let Some(left) = self.head.get(self.head_sent..).filter(|left| !left.is_empty()) {
+        while let Some(left) = self.head.octets.get(self.head_sent..).filter(|left| !left.is_empty()) {
             let count = ready!(poll_write(stream, context, left)).map_err(SendError::Upstream)?;
             self.head_sent += count;
             self.sent += count as u64;
@@ -192,8 +200,8 @@ impl Sending {
         if *head_sent > 0 {
             return Ok(());
         }
-        block.put_bare(head);
-        *head_sent = head.len();
+        block.put_bare(&head.octets);
+        *head_sent = head.octets.len();
         let moved = passage.poll(context, |_, octets| {
             if block.len() >= BLOCK_BYTES {
                 return Poll::Pending;
@@ -274,7 +282,7 @@ fn body_of(request: &mut Request) -> Rest {
 
 /// Writes what fits, and never nothing.
 pub fn poll_write(stream: &mut Stream, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-    match ready!(Pin::new(stream).poll_write(context, octets)) {
+    match ready!(stream.poll_send(context, octets)) {
         Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         result => Poll::Ready(result),
     }

@@ -1,6 +1,6 @@
 //! What is known of a request's way through its upstreams: the `$upstream_...` variables.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,31 +10,35 @@ use daemun_server::{Request, clock};
 
 /// All servers that one request was passed to, in order, and the last one's fields.
 #[derive(Default)]
-pub struct UpstreamStates {
-    states: RefCell<Vec<UpstreamState>>,
-    head: RefCell<AnsweredHead>,
-    trailers: RefCell<Headers>,
+pub struct UpstreamStates(RefCell<Noted>);
+
+#[derive(Default)]
+struct Noted {
+    states: Vec<UpstreamState>,
+    /// The fields of a server's answer, unless `kept` has them.
+    head: Headers,
+    /// The head of an answer that a cache keeps.
+    kept: Option<Rc<ResponseHead>>,
+    trailers: Headers,
 }
 
-/// The head of an answer: a server's, or one that was kept.
-enum AnsweredHead {
-    Own(Headers),
-    Kept(Rc<ResponseHead>),
-}
-
-impl Default for AnsweredHead {
-    fn default() -> Self {
-        Self::Own(Headers::default())
-    }
-}
-
-impl AnsweredHead {
+impl Noted {
     fn headers(&self) -> &Headers {
-        match self {
-            Self::Own(headers) => headers,
-            Self::Kept(head) => &head.headers,
-        }
+        self.kept.as_ref().map_or(&self.head, |kept| &kept.headers)
     }
+
+    /// Forgets everything but its memory.
+    fn clear(&mut self) {
+        self.states.clear();
+        self.head.clear();
+        self.kept = None;
+        self.trailers.clear();
+    }
+}
+
+thread_local! {
+    /// The memory of an earlier request's.
+    static SPARE: Cell<Option<Noted>> = const { Cell::new(None) };
 }
 
 /// One server's part in a request. Times are milliseconds since it was chosen.
@@ -68,7 +72,7 @@ impl UpstreamStates {
         match request.extensions.share::<Self>() {
             Some(states) => states,
             None => {
-                let states = Rc::new(Self::default());
+                let states = Rc::new(Self(RefCell::new(SPARE.take().unwrap_or_default())));
                 request.extensions.insert(Rc::clone(&states));
                 states
             }
@@ -77,17 +81,19 @@ impl UpstreamStates {
 
     /// A server is chosen; `begins_group` for the first one of an exchange.
     pub fn push(&self, address: Arc<str>, begins_group: bool) {
-        let mut states = self.states.borrow_mut();
+        let Noted { states, head, kept, trailers } = &mut *self.0.borrow_mut();
         let begins_group = begins_group && !states.is_empty();
         let started_ms = clock::monotonic_ms();
+        states.reserve_exact(1); // Most requests ask one server.
         states.push(UpstreamState { address: Some(address), started_ms, begins_group, ..UpstreamState::default() });
-        self.head.take();
-        self.trailers.borrow_mut().clear();
+        head.clear();
+        *kept = None;
+        trailers.clear();
     }
 
     /// Changes the state of the server that was chosen last; tells the time since.
     pub fn change(&self, change: impl FnOnce(&mut UpstreamState, u64)) {
-        if let Some(state) = self.states.borrow_mut().last_mut() {
+        if let Some(state) = self.0.borrow_mut().states.last_mut() {
             let elapsed = clock::monotonic_ms().saturating_sub(state.started_ms);
             change(state, elapsed);
         }
@@ -95,27 +101,29 @@ impl UpstreamStates {
 
     /// Keeps the fields of an answer.
     pub fn set_head(&self, headers: &Headers) {
-        self.head.replace(AnsweredHead::Own(headers.clone()));
+        let mut noted = self.0.borrow_mut();
+        noted.kept = None;
+        noted.head.clone_from(headers);
     }
 
     /// Keeps the head of an answer that a cache keeps.
     pub fn share_head(&self, head: &Rc<ResponseHead>) {
-        self.head.replace(AnsweredHead::Kept(Rc::clone(head)));
+        self.0.borrow_mut().kept = Some(Rc::clone(head));
     }
 
     /// Keeps the fields behind an answer's body.
     pub fn set_trailers(&self, headers: &Headers) {
-        self.trailers.borrow_mut().clone_from(headers);
+        self.0.borrow_mut().trailers.clone_from(headers);
     }
 
     /// The fields behind the last answer's body.
     pub fn trailers(&self) -> Ref<'_, Headers> {
-        self.trailers.borrow()
+        Ref::map(self.0.borrow(), |noted| &noted.trailers)
     }
 
     /// Each server's value, with the commas and colons between them.
     fn list(&self, out: &mut Vec<u8>, mut write: impl FnMut(&UpstreamState, &mut Vec<u8>)) -> bool {
-        let states = self.states.borrow();
+        let states = &self.0.borrow().states;
         for (index, state) in states.iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(if state.begins_group { b" : " } else { b", " });
@@ -123,6 +131,15 @@ impl UpstreamStates {
             write(state, out);
         }
         !states.is_empty()
+    }
+}
+
+impl Drop for UpstreamStates {
+    fn drop(&mut self) {
+        let mut noted = std::mem::take(self.0.get_mut());
+        noted.clear();
+        // At the thread's end there is nobody left to have it.
+        let _ = SPARE.try_with(|spare| spare.set(Some(noted)));
     }
 }
 
@@ -172,19 +189,17 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "upstream_http_",
         evaluate: |request, name, out| {
-            states(request).is_some_and(|states| field(states.head.borrow().headers(), name, out))
+            states(request).is_some_and(|states| field(states.0.borrow().headers(), name, out))
         },
     },
     Variable {
         name: "upstream_trailer_",
-        evaluate: |request, name, out| {
-            states(request).is_some_and(|states| field(&states.trailers.borrow(), name, out))
-        },
+        evaluate: |request, name, out| states(request).is_some_and(|states| field(&states.trailers(), name, out)),
     },
     Variable {
         name: "upstream_cookie_",
         evaluate: |request, name, out| {
-            states(request).is_some_and(|states| cookie(states.head.borrow().headers(), name.as_bytes(), out))
+            states(request).is_some_and(|states| cookie(states.0.borrow().headers(), name.as_bytes(), out))
         },
     },
 ];

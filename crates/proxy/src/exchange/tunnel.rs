@@ -18,9 +18,9 @@ use crate::limits::TUNNEL_BYTES;
 
 /// A client's connection and a server's, joined.
 pub struct UpgradedConnection {
-    conversation: Conversation,
+    conversation: Box<Conversation>,
     /// What is left of the answer: the request counts as the server's until here.
-    answer: AnswerBody,
+    answer: Box<AnswerBody>,
     to_server: BytesMut,
     to_client: BytesMut,
     client_ended: bool,
@@ -34,7 +34,7 @@ pub struct UpgradedConnection {
 }
 
 impl UpgradedConnection {
-    pub(super) fn new(mut conversation: Conversation, answer: AnswerBody, write_after: Duration) -> Self {
+    pub(super) fn new(mut conversation: Box<Conversation>, answer: Box<AnswerBody>, write_after: Duration) -> Self {
         let to_client = std::mem::take(&mut conversation.input);
         let read_after = conversation.read_timeout();
         Self {

@@ -151,9 +151,12 @@ fn accept_kept(settings: &ProxyPass, head: &Rc<ResponseHead>, request: &mut Requ
 
 async fn pass_on(settings: &ProxyPass, request: &mut Request) -> Outcome {
     let Some(target) = settings.target.as_deref() else { return Outcome::Continue };
-    let destination = match target.destination(request).await {
-        Ok(destination) => destination,
-        Err(outcome) => return outcome,
+    let destination = match target.fixed() {
+        Some((_, destination)) => Arc::clone(destination),
+        None => match Box::pin(target.destination(request)).await {
+            Ok(destination) => destination,
+            Err(outcome) => return outcome,
+        },
     };
     request.extensions.insert(Rc::new(variables::Names(Arc::clone(&destination))));
     let transport = HttpRequest { settings, target, destination: &destination };

@@ -54,12 +54,20 @@ impl RequestFields {
 
     /// Appends `Host`: as set, else `host`; left out where it is set to nothing, which HTTP/1.1 does not allow.
     pub fn write_host(&self, request: &Request, host: &str, must_be: bool, out: &mut Vec<u8>) {
-        let value = self.host.as_ref().map(|host| host.value(request));
-        match value {
-            Some(value) if !value.is_empty() => write_header(out, b"Host", &value),
-            Some(_) if !must_be => {}
-            _ => write_header(out, b"Host", host.as_bytes()),
+        let start = out.len();
+        out.extend_from_slice(b"Host: ");
+        let value = out.len();
+        match &self.host {
+            Some(set) => render_value(set, request, out),
+            None => out.extend_from_slice(host.as_bytes()),
         }
+        if out.len() == value && self.host.is_some() {
+            if !must_be {
+                return out.truncate(start);
+            }
+            out.extend_from_slice(host.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Appends what is set, and what tells of the body.
@@ -69,15 +77,10 @@ impl RequestFields {
             out.extend_from_slice(&header.name);
             out.extend_from_slice(b": ");
             let value = out.len();
-            header.value.render(request, out);
+            render_value(&header.value, request, out);
             if out.len() == value {
                 out.truncate(start);
                 continue;
-            }
-            for octet in out.get_mut(value..).unwrap_or_default() {
-                if matches!(octet, b'\r' | b'\n' | 0) {
-                    *octet = b' '; // What a variable got from the client must not become a field.
-                }
             }
             out.extend_from_slice(b"\r\n");
         }
@@ -98,6 +101,17 @@ impl RequestFields {
     pub fn write_passed(&self, request: &Request, out: &mut Vec<u8>) {
         for field in request.passed_headers().iter().filter(|field| !self.replaced.contains(field)) {
             write_header(out, field.name, field.value);
+        }
+    }
+}
+
+/// Appends a field's value. What a variable got from the client must not become a field.
+fn render_value(value: &Template, request: &Request, out: &mut Vec<u8>) {
+    let start = out.len();
+    value.render(request, out);
+    for octet in out.get_mut(start..).unwrap_or_default() {
+        if matches!(octet, b'\r' | b'\n' | 0) {
+            *octet = b' ';
         }
     }
 }

@@ -128,7 +128,7 @@ impl Target {
     }
 
     /// The text of the configuration, where it has no variables, and where it leads.
-    pub fn fixed(&self) -> Option<(&str, &Destination)> {
+    pub fn fixed(&self) -> Option<(&str, &Arc<Destination>)> {
         match &self.kind {
             Kind::Fixed { destination, url } => Some((url, destination)),
             Kind::Variable { .. } => None,

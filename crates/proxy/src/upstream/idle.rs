@@ -4,19 +4,19 @@
 //! `keepalive_timeout` is closed. Keeping a connection costs neither a task nor a timer of its own.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use daemun_net::Stream;
 use daemun_server::clock;
-use tokio::time::{Instant, Sleep};
+use daemun_server::connection::Deadline;
 
-use super::address::UpstreamAddress;
 use super::attempts::Peer;
 use super::group::Upstream;
+use super::server::ServerState;
 
 /// What `keepalive` and its like say.
 #[derive(Clone, Debug)]
@@ -58,7 +58,6 @@ pub struct IdleKey {
 }
 
 /// A connection to a server, new or kept.
-#[derive(Debug)]
 pub struct UpstreamConnection {
     /// The socket.
     pub stream: Stream,
@@ -66,33 +65,36 @@ pub struct UpstreamConnection {
     pub requests: u32,
     /// When it was made, in milliseconds of the monotonic clock.
     pub started_ms: u64,
+    /// By when the server must have said something. It stays with the connection, since making one costs more than moving it.
+    pub deadline: Deadline,
 }
 
 impl UpstreamConnection {
     /// A connection just made.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, requests: 0, started_ms: clock::monotonic_ms() }
+        Self { stream, requests: 0, started_ms: clock::monotonic_ms(), deadline: Deadline::default() }
     }
 }
 
 /// A connection that waits.
 struct Idle {
     connection: UpstreamConnection,
-    address: UpstreamAddress,
+    server: Arc<ServerState>,
     key: IdleKey,
-    until: Instant,
+    /// When it has waited long enough, in milliseconds of the coarse monotonic clock.
+    until_ms: u64,
 }
 
 #[derive(Default)]
 struct Pools {
     /// By the group's id; the one that waits longest stands last.
-    pools: HashMap<u64, VecDeque<Idle>>,
+    pools: BTreeMap<u64, VecDeque<Idle>>,
     /// Of the task that watches; `None` before the first connection is kept.
     watcher: Option<Waker>,
     is_watched: bool,
     /// When the watcher wakes by itself.
-    wakes: Option<Instant>,
+    wakes_ms: Option<u64>,
 }
 
 thread_local! {
@@ -110,7 +112,7 @@ pub fn take(upstream: &Upstream, peer: &Peer, key: IdleKey) -> Option<UpstreamCo
                 idle.key.scheme == key.scheme
                     && idle.key.name == key.name
                     && (!keepalive.is_local || idle.key.location == key.location)
-                    && idle.address == *peer.address()
+                    && idle.server.address == *peer.address()
             };
             let found = pool.iter().position(is_fit)?;
             let idle = pool.remove(found)?;
@@ -127,11 +129,13 @@ pub fn take(upstream: &Upstream, peer: &Peer, key: IdleKey) -> Option<UpstreamCo
 pub fn put(upstream: &Upstream, peer: &Peer, key: IdleKey, mut connection: UpstreamConnection) {
     let Some(keepalive) = &upstream.settings.keepalive else { return };
     connection.requests = connection.requests.saturating_add(1);
-    let age = clock::monotonic_ms().saturating_sub(connection.started_ms);
+    let now_ms = clock::monotonic_ms();
+    let age = now_ms.saturating_sub(connection.started_ms);
     if connection.requests >= keepalive.requests || u128::from(age) > keepalive.time.as_millis() {
         return;
     }
-    let until = Instant::now() + keepalive.timeout;
+    let timeout_ms = u64::try_from(keepalive.timeout.as_millis()).unwrap_or(u64::MAX);
+    let until_ms = now_ms.saturating_add(timeout_ms);
     POOLS.with_borrow_mut(|pools| {
         if !std::mem::replace(&mut pools.is_watched, true) {
             tokio::task::spawn_local(watch());
@@ -140,12 +144,12 @@ pub fn put(upstream: &Upstream, peer: &Peer, key: IdleKey, mut connection: Upstr
             if !is_left_alone(&connection.stream, &mut Context::from_waker(watcher)) {
                 return;
             }
-            if pools.wakes.is_none_or(|wakes| until < wakes) {
+            if pools.wakes_ms.is_none_or(|wakes_ms| until_ms < wakes_ms) {
                 watcher.wake_by_ref();
             }
         }
         let pool = pools.pools.entry(upstream.id).or_default();
-        pool.push_front(Idle { connection, address: peer.address().clone(), key, until });
+        pool.push_front(Idle { connection, server: Arc::clone(peer.state()), key, until_ms });
         pool.truncate(keepalive.connections);
     });
 }
@@ -157,16 +161,13 @@ fn is_silent(stream: &Stream) -> bool {
 
 /// Closes what has waited too long and what the other end has closed, for as long as the thread lives.
 async fn watch() {
-    let mut sleep: Option<Pin<Box<Sleep>>> = None;
+    let mut deadline = Deadline::default();
     poll_fn(|context| {
         loop {
-            let next = POOLS.with_borrow_mut(|pools| pools.sweep(context));
-            let Some(next) = next else { return Poll::Pending };
-            let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-            sleep.as_mut().reset(next);
-            if sleep.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
+            let next_ms = POOLS.with_borrow_mut(|pools| pools.sweep(context));
+            let Some(next_ms) = next_ms else { return Poll::Pending };
+            deadline.set(Duration::from_millis(next_ms.saturating_sub(clock::monotonic_ms())));
+            ready!(deadline.poll(context));
         }
     })
     .await
@@ -174,15 +175,15 @@ async fn watch() {
 
 impl Pools {
     /// Gives the time at which the next connection has waited long enough.
-    fn sweep(&mut self, context: &mut Context<'_>) -> Option<Instant> {
+    fn sweep(&mut self, context: &mut Context<'_>) -> Option<u64> {
         self.watcher = Some(context.waker().clone());
-        let now = Instant::now();
+        let now_ms = clock::monotonic_ms();
         self.pools.retain(|_, pool| {
-            pool.retain(|idle| idle.until > now && is_left_alone(&idle.connection.stream, context));
+            pool.retain(|idle| idle.until_ms > now_ms && is_left_alone(&idle.connection.stream, context));
             !pool.is_empty()
         });
-        self.wakes = self.pools.values().flatten().map(|idle| idle.until).min();
-        self.wakes
+        self.wakes_ms = self.pools.values().flatten().map(|idle| idle.until_ms).min();
+        self.wakes_ms
     }
 }
 

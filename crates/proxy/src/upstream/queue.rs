@@ -55,9 +55,17 @@ impl Attempts {
     /// # Errors
     /// [`NoPeer::NoLiveUpstreams`] where there is no queue; [`NoPeer::Busy`] where it is full, or the time has passed.
     pub async fn next_or_wait(&mut self, request: &Request) -> Result<Peer, NoPeer> {
-        let first = self.next(request);
+        match self.next(request) {
+            Err(NoPeer::NoLiveUpstreams) if self.upstream().settings.queue.is_some() => {
+                Box::pin(self.wait(request)).await
+            }
+            first => first,
+        }
+    }
+
+    async fn wait(&mut self, request: &Request) -> Result<Peer, NoPeer> {
         let upstream = std::sync::Arc::clone(self.upstream());
-        let (Some(queue), Err(NoPeer::NoLiveUpstreams)) = (&upstream.settings.queue, &first) else { return first };
+        let Some(queue) = &upstream.settings.queue else { return Err(NoPeer::NoLiveUpstreams) };
         let Some(_place) = queue.place() else { return Err(NoPeer::Busy) };
         let deadline = Instant::now() + queue.timeout;
         loop {

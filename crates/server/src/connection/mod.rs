@@ -23,5 +23,6 @@ pub use pace::Rate;
 pub(crate) use proxy_header::receive as receive_proxy_header;
 pub(crate) use resting::Resting;
 pub use timer::Deadline;
+pub(crate) use timer::clear_spare_timers;
 pub use tls::ClientTls;
 pub(crate) use tls::shake_hands;

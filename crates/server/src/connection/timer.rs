@@ -1,5 +1,6 @@
 //! A connection's deadline, cheap to move.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::clock;
+use crate::limits::SPARE_TIMERS;
 
 /// A deadline that is moved with every request and rarely reached.
 ///
@@ -17,7 +19,20 @@ pub struct Deadline {
     /// In milliseconds of the coarse monotonic clock.
     at_ms: Option<u64>,
     after_ms: u64,
-    sleep: Option<(Pin<Box<Sleep>>, u64)>,
+    timer: Option<Timer>,
+}
+
+/// A timer of the runtime and when it wakes, in milliseconds of the coarse monotonic clock.
+type Timer = (Pin<Box<Sleep>>, u64);
+
+thread_local! {
+    /// Timers of earlier deadlines, still running: making one and taking it out again costs more than being woken for nothing.
+    static SPARE: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Drops what waits to be used again; called before the event loop ends.
+pub(crate) fn clear_spare_timers() {
+    SPARE.take();
 }
 
 impl Deadline {
@@ -51,8 +66,10 @@ impl Deadline {
     /// Ready once the deadline has passed.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(at_ms) = self.at_ms else { return Poll::Pending };
-        let (sleep, wakes_ms) =
-            self.sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep_until(instant(at_ms))), at_ms));
+        let (sleep, wakes_ms) = self.timer.get_or_insert_with(|| {
+            let spare = SPARE.with_borrow_mut(Vec::pop);
+            spare.unwrap_or_else(|| (Box::pin(tokio::time::sleep_until(instant(at_ms))), at_ms))
+        });
         if *wakes_ms > at_ms {
             sleep.as_mut().reset(instant(at_ms));
             *wakes_ms = at_ms;
@@ -65,6 +82,19 @@ impl Deadline {
             *wakes_ms = at_ms;
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let Some(timer) = self.timer.take() else { return };
+        // At the thread's end there is nobody left to have it.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_TIMERS {
+                spare.push(timer);
+            }
+        });
     }
 }
 

@@ -57,7 +57,16 @@ pub async fn send(request: &mut Request, response: Box<Response>) -> io::Result<
     client.set_deadline(request.core().send_timeout());
     client.set_rate(request.core().transfer.rate(request), request.started_ms);
     let result = match (framing, body) {
-        (Framing::NoBody, Body::Tunnel(tunnel)) => run_tunnel(request, &client, &out, tunnel).await,
+        (Framing::NoBody, Body::Tunnel(tunnel)) => {
+            request.keep_alive = false;
+            match write_all(&client, &out).await {
+                Ok(()) => {
+                    thread::give_write_buffer(std::mem::take(&mut out)); // Tunnels last, and are many.
+                    run_tunnel(request, &client, &[], tunnel).await
+                }
+                Err(error) => Err(error),
+            }
+        }
         (Framing::NoBody, _) => write_all(&client, &out).await,
         (framing, body) => send_body(request, &client, &mut out, body, framing, envelope, trailers).await,
     };
