@@ -43,6 +43,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &proxy::fastcgi_pass::MODULE,
     &proxy::scgi_pass::MODULE,
     &proxy::memcached_pass::MODULE,
+    &proxy::tunnel_pass::MODULE,
     &cgi::cgi_pass::MODULE,
     // Each holds the handler of one of those.
     &cache::PROXY,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use harness::{Address, Backend, Port, Process, Request, Scratch, servers, wait_until};
+use harness::{Address, Backend, Connection, Launch, Port, Process, Request, Scratch, programs, servers, wait_until};
 
 #[test]
 fn a_server_that_is_not_well_gets_no_requests() {
@@ -101,6 +101,77 @@ fn servers_that_speak_http_are_asked_by_http() {
     site.wait_for(&["502"]);
     is_well.store(true, Ordering::SeqCst);
     site.wait_for(&["200 page"]);
+}
+
+/// By FastCGI, SCGI and memcached's own protocol; the servers are daemun's listeners and the real memcached.
+#[test]
+fn servers_are_asked_in_the_protocol_of_their_group() {
+    for protocol in ["fastcgi", "scgi"] {
+        let (scratch, port) = (Scratch::new(), Port::reserve());
+        let path =
+            if protocol == "fastcgi" { "fastcgi_param SCRIPT_NAME $uri;" } else { "scgi_param DOCUMENT_URI $uri;" };
+        let server = format!(
+            "server {{ listen {} {protocol}; root SCRATCH;
+                location = /state {{ if (-f SCRATCH/sick) {{ return 500; }} return 200 \"well by {protocol}\"; }}
+                location / {{ return 200 page; }} }}",
+            port.address()
+        );
+        scratch.write("nginx.conf", servers::nginx_conf(&server));
+        let _server = servers::daemun_web(&scratch, "nginx.conf", &port.address());
+        let pass = format!(
+            "{protocol}_pass group; {path} {protocol}_param REQUEST_METHOD $request_method; {protocol}_param REQUEST_URI $request_uri;"
+        );
+        let check = "health_check uri=/state?x=1 interval=100ms match=good;";
+        let expected = format!("match good {{ status 200; body ~ \"^well by {protocol}$\"; }}");
+        let site = Site::passing(&pass, &format!("server {};", port.address()), check, &expected);
+        assert_eq!(site.ask(2), ["200 page"], "{protocol}");
+        scratch.write("sick", "");
+        site.wait_for_log("is unhealthy: unexpected status 500");
+        site.wait_for(&["502"]);
+        std::fs::remove_file(scratch.path("sick")).expect("it is there");
+        site.wait_for(&["200 page"]);
+    }
+}
+
+#[test]
+fn a_memcached_is_asked_for_its_version_or_for_a_value() {
+    let scratch = Scratch::new();
+    let start = |port: &Port| {
+        let launch = Launch::new(&scratch, "memcached", programs::memcached()).args([
+            "-u",
+            "root",
+            "-l",
+            "127.0.0.1",
+            "-U",
+            "0",
+            "-p",
+        ]);
+        let mut process = launch.arg(port.number().to_string()).start();
+        process.wait_for(&port.address());
+        process
+    };
+    let port = Port::reserve();
+    let memcached = start(&port);
+    let pass = "set $memcached_key $uri; error_page 404 =200 /none; memcached_pass group;";
+    let group = format!("server {};", port.address());
+    let none = "interval=100ms";
+    let site = Site::passing(
+        pass,
+        &group,
+        &format!("health_check {none} match=version;"),
+        "match version { body ~ \"^VERSION 1\"; }",
+    );
+    let keyed =
+        Site::passing(pass, &group, &format!("health_check {none} uri=/state match=up;"), "match up { body ~ ^up$; }");
+    keyed.wait_for_log("is unhealthy: unexpected status 404");
+    let mut client = Connection::to(&port.address());
+    client.send("set /state 0 0 2\r\nup\r\n");
+    keyed.wait_for_log("is healthy");
+    assert!(!site.scratch.read("error.log").contains("is unhealthy"));
+    drop(memcached);
+    site.wait_for_log("is unhealthy: Connection refused");
+    let _memcached = start(&port);
+    site.wait_for_log("is healthy");
 }
 
 #[test]

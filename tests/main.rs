@@ -58,6 +58,7 @@ mod subrequests; // auth_request, additions, mirrors
 mod tls; // listen ... ssl: certificates, sessions, clients' certificates
 mod tls_upstream; // proxy_pass https:// and its neighbours
 mod transfer; // limit_rate, lingering_close, bodies in files
+mod tunnel_pass; // connections that CONNECT asks for
 mod tutorial; // nginx.conf and uwsgi.ini as a tutorial reader has them
 mod upgrade; // USR2 and WINCH: another program on the same sockets
 mod upstream; // groups of servers: who is asked, and who is not

@@ -80,6 +80,35 @@ fn largest_unnamed_file(pid: i32) -> u64 {
     files.filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).max().unwrap_or(0)
 }
 
+/// `X-Accel-...` of an application of ours, obeyed as one of somebody else's is.
+#[test]
+fn orders_of_applications_are_obeyed() {
+    let scratch = Scratch::new();
+    scratch.write("root/inner/a b.txt", "a file that only the application may give");
+    let server = "root SCRATCH/root; location /inner/ { internal; }
+        location @named { return 202 \"named $request_method\"; }
+        location /ignored/ { uwsgi_pass unix:SCRATCH/site.sock; include /etc/nginx/uwsgi_params;
+            uwsgi_param PATH_INFO /orders; uwsgi_ignore_headers X-Accel-Redirect; }";
+    let site = Site::start(&scratch, server, "pep3333", "processes = 1");
+    let get = |target: &str| Request::get(target).send(&site.address);
+    let redirect = "X-Accel-Redirect=/inner/a%2520b.txt&Set-Cookie=a%3D1&X-Lost=1&Content-Disposition=inline";
+    let file = get(&format!("/orders?{redirect}"));
+    assert_eq!((file.status, file.text().as_str()), (200, "a file that only the application may give"));
+    assert_eq!((file.header("set-cookie"), file.header("content-disposition")), (Some("a=1"), Some("inline")));
+    assert_eq!((file.header("x-lost"), file.header("x-accel-redirect")), (None, None));
+    assert!(file.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
+    let posted = Request::post("/orders?X-Accel-Redirect=@named", "text/x", "a body").send(&site.address);
+    assert_eq!((posted.status, posted.text().starts_with("named")), (202, true));
+    assert_eq!(get("/orders?X-Accel-Redirect=/inner/%252e%252e/x").status, 404);
+    assert_eq!(get("/inner/a%20b.txt").status, 404);
+    let ignored = get(&format!("/ignored/?{redirect}"));
+    assert_eq!((ignored.text().as_str(), ignored.header("x-accel-redirect")), ("the application's own", None));
+    let others =
+        get("/orders?X-Accel-Buffering=no&X-Accel-Expires=1&X-Accel-Limit-Rate=1000000&X-Accel-Charset=koi8-r");
+    assert_eq!(others.text(), "the application's own");
+    assert!(others.headers.iter().all(|(name, _)| !name.to_ascii_lowercase().starts_with("x-accel")), "{others:?}");
+}
+
 /// More requests than there are slots: some wait, some of those give up, and every other one is answered.
 #[test]
 fn whoever_waits_for_a_slot_gets_one() {

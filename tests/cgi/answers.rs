@@ -1,6 +1,6 @@
 //! The four forms of an answer, whole messages (nph), and what is none.
 
-use harness::{Connection, Request, Scratch, wait_until};
+use harness::{Connection, Request, Scratch, Web, wait_until};
 
 use super::{script, site};
 
@@ -31,6 +31,21 @@ fn documents_have_status_and_fields() {
     let mut head = Connection::to(&web.address);
     head.send("HEAD /cgi/plain HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(head.response_to_head().header("content-type"), Some("text/x"));
+}
+
+#[test]
+fn orders_of_a_program_are_obeyed() {
+    let scratch = Scratch::new();
+    says(&scratch, "accel", "Content-Type: text/x\\nX-Accel-Redirect: /inner/file\\nX-Lost: 1\\n\\nlost");
+    says(&scratch, "rate", "Content-Type: text/x\\nX-Accel-Limit-Rate: 9000000\\nX-Accel-Buffering: no\\n\\nbody");
+    scratch.write("root/inner/file", "a file");
+    let web = Web::start(&scratch, "root SCRATCH/root; location /inner/ { internal; } location /cgi/ { cgi_pass on; }");
+    let get = |path: &str| Request::get(path).send(&web.address);
+    let file = get("/cgi/accel");
+    assert_eq!((file.status, file.text().as_str(), file.header("content-type")), (200, "a file", Some("text/x")));
+    assert_eq!((file.header("x-lost"), get("/inner/file").status), (None, 404));
+    let rate = get("/cgi/rate");
+    assert_eq!((rate.text().as_str(), rate.header("x-accel-limit-rate")), ("body", None));
 }
 
 #[test]

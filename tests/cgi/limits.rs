@@ -53,6 +53,53 @@ fn a_client_that_leaves_ends_its_program() {
     }
 }
 
+/// With `cgi_request_buffering off` a program reads while the client still sends, and answers when it likes.
+#[test]
+fn a_body_goes_into_a_program_as_it_comes() {
+    let scratch = Scratch::new();
+    let head = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n";
+    script(&scratch, "cgi/parrot", &format!("{head}echo \"$CONTENT_LENGTH\"\nhead -c 5\necho\nexec cat\n"));
+    script(&scratch, "cgi/count", &format!("{head}echo \"$CONTENT_LENGTH\"\nwc -c\n"));
+    script(&scratch, "cgi/deaf", &format!("{head}echo deaf\n"));
+    let web = site(
+        &scratch,
+        "client_max_body_size 4m; cgi_request_buffering off; cgi_read_timeout 300ms; client_body_timeout 5s;",
+    );
+    let mut connection = Connection::to(&web.address);
+    connection.send("POST /cgi/parrot HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nfirst");
+    wait_until("the program has answered what came", || String::from_utf8_lossy(connection.more()).contains("first"));
+    // A client that is slow to send is not a program that says nothing.
+    thread::sleep(std::time::Duration::from_millis(700));
+    connection.send("second");
+    assert_eq!(connection.response().text(), "11\nfirst\nsecond");
+    let large = vec![b'x'; 3_000_000];
+    assert_eq!(Request::post("/cgi/count", "text/x", large.clone()).send(&web.address).text(), "3000000\n3000000\n");
+    assert_eq!(Request::new("POST", "/cgi/count").chunked(&[b"ab", b"c"]).send(&web.address).text(), "3\n3\n");
+    let mut refusing = Connection::to(&web.address);
+    refusing.send_meanwhile(Request::post("/cgi/deaf", "text/x", large).octets());
+    assert_eq!(refusing.response().text(), "deaf\n");
+    let too_large = "POST /cgi/count HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n";
+    let mut connection = Connection::to(&web.address);
+    connection.send(too_large);
+    assert_eq!(connection.response().status, 413);
+}
+
+/// A client that goes in the middle of its body takes the program with it.
+#[test]
+fn a_client_that_leaves_with_its_body_ends_its_program() {
+    let scratch = Scratch::new();
+    script(&scratch, "cgi/hang", "#!/bin/sh\necho $$ > SCRATCH/pids\nexec cat > SCRATCH/body\n");
+    let web = site(&scratch, "cgi_request_buffering off;");
+    let mut connection = Connection::to(&web.address);
+    connection.send("POST /cgi/hang HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
+    let pids = noted(&scratch);
+    wait_until("half of it is there", || scratch.read("body") == "half");
+    drop(connection);
+    for pid in pids {
+        wait_until("the process is gone", || !is_alive(pid));
+    }
+}
+
 /// In the middle of its answer too.
 #[test]
 fn a_client_that_leaves_during_the_answer_ends_its_program() {

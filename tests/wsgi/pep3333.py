@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import urllib.parse
 
 
 def application(environ, start_response):
@@ -305,6 +306,13 @@ def talk(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"first: " + source.read(5) + b"\n"
     yield b"rest: " + source.read() + b"\n"
+
+
+def orders(environ, start_response):
+    """Answers with the fields that the query gives, name=value each."""
+    fields = urllib.parse.parse_qsl(environ["QUERY_STRING"])
+    start_response("200 OK", [("Content-Type", "text/plain"), *fields])
+    return [b"the application's own"]
 
 
 def parrot(environ, start_response):

@@ -8,6 +8,7 @@ use daemun_http::{
     AnswerError, AnswerForm, AnswerFraming, AnswerLimits, AnswerReader, HeaderId, Parsed, ResponseHead, StatusCode,
     target,
 };
+use daemun_server::body::RequestBodyError;
 use daemun_server::response::{Body, BodyError, BodyStream, Piece};
 use daemun_server::{Outcome, Request, Response};
 
@@ -30,6 +31,8 @@ pub(crate) enum AnswerFailure {
     Interim(u16),
     #[error("CGI script redirects to an invalid path \"{0}\"")]
     Redirect(String),
+    #[error("{0}")]
+    RequestBody(RequestBodyError),
     #[error("CGI script sent its body in chunks, which no script needs to do")]
     Chunks,
 }
@@ -66,6 +69,7 @@ pub(crate) async fn read(
             Ok(_) => {}
             Err(ConversationError::TimedOut) => return Err(AnswerFailure::TimedOut),
             Err(ConversationError::Read(error)) => return Err(AnswerFailure::Read(error)),
+            Err(ConversationError::Client(error)) => return Err(AnswerFailure::RequestBody(error)),
         }
         if let Parsed::Complete { taken } = reader.parse(&octets, &limits, &mut head).map_err(AnswerFailure::Head)? {
             break taken;
@@ -84,6 +88,7 @@ pub(crate) async fn read(
     }
     let framing = reader.framing(&head, request.passes_head());
     octets.drain(..taken);
+    conversation.begin_answer();
     // How a script sees its connection is not how ours is.
     head.headers.retain(|header| !header.id.is_hop_by_hop());
     let mut response = Response::of_origin(head);
@@ -162,6 +167,7 @@ impl BodyStream for ScriptBody {
             Ok(0) | Err(ConversationError::Read(_)) => Some(Err(BodyError::Truncated("CGI script".to_owned()))),
             Ok(_) => Some(Ok(self.piece(octets))),
             Err(ConversationError::TimedOut) => Some(Err(BodyError::TimedOut("CGI script".to_owned()))),
+            Err(ConversationError::Client(error)) => Some(Err(BodyError::Request(error.to_string()))),
         })
     }
 

@@ -8,15 +8,17 @@ use std::time::Duration;
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive};
 use daemun_http::StatusCode;
 use daemun_server::Pattern;
+use daemun_server::accel;
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
+use daemun_server::fetch::IgnoredHeaders;
 use daemun_server::log::Level;
 use daemun_server::phase::Origin;
 use daemun_server::variable::Variable;
 use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
 use rustix::fs::Access;
 
-use crate::answer;
-use crate::conversation::Conversation;
+use crate::answer::{self, AnswerFailure};
+use crate::conversation::{Body, Conversation};
 use crate::environment::{self, Parameter, Telling};
 use crate::limits::{HEAD_BYTES, PROCESSES, QUEUE_TIMEOUT, READ_TIMEOUT};
 use crate::mounts::{Conventions, MountSettings};
@@ -67,6 +69,7 @@ pub struct CgiPass {
     working_directory: Option<Template>,
     pass_request_headers: Option<bool>,
     pass_request_body: Option<bool>,
+    request_buffering: Option<bool>,
     read_timeout: Option<Duration>,
     queue_timeout: Option<Duration>,
     buffer_size: Option<u64>,
@@ -99,7 +102,7 @@ struct Interpreter {
 impl CgiPass {
     fn merge(parent: &Self, child: &mut Self) {
         daemun_server::inherit!(parent, child;
-            parameters, split, index, extensions, interpreters, working_directory, pass_request_headers, pass_request_body, read_timeout,
+            parameters, split, index, extensions, interpreters, working_directory, pass_request_headers, pass_request_body, request_buffering, read_timeout,
             queue_timeout, buffer_size, places);
     }
 
@@ -209,7 +212,12 @@ fn remember(script: &Script, request: &Request) {
 
 fn cgi_pass<'a>(pass: &'a CgiPass, request: &'a mut Request) -> LocalFuture<'a, Outcome> {
     let found = pass.script(request);
-    Box::pin(run(pass, found, None, request))
+    Box::pin(async move {
+        match run(pass, found, None, request).await {
+            Outcome::Respond(response) => accel::obey(response, IgnoredHeaders::default(), request),
+            outcome => outcome,
+        }
+    })
 }
 
 /// Has the program that was found answer the request.
@@ -225,8 +233,12 @@ pub(crate) async fn run(
         Err(error) => return refuse(&error, request),
     };
     let with_body = pass.passes_body();
-    // A script is told the length before it begins, so all of the body has to be here.
-    if with_body && let Err(outcome) = request.read_body(None).await {
+    // A script is told the length before it begins: without it, all of the body has to be here.
+    let is_streamed = !pass.request_buffering.unwrap_or(true) && request.body.length().is_some();
+    if with_body
+        && !is_streamed
+        && let Err(outcome) = request.read_body(None).await
+    {
         return outcome;
     }
     remember(&script, request);
@@ -248,6 +260,7 @@ pub(crate) async fn run(
     let head_bytes = pass.buffer_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(HEAD_BYTES);
     match answer::read(conversation, script.is_nph(), head_bytes, request).await {
         Ok(outcome) => outcome,
+        Err(AnswerFailure::RequestBody(error)) => request.refuse_body(&error),
         Err(error) => {
             request.log(Level::Error, format_args!("{error}, script: \"{}\"", script.path.display()));
             Outcome::Finish(error.status())
@@ -255,32 +268,46 @@ pub(crate) async fn run(
     }
 }
 
-async fn start(pass: &CgiPass, program: &Program, with_body: bool, request: &Request) -> Result<Conversation, Outcome> {
+async fn start(
+    pass: &CgiPass,
+    program: &Program,
+    with_body: bool,
+    request: &mut Request,
+) -> Result<Conversation, Outcome> {
     let Some(places) = &pass.places else { return Err(Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR)) };
     let place = places.take(pass.queue_timeout.unwrap_or(QUEUE_TIMEOUT)).await.map_err(|error| {
         request.log(Level::Error, format_args!("{error}, script: \"{}\"", program.path.display()));
         Outcome::Finish(StatusCode::SERVICE_UNAVAILABLE)
     })?;
-    let failed = |error: std::io::Error| {
+    process::prepare_thread();
+    let started = body_of(request, with_body)
+        .and_then(|(input, body)| Process::start(program, input, place).map(|(process, pipes)| (process, pipes, body)));
+    let (process, pipes, body) = started.map_err(|error| {
         request.log(Level::Error, format_args!("starting \"{}\" failed ({error})", program.path.display()));
         Outcome::Finish(StatusCode::INTERNAL_SERVER_ERROR)
-    };
-    let (input, octets) = body_of(request, with_body).map_err(failed)?;
-    process::prepare_thread();
-    let (process, pipes) = Process::start(program, input, place).map_err(failed)?;
+    })?;
     let timeout = pass.read_timeout.unwrap_or(READ_TIMEOUT);
-    Ok(Conversation::new(process, pipes, octets, request.log_handle(), timeout))
+    Ok(Conversation::new(process, pipes, body, request.log_handle(), timeout))
 }
 
-/// A body in a file is the program's standard input itself; one in memory goes through a pipe.
-fn body_of(request: &Request, with_body: bool) -> std::io::Result<(Input, Vec<u8>)> {
-    if let Some(file) = request.body.in_file().filter(|_| with_body) {
+/// A body in a file is the program's standard input itself; one in memory goes through a pipe, and so does one that still comes.
+fn body_of(request: &mut Request, with_body: bool) -> std::io::Result<(Input, Body)> {
+    let nothing = Body::Here(Vec::new());
+    if !with_body {
+        return Ok((Input::Nothing, nothing));
+    }
+    if let Some(file) = request.body.in_file() {
         let descriptor = file.descriptor.try_clone()?;
         rustix::fs::seek(&descriptor, rustix::fs::SeekFrom::Start(0))?;
-        return Ok((Input::File(descriptor), Vec::new()));
+        return Ok((Input::File(descriptor), nothing));
     }
-    let octets = request.body.in_memory().filter(|_| with_body).unwrap_or_default();
-    Ok(if octets.is_empty() { (Input::Nothing, Vec::new()) } else { (Input::Pipe, octets.to_vec()) })
+    if request.body.is_unread()
+        && let Some(passage) = request.share_body()
+    {
+        return Ok((Input::Pipe, Body::Coming(passage)));
+    }
+    let octets = request.body.in_memory().unwrap_or_default();
+    Ok(if octets.is_empty() { (Input::Nothing, nothing) } else { (Input::Pipe, Body::Here(octets.to_vec())) })
 }
 
 fn refuse(error: &NoScript, request: &Request) -> Outcome {
@@ -388,6 +415,14 @@ static DIRECTIVES: &[Directive<CgiPass>] = &[
         |pass, arguments| {
             let flag = arguments.flag(0)?;
             arguments.set_once(&mut pass.pass_request_body, flag)
+        },
+    ),
+    flag(
+        "cgi_request_buffering",
+        "on|off: whether a program is started only when all of the request's body is here; one of unknown length always is",
+        |pass, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut pass.request_buffering, flag)
         },
     ),
     Directive {

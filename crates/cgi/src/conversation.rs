@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use daemun_server::Deadline;
+use daemun_server::body::{BodyPassage, PassageError, RequestBodyError};
 use daemun_server::log::Level;
 use daemun_server::request::LogHandle;
 use daemun_server::thread::with_read_buffer;
@@ -26,16 +27,26 @@ pub(crate) struct Conversation {
     timeout: Duration,
 }
 
+/// A body that goes into a program.
+pub(crate) enum Body {
+    /// All of it is here.
+    Here(Vec<u8>),
+    /// The client still sends it.
+    Coming(BodyPassage),
+}
+
 /// A body that is still to be written.
 struct Feeding {
     pipe: Sender,
-    octets: Vec<u8>,
+    body: Body,
     written: usize,
 }
 
 /// Why nothing more comes.
 #[derive(Debug)]
 pub(crate) enum ConversationError {
+    /// The client's request body failed.
+    Client(RequestBodyError),
     /// The program neither took nor said anything in time.
     TimedOut,
     /// Its pipe failed.
@@ -44,8 +55,8 @@ pub(crate) enum ConversationError {
 
 impl Conversation {
     /// `body` goes into the program where it has a pipe for it; what it complains of goes to `log`.
-    pub(crate) fn new(process: Process, pipes: Pipes, body: Vec<u8>, log: LogHandle, timeout: Duration) -> Self {
-        let stdin = pipes.stdin.map(|pipe| Feeding { pipe, octets: body, written: 0 });
+    pub(crate) fn new(process: Process, pipes: Pipes, body: Body, log: LogHandle, timeout: Duration) -> Self {
+        let stdin = pipes.stdin.map(|pipe| Feeding { pipe, body, written: 0 });
         let stderr = Complaints { pipe: Some(pipes.stderr), line: Vec::new(), lines: 0, log };
         Self { process, stdin, stdout: pipes.stdout, stderr, stall: Deadline::default(), timeout }
     }
@@ -56,7 +67,7 @@ impl Conversation {
         context: &mut Context<'_>,
         octets: &mut Vec<u8>,
     ) -> Poll<Result<usize, ConversationError>> {
-        self.feed(context);
+        self.feed(context).map_err(ConversationError::Client)?;
         self.stderr.poll(context);
         let before = octets.len();
         let read = with_read_buffer(|buffer| {
@@ -66,6 +77,8 @@ impl Conversation {
             read
         });
         match read {
+            // A client that is slow to send is not a program that is slow.
+            Poll::Pending if self.waits_for_client() => Poll::Pending,
             Poll::Pending => {
                 ready!(self.stall.poll_after(self.timeout, context));
                 Poll::Ready(Err(ConversationError::TimedOut))
@@ -95,20 +108,49 @@ impl Conversation {
         self.process.ending_within(ENDING).await
     }
 
-    fn feed(&mut self, context: &mut Context<'_>) {
-        let Some(feeding) = &mut self.stdin else { return };
-        while let Some(rest) = feeding.octets.get(feeding.written..).filter(|rest| !rest.is_empty()) {
-            match Pin::new(&mut feeding.pipe).poll_write(context, rest) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    feeding.written += count;
-                    self.stall.clear();
-                }
-                // It does not want to read, which is its right.
-                Poll::Ready(_) => break,
-            }
+    /// The answer's head goes out: a client that still waits for `100 Continue` gets none any more.
+    pub(crate) fn begin_answer(&mut self) {
+        if let Some(Feeding { body: Body::Coming(passage), .. }) = &mut self.stdin {
+            passage.begin_answer();
         }
+    }
+
+    fn waits_for_client(&self) -> bool {
+        matches!(&self.stdin, Some(Feeding { body: Body::Coming(passage), .. }) if passage.is_empty())
+    }
+
+    fn feed(&mut self, context: &mut Context<'_>) -> Result<(), RequestBodyError> {
+        let Some(Feeding { pipe, body, written }) = &mut self.stdin else { return Ok(()) };
+        match body {
+            Body::Here(octets) => {
+                while let Some(rest) = octets.get(*written..).filter(|rest| !rest.is_empty()) {
+                    match poll_feed(pipe, context, rest) {
+                        Poll::Pending => return Ok(()),
+                        Poll::Ready(Ok(count)) => {
+                            *written += count;
+                            self.stall.clear();
+                        }
+                        Poll::Ready(Err(_)) => break,
+                    }
+                }
+            }
+            Body::Coming(passage) => match passage.poll(context, |context, octets| poll_feed(pipe, context, octets)) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(PassageError::Client(error))) => return Err(error),
+                Poll::Ready(Ok(()) | Err(PassageError::Sink(_))) => self.stall.clear(),
+            },
+        }
+        // It has all of it, or does not want to read, which is its right.
         self.stdin = None;
+        Ok(())
+    }
+}
+
+/// Writes what fits, and never nothing.
+fn poll_feed(pipe: &mut Sender, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(pipe).poll_write(context, octets)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        result => Poll::Ready(result),
     }
 }
 

@@ -60,6 +60,9 @@ impl Stream {
     ///
     /// Those of `send()`.
     pub fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if matches!(self, Self::Tls(_)) {
+            return Pin::new(self).poll_write(context, bytes);
+        }
         match rustix::net::send(self.as_fd(), bytes, SendFlags::NOSIGNAL) {
             Err(Errno::AGAIN | Errno::INTR) => Pin::new(self).poll_write(context, bytes),
             result => Poll::Ready(result.map_err(io::Error::from)),

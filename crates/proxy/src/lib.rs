@@ -3,7 +3,7 @@
 //! ```text
 //!   proxy_pass, uwsgi_pass,   what one protocol alone has: its directives, its handler
 //!   fastcgi_pass, scgi_pass,
-//!   memcached_pass
+//!   memcached_pass, tunnel_pass
 //!     servers, parameters     what those of the CGI family share besides
 //!     pass                    the settings that all of them share
 //!     exchange                the one engine: choose, connect, send, read, retry, hand over
@@ -26,5 +26,6 @@ pub mod resolver;
 pub mod scgi_pass;
 pub mod servers;
 pub mod transport;
+pub mod tunnel_pass;
 pub mod upstream;
 pub mod uwsgi_pass;

@@ -35,7 +35,26 @@ impl Servers {
     pub fn set(&mut self, arguments: &Arguments<'_>) -> Result<(), ArgumentError> {
         let text = arguments.text(0)?.to_owned();
         let template = if text.contains('$') { Some(setter::template(arguments, 0)?) } else { None };
-        let span = arguments.word(0)?.span;
+        self.set_text(text, template, arguments.word(0)?.span, arguments)
+    }
+
+    /// As [`Servers::set`], of a text that stands for an argument that was left out.
+    ///
+    /// # Errors
+    /// For a second one, or an unknown variable.
+    pub fn set_default(&mut self, text: &str, arguments: &Arguments<'_>) -> Result<(), ArgumentError> {
+        let template = Template::parse_at(text, Some(arguments.span()));
+        let template = template.map_err(|error| ArgumentError::new(None, error.to_string()))?;
+        self.set_text(text.to_owned(), Some(template), arguments.span(), arguments)
+    }
+
+    fn set_text(
+        &mut self,
+        text: String,
+        template: Option<Template>,
+        span: Span,
+        arguments: &Arguments<'_>,
+    ) -> Result<(), ArgumentError> {
         if self.written.is_some() {
             return Err(arguments.duplicate());
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
 use daemun_gateway::variable::{Full, VariableSink};
-use daemun_http::{HeaderId, ResponseHead, StatusCode};
+use daemun_http::{ResponseHead, StatusCode};
 use daemun_server::backend::{Backend, BackendId, BodyTransfer, Environment, SMALL_BODY_BYTES};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
 use daemun_server::phase::Origin;
 use daemun_server::response::ReadAhead;
-use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template};
+use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request, Response, Template, accel};
 
 use crate::exchange::{self, Pass};
 use crate::health_check::PassedTo;
@@ -30,7 +30,7 @@ pub static MODULE: Module<UwsgiPass> = Module {
     finish: UwsgiPass::finish,
     is_active: |pass| pass.target.is_some(),
     phases: &[(Phase::Content, Handler::Origin(ORIGIN))],
-    filters: &[hide_orders],
+    filters: &[],
     variables: &[],
 };
 
@@ -162,8 +162,9 @@ impl Environment for UwsgiPass {
 
 fn accept_kept(pass: &UwsgiPass, head: &Rc<ResponseHead>, request: &mut Request) -> Outcome {
     match pass.target {
-        // What an application of ours orders, `hide_orders` takes off.
-        Some(Target::Local(_)) => Outcome::Respond(Response::of_origin(head.as_ref().clone())),
+        Some(Target::Local(_)) => {
+            accel::obey(Response::of_origin(head.as_ref().clone()), pass.pass.ignored_headers(), request)
+        }
         _ => exchange::accept_kept(&pass.pass, |_, _| {}, head, request),
     }
 }
@@ -175,10 +176,7 @@ fn uwsgi_pass<'a>(pass: &'a UwsgiPass, request: &'a mut Request) -> LocalFuture<
                 fetch.ignore(pass.pass.ignored_headers());
             }
             let pool = Rc::clone(&request.runtime.backends[backend.0]);
-            match pass.pass.written_read_timeout() {
-                Some(time) => Box::pin(call_within(time, pool, pass, request)),
-                None => pool.call(request, pass, pass.body_transfer()),
-            }
+            Box::pin(call_pool(pass, pool, request))
         }
         Some(Target::Remote(servers)) => Box::pin(ask(pass, servers, request)),
         None => Box::pin(std::future::ready(Outcome::Continue)),
@@ -199,36 +197,26 @@ async fn ask(pass: &UwsgiPass, servers: &Servers, request: &mut Request) -> Outc
     Pass { settings: &pass.pass, upstream: &upstream, transport: &transport }.run(request).await
 }
 
-/// Takes off what an application to the web server in front of it and not to the client.
-fn hide_orders(pass: &UwsgiPass, request: &mut Request, mut response: Box<Response>) -> Box<Response> {
-    if !matches!(pass.target, Some(Target::Local(_))) {
-        return response;
-    }
-    let headers = &mut response.head.headers;
-    if headers.iter().any(|header| is_order(header.id)) {
-        if !pass.pass.ignored_headers().charset {
-            response.charset = headers.first(HeaderId::XAccelCharset).filter(|name| !name.is_empty()).map(Box::from);
+/// Asks a pool of ours and obeys what its answer orders.
+async fn call_pool(pass: &UwsgiPass, pool: Rc<dyn Backend>, request: &mut Request) -> Outcome {
+    let outcome = match pass.pass.written_read_timeout() {
+        Some(time) => call_within(time, pool, pass, request).await,
+        None => pool.call(request, pass, pass.body_transfer()).await,
+    };
+    match outcome {
+        Outcome::Respond(response) => {
+            if let Some(fetch) = &request.fetch {
+                fetch.answered(&response.head);
+                if fetch.replaces(response.status()) {
+                    return Outcome::Finish(response.status());
+                }
+            }
+            accel::obey(response, pass.pass.ignored_headers(), request)
         }
-        if headers.has(HeaderId::XAccelRedirect) {
-            request.log(Level::Error, format_args!("\"X-Accel-Redirect\" is not supported by daemun yet"));
-        }
-        headers.retain(|header| !is_order(header.id));
+        outcome => outcome,
     }
-    response
 }
 
-fn is_order(id: HeaderId) -> bool {
-    matches!(
-        id,
-        HeaderId::XAccelBuffering
-            | HeaderId::XAccelCharset
-            | HeaderId::XAccelExpires
-            | HeaderId::XAccelLimitRate
-            | HeaderId::XAccelRedirect
-    )
-}
-
-/// Waits for a pool's answer no longer than `uwsgi_read_timeout` says. Whoever gives up tells the worker so.
 async fn call_within(time: Duration, pool: Rc<dyn Backend>, pass: &UwsgiPass, request: &mut Request) -> Outcome {
     // A client that is slow to send is not an application that is slow to answer.
     if pass.body_transfer() != BodyTransfer::Streamed

@@ -89,6 +89,10 @@ impl Condition {
         ("off", Self::Off),
     ];
 
+    /// The words of `tunnel_next_upstream`.
+    pub const TUNNEL_WORDS: &'static [(&'static str, Self)] =
+        &[("error", Self::Error), ("timeout", Self::Timeout), ("off", Self::Off)];
+
     /// The condition that an answer with this status is.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Option<Self> {

@@ -178,14 +178,18 @@ async fn run(plan: &Plan, first: Phase, last: Phase, request: &mut Request) -> O
     }
 }
 
-/// 401, once `auth_delay` has passed.
+/// 401, or 407 for a tunnel, once `auth_delay` has passed.
 async fn delay_unauthorized(request: &Request) -> Outcome {
     let delay = request.core().auth_delay();
     if !delay.is_zero() {
         request.log(Level::Info, format_args!("delaying unauthorized request"));
         tokio::time::sleep(delay).await;
     }
-    Outcome::Finish(StatusCode::UNAUTHORIZED)
+    // To whom asks for a tunnel, this server is a proxy.
+    Outcome::Finish(match request.is_connect() {
+        true => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        false => StatusCode::UNAUTHORIZED,
+    })
 }
 
 /// What the access phase has come to: under `satisfy any` one step that allows is enough, and a refusal waits for it.
@@ -488,8 +492,9 @@ fn leave(response: Box<Response>) -> End {
 }
 
 fn filter(request: &mut Request, mut response: Box<Response>) -> Box<Response> {
+    let challenged = if request.is_connect() { HeaderId::ProxyAuthenticate } else { HeaderId::WwwAuthenticate };
     for challenge in request.challenges.drain(..) {
-        response.head.headers.append_known(HeaderId::WwwAuthenticate, &challenge);
+        response.head.headers.append_known(challenged, &challenge);
     }
     for field in request.carried.iter() {
         if field.id == HeaderId::Location && response.head.headers.has(HeaderId::Location) {

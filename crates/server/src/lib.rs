@@ -46,6 +46,7 @@ pub mod connection;
 
 pub mod edge;
 
+pub mod accel;
 pub mod backend;
 
 pub mod condition;

@@ -340,6 +340,19 @@ impl Request {
         self.family = Rc::default();
     }
 
+    /// Whether a tunnel is asked for.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self.head.method, Method::Connect)
+    }
+
+    /// Name and password that are meant for this server, which to `CONNECT` is a proxy.
+    #[must_use]
+    pub fn authorization(&self) -> Option<&[u8]> {
+        let field = if self.is_connect() { HeaderId::ProxyAuthorization } else { HeaderId::Authorization };
+        self.headers().first(field)
+    }
+
     /// Whether the answer has no body because the client asked for the head alone.
     #[must_use]
     pub fn is_head(&self) -> bool {

@@ -87,6 +87,8 @@ pub struct Server {
     pub tree: LocationTree,
     /// Named locations (`@name`).
     pub named: HashMap<String, LocationId>,
+    /// Whether it takes `CONNECT`: one of its blocks says `tunnel_pass`.
+    pub allows_connect: bool,
 }
 
 /// A location, or a server's own settings.

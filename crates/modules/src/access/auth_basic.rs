@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use daemun_conf::{Arity, Context, Diagnostic, Directive};
+use daemun_http::StatusCode;
 use daemun_http::credentials::BasicCredentials;
-use daemun_http::{HeaderId, StatusCode};
 use daemun_server::config::{Build, HTTP_SERVER_LOCATION, setter};
 use daemun_server::log::Level;
 use daemun_server::{Handler, Module, Outcome, Phase, Request, Template};
@@ -85,7 +85,7 @@ fn check(conf: &AuthBasic, request: &mut Request) -> Outcome {
     if realm == b"off" {
         return Outcome::Continue;
     }
-    let credentials = request.headers().first(HeaderId::Authorization).and_then(BasicCredentials::parse);
+    let credentials = request.authorization().and_then(BasicCredentials::parse);
     let Some(credentials) = credentials else {
         request.log(Level::Info, format_args!("no user/password was provided for basic authentication"));
         return challenge(&realm, request);

@@ -80,7 +80,7 @@ impl AnswerBody {
         if let Some(conversation) = &mut self.conversation {
             conversation.sending.begin_answer();
         }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || self.codec.is_tunnel() {
             return self.upgrade(response, request);
         }
         if self.rest.is_none() {
@@ -191,7 +191,8 @@ impl AnswerBody {
 
     fn upgrade(mut self: Box<Self>, mut response: Box<Response>, request: &Request) -> Outcome {
         // A web server in front of us has kept the client's connection to itself.
-        let wants = request.headers().has(HeaderId::Upgrade) && request.client.protocol == Protocol::Http;
+        let is_asked_for = request.headers().has(HeaderId::Upgrade) || self.codec.is_tunnel();
+        let wants = is_asked_for && request.client.protocol == Protocol::Http;
         if let Some(conversation) = self.conversation.take()
             && wants
         {

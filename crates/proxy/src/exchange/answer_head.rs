@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode, date, target};
+use daemun_http::{HeaderId, Headers, ResponseHead, StatusCode, date};
 use daemun_server::log::Level;
-use daemun_server::{Outcome, Request, Response};
+use daemun_server::{Outcome, Request, Response, accel};
 
 use super::link::Link;
 use super::states::UpstreamStates;
@@ -46,33 +46,22 @@ pub fn accept(
 ) -> Answer {
     if settings.intercept_errors() && head.status.as_u16() >= 300 && request.core().error_page(head.status).is_some() {
         if head.status == StatusCode::UNAUTHORIZED {
-            carry(&head.headers, |id| id == HeaderId::WwwAuthenticate, request);
+            accel::carry(&head.headers, |id| id == HeaderId::WwwAuthenticate, request);
         }
         return Answer::Elsewhere(Outcome::Finish(head.status));
     }
     let ignored = settings.ignored_headers();
-    if let Some(rate) = limit_rate(&head.headers).filter(|_| !ignored.limit_rate) {
+    if let Some(rate) = accel::limit_rate(&head.headers).filter(|_| !ignored.limit_rate) {
         request.limit_rate = Some(rate);
     }
     if !ignored.redirect
-        && let Some(place) = head.headers.first(HeaderId::XAccelRedirect)
+        && let Some(outcome) = accel::redirect(&head.headers, request)
     {
-        let outcome = redirect(place, request);
-        if !matches!(outcome, Outcome::Finish(_)) {
-            carry(&head.headers, is_carried, request);
-        }
         return Answer::Elsewhere(outcome);
     }
-    let mut is_buffered = settings.buffering();
-    if !ignored.buffering {
-        match head.headers.first(HeaderId::XAccelBuffering) {
-            Some(value) if value.eq_ignore_ascii_case(b"no") => is_buffered = false,
-            Some(value) if value.eq_ignore_ascii_case(b"yes") => is_buffered = true,
-            _ => {}
-        }
-    }
-    let charset = head.headers.first(HeaderId::XAccelCharset).filter(|name| !ignored.charset && !name.is_empty());
-    let charset = charset.map(Box::from);
+    let ordered = accel::buffering(&head.headers).filter(|_| !ignored.buffering);
+    let is_buffered = ordered.unwrap_or_else(|| settings.buffering());
+    let charset = accel::charset(&head.headers).filter(|_| !ignored.charset);
     if !is_buffered {
         request.limit_rate = Some(0); // As nginx: a server whose answer waits for nothing waits for no rate.
     }
@@ -146,48 +135,4 @@ pub fn drop_repeated(headers: &mut Headers, link: &Link, request: &Request) {
             is_kept
         });
     }
-}
-
-/// Fields that an answer gives to the one that `X-Accel-Redirect` leads to.
-fn is_carried(id: HeaderId) -> bool {
-    matches!(
-        id,
-        HeaderId::ContentType
-            | HeaderId::SetCookie
-            | HeaderId::ContentDisposition
-            | HeaderId::CacheControl
-            | HeaderId::Expires
-            | HeaderId::AcceptRanges
-    )
-}
-
-fn carry(headers: &Headers, is_wanted: impl Fn(HeaderId) -> bool, request: &mut Request) {
-    for field in headers.iter().filter(|field| is_wanted(field.id)) {
-        request.carried.append(field.name, field.value);
-    }
-}
-
-/// Where `X-Accel-Redirect` leads.
-fn redirect(place: &[u8], request: &mut Request) -> Outcome {
-    if place.first() == Some(&b'@') {
-        return Outcome::Named(String::from_utf8_lossy(place).into_owned());
-    }
-    let parts = target::split(place);
-    let mut uri = Vec::with_capacity(place.len());
-    let mut decoded = Vec::with_capacity(parts.path.len());
-    target::decode_percent(parts.path, &mut decoded);
-    let climbs = decoded.split(|octet| *octet == b'/').any(|part| part == b"..");
-    if place.is_empty() || climbs || target::normalize(parts.path, false, &mut uri).is_err() {
-        let place = String::from_utf8_lossy(place).into_owned();
-        request.log(Level::Error, format_args!("unsafe URI \"{place}\" was detected"));
-        return Outcome::Finish(StatusCode::NOT_FOUND);
-    }
-    request.make_get();
-    Outcome::Redirect { uri, args: Some(parts.args.unwrap_or_default().to_vec()) }
-}
-
-/// `X-Accel-Limit-Rate`: octets that the client gets in a second.
-fn limit_rate(headers: &Headers) -> Option<u64> {
-    let text = headers.first(HeaderId::XAccelLimitRate).and_then(|text| std::str::from_utf8(text).ok());
-    text?.parse().ok()
 }

@@ -40,6 +40,9 @@ impl Link {
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let colon = if matches!(self.peer.address(), UpstreamAddress::Unix(_)) { ":" } else { "" };
-        write!(f, "{}://{}{colon}{}", self.key.scheme, self.peer.name(), self.sent.path())
+        if !self.key.scheme.is_empty() {
+            write!(f, "{}://", self.key.scheme)?;
+        }
+        write!(f, "{}{colon}{}", self.peer.name(), self.sent.path())
     }
 }

@@ -259,6 +259,10 @@ impl Turn<'_> {
         link: &Link,
         request: &mut Request,
     ) -> Result<(), Failure> {
+        if codec.is_tunnel() {
+            head.status = StatusCode::OK;
+            return Ok(());
+        }
         let most = self.pass.settings.buffer_size();
         let limits = AnswerLimits { head_bytes: most, headers: ANSWER_FIELDS_MAX };
         let mut hints = early_hints::EarlyHints::new(most);

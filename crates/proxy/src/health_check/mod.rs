@@ -84,7 +84,7 @@ struct Settings {
     jitter: Duration,
     fails: u32,
     passes: u32,
-    uri: String,
+    uri: Option<String>,
     port: Option<u16>,
     is_mandatory: bool,
     is_persistent: bool,
@@ -98,7 +98,7 @@ fn set_health_check(checks: &mut HealthChecks, arguments: &mut Arguments<'_>) ->
         jitter: Duration::ZERO,
         fails: 1,
         passes: 1,
-        uri: "/".to_owned(),
+        uri: None,
         port: None,
         is_mandatory: false,
         is_persistent: false,
@@ -128,7 +128,7 @@ impl Settings {
             Some(("fails", value)) => self.fails = count(value)?,
             Some(("passes", value)) => self.passes = count(value)?,
             Some(("uri", value)) if value.starts_with('/') && !value.contains(char::is_whitespace) => {
-                value.clone_into(&mut self.uri);
+                self.uri = Some(value.to_owned());
             }
             Some(("port", value)) => {
                 self.port = Some(value.parse().ok().filter(|port| *port > 0).ok_or_else(invalid)?);

@@ -2,19 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use daemun_gateway::fastcgi::PairsWriter;
+use daemun_gateway::scgi::BlockWriter;
 use daemun_gateway::uwsgi::PacketWriter;
-use daemun_gateway::variable::{Full, VariableName, VariableSink};
-use daemun_http::{AnswerError, AnswerForm, AnswerLimits, AnswerReader, Parsed, ResponseHead, StatusCode};
+use daemun_gateway::variable::{Full, VariableId, VariableName, VariableSink};
+use daemun_http::{AnswerLimits, ResponseHead, StatusCode};
 use daemun_net::Stream;
 use daemun_net::tls::ConnectError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::matching::{Match, Mismatch};
-use crate::limits::HEALTH_BODY_BYTES;
+use crate::limits::{HEALTH_BODY_BYTES, PARAMETERS_BYTES};
 use crate::pass::Encryption;
+use crate::transport::fastcgi::{self, FastCgiAnswer};
+use crate::transport::http::HttpAnswer;
+use crate::transport::memcached::MemcachedAnswer;
+use crate::transport::uwsgi::CgiAnswer;
+use crate::transport::{AnswerCodec, BodyExtent, BodyStep, HeadFault, HeadStep, take};
 use crate::upstream::UpstreamAddress;
 
 /// The protocol that a server is asked in.
@@ -24,6 +33,12 @@ pub enum ProbeProtocol {
     Http,
     /// The uwsgi protocol.
     Uwsgi,
+    /// SCGI.
+    Scgi,
+    /// FastCGI.
+    FastCgi,
+    /// memcached's own: its version, or the value of a key.
+    Memcached,
 }
 
 impl ProbeProtocol {
@@ -33,6 +48,9 @@ impl ProbeProtocol {
         match scheme {
             "http" => Some(Self::Http),
             "uwsgi" => Some(Self::Uwsgi),
+            "scgi" => Some(Self::Scgi),
+            "fastcgi" => Some(Self::FastCgi),
+            "memcached" => Some(Self::Memcached),
             _ => None,
         }
     }
@@ -44,12 +62,12 @@ pub struct Probe {
     pub protocol: ProbeProtocol,
     /// How connections are encrypted, where they are.
     pub encryption: Option<Encryption>,
-    /// What for.
-    pub uri: String,
+    /// What for; `None` is `/`, and of memcached its version.
+    pub uri: Option<String>,
     /// The host that is named: the group.
     pub host: String,
     /// What the answer must be like.
-    pub expected: Option<std::sync::Arc<Match>>,
+    pub expected: Option<Arc<Match>>,
     /// How long all of it may take.
     pub timeout: Duration,
     /// Another port than that of the server.
@@ -73,7 +91,10 @@ pub enum ProbeError {
     Closed,
     /// Its head is none.
     #[error("{0}")]
-    Head(AnswerError),
+    Head(HeadFault),
+    /// Its body is none.
+    #[error("{0}")]
+    Body(&'static str),
     /// Its answer is not as it should be.
     #[error("{0}")]
     Mismatch(Mismatch),
@@ -98,28 +119,38 @@ impl Probe {
             stream = Box::pin(encryption.connect(stream)).await?;
         }
         stream.write_all(&question).await.map_err(ProbeError::Connection)?;
-        let mut reader = AnswerReader::new(match self.protocol {
-            ProbeProtocol::Http => AnswerForm::Http,
-            ProbeProtocol::Uwsgi => AnswerForm::Gateway,
-        });
         let (limits, mut head) = (AnswerLimits::default(), ResponseHead::new(StatusCode::OK));
-        let mut octets = Vec::with_capacity(1024);
-        let taken = loop {
-            if stream.read_buf(&mut octets).await.map_err(ProbeError::Connection)? == 0 {
+        let (mut codec, mut input) = (self.codec(), BytesMut::with_capacity(1024));
+        loop {
+            if stream.read_buf(&mut input).await.map_err(ProbeError::Connection)? == 0 {
                 return Err(ProbeError::Closed);
             }
-            if let Parsed::Complete { taken } = reader.parse(&octets, &limits, &mut head).map_err(ProbeError::Head)? {
-                break taken;
+            match codec.read_head(&mut input, &limits, &mut head).map_err(ProbeError::Head)? {
+                HeadStep::NeedMore => {}
+                HeadStep::Interim => head.clear(),
+                HeadStep::Complete => break,
             }
-        };
-        octets.drain(..taken);
+        }
         let no_match = Match::default();
         let expected = self.expected.as_deref().unwrap_or(&no_match);
+        let mut body = Vec::new();
         if expected.needs_body() {
-            let rest = HEALTH_BODY_BYTES.saturating_sub(octets.len() as u64);
-            stream.take(rest).read_to_end(&mut octets).await.map_err(ProbeError::Connection)?;
+            codec.begin_body(&head, false);
+            read_body(codec.as_mut(), &mut stream, &mut input, &mut body).await?;
         }
-        expected.judge(&head, &octets).map_err(ProbeError::Mismatch)
+        expected.judge(&head, &body).map_err(ProbeError::Mismatch)
+    }
+
+    fn codec(&self) -> Box<dyn AnswerCodec> {
+        match self.protocol {
+            ProbeProtocol::Http => Box::new(HttpAnswer::new()),
+            ProbeProtocol::Uwsgi | ProbeProtocol::Scgi => Box::new(CgiAnswer::new()),
+            ProbeProtocol::FastCgi => Box::new(FastCgiAnswer::new(false, Arc::default())),
+            ProbeProtocol::Memcached => match &self.uri {
+                Some(key) => Box::new(MemcachedAnswer::new(key.as_bytes().to_vec(), 0)),
+                None => Box::new(MemcachedVersion),
+            },
+        }
     }
 
     async fn connect(&self, address: &UpstreamAddress) -> io::Result<Stream> {
@@ -133,26 +164,118 @@ impl Probe {
     }
 
     fn question(&self) -> Result<Vec<u8>, Full> {
-        let (uri, host) = (self.uri.as_bytes(), self.host.as_bytes());
-        if self.protocol == ProbeProtocol::Http {
-            return Ok([b"GET ", uri, b" HTTP/1.0\r\nHost: ", host, b"\r\nConnection: close\r\n\r\n"].concat());
-        }
+        let uri = self.uri.as_deref().unwrap_or("/");
+        let (octets, host) = (uri.as_bytes(), self.host.as_bytes());
         let mut question = Vec::new();
-        let mut writer = PacketWriter::new(&mut question, 0, 0);
-        let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
+        match self.protocol {
+            ProbeProtocol::Http => {
+                question = [b"GET ", octets, b" HTTP/1.0\r\nHost: ", host, b"\r\nConnection: close\r\n\r\n"].concat();
+            }
+            ProbeProtocol::Uwsgi => {
+                let mut writer = PacketWriter::new(&mut question, 0, 0);
+                self.write_variables(uri, &["PATH_INFO"], &mut writer)?;
+                writer.finish();
+            }
+            ProbeProtocol::Scgi => {
+                let mut writer = BlockWriter::new(&mut question, PARAMETERS_BYTES);
+                writer.variable(VariableName::Known(VariableId::CONTENT_LENGTH), &[b"0"])?;
+                writer.variable(VariableName::Literal(b"SCGI"), &[b"1"])?;
+                self.write_variables(uri, &["PATH_INFO"], &mut writer)?;
+                writer.finish();
+            }
+            ProbeProtocol::FastCgi => {
+                let mut pairs = Vec::new();
+                let mut writer = PairsWriter::new(&mut pairs, PARAMETERS_BYTES);
+                // PHP-FPM goes by these two, for its `ping.path` too.
+                self.write_variables(uri, &["SCRIPT_NAME", "SCRIPT_FILENAME"], &mut writer)?;
+                fastcgi::write_question(false, &pairs, &mut question);
+            }
+            ProbeProtocol::Memcached => match &self.uri {
+                Some(key) => question = [b"get ", key.as_bytes(), b"\r\n"].concat(),
+                None => question.extend_from_slice(b"version\r\n"),
+            },
+        }
+        Ok(question)
+    }
+
+    /// `paths` are the variables that tell the path.
+    fn write_variables(&self, uri: &str, paths: &[&str], sink: &mut dyn VariableSink) -> Result<(), Full> {
+        let host = self.host.as_bytes();
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         for (name, value) in [
             ("QUERY_STRING", query.as_bytes()),
             ("REQUEST_METHOD", b"GET"),
-            ("REQUEST_URI", uri),
-            ("PATH_INFO", path.as_bytes()),
+            ("REQUEST_URI", uri.as_bytes()),
             ("SERVER_PROTOCOL", b"HTTP/1.0"),
             ("SERVER_NAME", host),
             ("SERVER_PORT", b"80"),
             ("HTTP_HOST", host),
         ] {
-            writer.variable(VariableName::Literal(name.as_bytes()), &[value])?;
+            sink.variable(VariableName::Literal(name.as_bytes()), &[value])?;
         }
-        writer.finish();
-        Ok(question)
+        for name in paths {
+            sink.variable(VariableName::Literal(name.as_bytes()), &[path.as_bytes()])?;
+        }
+        Ok(())
     }
 }
+
+/// Reads the body, [`HEALTH_BODY_BYTES`] of it at most.
+async fn read_body(
+    codec: &mut dyn AnswerCodec,
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    body: &mut Vec<u8>,
+) -> Result<(), ProbeError> {
+    while (body.len() as u64) < HEALTH_BODY_BYTES {
+        match codec.read_body(input).map_err(ProbeError::Body)? {
+            BodyStep::Data(octets) => body.extend_from_slice(&octets),
+            BodyStep::End { .. } => break,
+            BodyStep::NeedMore => {
+                if stream.read_buf(input).await.map_err(ProbeError::Connection)? == 0 {
+                    return if codec.may_end_here() { Ok(()) } else { Err(ProbeError::Closed) };
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The line that a memcached answers `version` with; it is the body, too.
+struct MemcachedVersion;
+
+impl AnswerCodec for MemcachedVersion {
+    fn read_head(
+        &mut self,
+        input: &mut BytesMut,
+        limits: &AnswerLimits,
+        head: &mut ResponseHead,
+    ) -> Result<HeadStep, HeadFault> {
+        let line = input.get(..VERSION.len().min(input.len())).unwrap_or_default();
+        if !VERSION.starts_with(line) || input.len() > limits.head_bytes {
+            return Err(HeadFault::Protocol("memcached sent invalid response".to_owned()));
+        }
+        if !input.ends_with(b"\r\n") {
+            return Ok(HeadStep::NeedMore);
+        }
+        head.status = StatusCode::OK;
+        Ok(HeadStep::Complete)
+    }
+
+    fn begin_body(&mut self, _: &ResponseHead, _: bool) -> BodyExtent {
+        BodyExtent::Unknown
+    }
+
+    fn read_body(&mut self, input: &mut BytesMut) -> Result<BodyStep, &'static str> {
+        Ok(match input.len() {
+            0 => BodyStep::End { is_kept: false, surplus: None },
+            length => BodyStep::Data(take(input, length)),
+        })
+    }
+
+    fn may_end_here(&self) -> bool {
+        true
+    }
+}
+
+const VERSION: &[u8] = b"VERSION ";

@@ -111,6 +111,14 @@ pub fn set_memcached_next_upstream(settings: &mut PassSettings, arguments: &mut 
     add_conditions(settings, arguments, Condition::MEMCACHED_WORDS)
 }
 
+/// `tunnel_next_upstream`
+///
+/// # Errors
+/// For a word that is none of nginx's.
+pub fn set_tunnel_next_upstream(settings: &mut PassSettings, arguments: &mut Arguments<'_>) -> Set {
+    add_conditions(settings, arguments, Condition::TUNNEL_WORDS)
+}
+
 fn add_conditions(
     settings: &mut PassSettings,
     arguments: &mut Arguments<'_>,

@@ -55,14 +55,7 @@ impl Transport for FastCgi<'_> {
             request.log(Level::Error, format_args!("{full}"));
             return Err(Outcome::Finish(StatusCode::REQUEST_HEADER_TOO_LARGE));
         }
-        write_begin(REQUEST_ID, self.keeps_connection, out);
-        for part in pairs.chunks(PARAMS_CONTENT_MAX) {
-            let (content, padding) = (u16::try_from(part.len()).unwrap_or(u16::MAX), padding_of(part.len()));
-            RecordHead { kind: Kind::PARAMS, id: REQUEST_ID, content, padding }.write(out);
-            out.extend_from_slice(part);
-            out.resize(out.len() + usize::from(padding), 0);
-        }
-        write_head(Kind::PARAMS, REQUEST_ID, 0, out);
+        write_parameters(self.keeps_connection, &pairs, out);
         if !self.passes_body {
             out.extend_from_slice(STDIN.last);
         }
@@ -73,6 +66,24 @@ impl Transport for FastCgi<'_> {
     fn codec(&self, _: &Request) -> Box<dyn AnswerCodec> {
         Box::new(FastCgiAnswer::new(self.keeps_connection, Arc::clone(self.caught)))
     }
+}
+
+/// Appends a whole request without a body.
+pub fn write_question(keeps_connection: bool, pairs: &[u8], out: &mut Vec<u8>) {
+    write_parameters(keeps_connection, pairs, out);
+    out.extend_from_slice(STDIN.last);
+}
+
+/// Appends the request up to its body.
+fn write_parameters(keeps_connection: bool, pairs: &[u8], out: &mut Vec<u8>) {
+    write_begin(REQUEST_ID, keeps_connection, out);
+    for part in pairs.chunks(PARAMS_CONTENT_MAX) {
+        let (content, padding) = (u16::try_from(part.len()).unwrap_or(u16::MAX), padding_of(part.len()));
+        RecordHead { kind: Kind::PARAMS, id: REQUEST_ID, content, padding }.write(out);
+        out.extend_from_slice(part);
+        out.resize(out.len() + usize::from(padding), 0);
+    }
+    write_head(Kind::PARAMS, REQUEST_ID, 0, out);
 }
 
 /// One answer.

@@ -47,15 +47,7 @@ impl Transport for Memcached<'_> {
     }
 
     fn codec(&self, request: &Request) -> Box<dyn AnswerCodec> {
-        let key = self.escaped_key(request);
-        Box::new(MemcachedAnswer {
-            key,
-            gzip_flag: self.gzip_flag,
-            rest: 0,
-            trailer: 0,
-            is_dropped: false,
-            message: None,
-        })
+        Box::new(MemcachedAnswer::new(self.escaped_key(request), self.gzip_flag))
     }
 }
 
@@ -73,6 +65,12 @@ pub struct MemcachedAnswer {
 }
 
 impl MemcachedAnswer {
+    /// At the front of the answer to `get key`; `gzip_flag` is as `memcached_gzip_flag` has it, 0 for none.
+    #[must_use]
+    pub fn new(key: Vec<u8>, gzip_flag: u64) -> Self {
+        Self { key, gzip_flag, rest: 0, trailer: 0, is_dropped: false, message: None }
+    }
+
     fn fault(&self, what: &str, line: &[u8]) -> HeadFault {
         let line = String::from_utf8_lossy(line);
         let key = String::from_utf8_lossy(&self.key);

@@ -9,6 +9,7 @@ pub mod fastcgi;
 pub mod http;
 pub mod memcached;
 pub mod scgi;
+pub mod tunnel;
 pub mod uwsgi;
 
 use std::ops::Range;
@@ -22,7 +23,7 @@ use crate::limits::COPIED_BYTES;
 
 /// A protocol towards a server, with the settings of one location.
 pub trait Transport {
-    /// The protocol's name: before `://` in log lines, and among the marks of connections that are kept.
+    /// The protocol's name: before `://` in log lines, where there is one, and among the marks of connections that are kept.
     fn scheme(&self) -> &'static str;
 
     /// The name that the server goes by, where the connection to it is encrypted.
@@ -83,6 +84,11 @@ pub struct Framing {
 
 /// Reads one answer. It is given the octets as they come and takes from the front what it has read.
 pub trait AnswerCodec {
+    /// Whether the server says nothing before the body: the answer is 200 as soon as there is a connection, which becomes a tunnel.
+    fn is_tunnel(&self) -> bool {
+        false
+    }
+
     /// Reads on at the head, into `head`, which was empty at the first call.
     ///
     /// # Errors

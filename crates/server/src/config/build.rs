@@ -105,6 +105,8 @@ pub struct Build<'a> {
     location_name: Option<String>,
     /// Whether the location that is being closed wants its slash.
     wants_slash: bool,
+    /// Whether the server that is being closed takes `CONNECT`.
+    allows_connect: bool,
     /// Folders of temporary files that modules name.
     folders: BTreeSet<PathBuf>,
     logs: Vec<LogFile>,
@@ -203,6 +205,11 @@ impl Build<'_> {
     /// The location that is being closed is somebody else's: a path that lacks but the slash at the end of its name is redirected.
     pub fn want_slash(&mut self) {
         self.wants_slash = true;
+    }
+
+    /// The server that is being closed, or that the location stands in, takes `CONNECT`.
+    pub fn allow_connect(&mut self) {
+        self.allows_connect = true;
     }
 
     /// Has the folder of temporary files made when the program starts, for the user that requests are served as; gives its
@@ -348,6 +355,7 @@ pub fn build(input: BuildInput<'_>) -> Result<(Runtime, Vec<Diagnostic>), Vec<Di
         server_names: Vec::new(),
         location_name: None,
         wants_slash: false,
+        allows_connect: false,
         folders: BTreeSet::new(),
         logs: Vec::new(),
         diagnostics,
@@ -472,6 +480,7 @@ impl Builder<'_> {
         let names: Vec<String> = server.block.names.iter().map(|(name, _)| name.clone()).collect();
         self.build.server_names.clone_from(&names);
         self.build.tls = None;
+        self.build.allows_connect = false;
         let scope = self.close(Context::SERVER, Some(http), std::mem::take(&mut server.scope));
         let tls = self.build.tls.take();
         let settings = self.location(Site::of_server(server.span), &scope, Vec::new());
@@ -482,7 +491,8 @@ impl Builder<'_> {
         }
         let tree = LocationTree::new(entries).with_redirects(std::mem::take(&mut self.lacking_slash));
         let id = ServerId(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
-        self.servers.push(Server { names, tls, settings, tree, named });
+        let allows_connect = self.build.allows_connect;
+        self.servers.push(Server { names, tls, settings, tree, named, allows_connect });
         let mut listens = server.block.listens;
         if listens.is_empty() {
             listens.push((default_listen(), server.span));
@@ -723,7 +733,14 @@ impl Builder<'_> {
         });
         let matcher = Matcher::Prefix { name: String::new(), is_final: true };
         let tree = LocationTree::new(vec![(matcher, location, None)]);
-        self.servers.push(Server { names: Vec::new(), tls: None, settings, tree, named: HashMap::new() });
+        self.servers.push(Server {
+            names: Vec::new(),
+            tls: None,
+            settings,
+            tree,
+            named: HashMap::new(),
+            allows_connect: false,
+        });
         let default_server = ServerId(u32::try_from(self.servers.len() - 1).unwrap_or(u32::MAX));
         let setting = ListenerSetting {
             address: pool.address,

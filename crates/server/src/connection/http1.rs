@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, target};
+use daemun_http::{HeadError, HeadLimits, Method, Parsed, StatusCode, Version, target};
 
 use super::client::Client;
 use super::{http2, keep_alive, tls, writer};
@@ -338,14 +338,23 @@ pub(crate) fn accept(request: &mut Request) -> Result<(), StatusCode> {
     let runtime = Rc::clone(&request.runtime);
     let core = &runtime.location(request.location).core;
     request.body = RequestBody::announced(&request.client, request.head.framing(), request.head.expects_continue());
-    request.keep_alive = request.head.keep_alive();
+    request.keep_alive = request.head.keep_alive() && !request.is_connect();
     if request.client.is_on_tls_listener() {
         tls::judge(request)?;
     }
     // As nginx: TRACE would show a script the fields it is not to see, and a tunnel is a forward proxy's business.
-    if matches!(request.method(), Method::Trace | Method::Connect) {
+    let is_refused = match request.method() {
+        Method::Trace => true,
+        Method::Connect => request.head.version != Version::Http11 || !runtime.server(request.server).allows_connect,
+        _ => false,
+    };
+    if is_refused {
         request.log(Level::Info, format_args!("client sent {} method", request.method().as_str()));
         return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if request.is_connect() && request.body.length() != Some(0) {
+        request.log(Level::Info, format_args!("client sent CONNECT request with body"));
+        return Err(StatusCode::BAD_REQUEST);
     }
     let Request { head, uri, args, .. } = request;
     let parts = target::split(head.target());

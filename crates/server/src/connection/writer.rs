@@ -219,7 +219,7 @@ fn write_framing(
     chunks_allowed: bool,
     out: &mut Vec<u8>,
 ) -> Framing {
-    if head.status.is_bodiless() {
+    if head.status.is_bodiless() || matches!(body, Body::Tunnel(_)) {
         return Framing::NoBody;
     }
     let declared = declared_length(head);

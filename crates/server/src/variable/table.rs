@@ -259,7 +259,7 @@ fn binary_remote_addr(request: &Request, _: &str, out: &mut Vec<u8>) -> bool {
 
 /// The name in `Authorization: Basic`, whether or not its password was looked at.
 fn remote_user(request: &Request, _: &str, out: &mut Vec<u8>) -> bool {
-    let credentials = request.headers().first(HeaderId::Authorization).and_then(BasicCredentials::parse);
+    let credentials = request.authorization().and_then(BasicCredentials::parse);
     credentials.is_some_and(|credentials| put(out, credentials.user()))
 }
 
