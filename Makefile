@@ -7,7 +7,7 @@ DAEMUN := $(TARGET)/release/daemun
 STAY_ROOT := $(if $(filter 0,$(shell id -u)),-g 'user root;')
 export PYTHON
 
-.PHONY: run test bench fuzz build fmt clean
+.PHONY: run test bench soak fuzz build fmt clean
 
 # Serves the example site on http://localhost:8000/ until Ctrl-C; on a fresh machine, installs and builds what that takes.
 run:
@@ -25,6 +25,12 @@ bench:
 	@scripts/install-peers
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) benches/run.py --daemun "$(DAEMUN)" $(BENCH)
+
+# Load while backends of every protocol are killed and started at random; ten minutes, or SOAK_SECONDS.
+soak:
+	@scripts/install-peers
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) benches/soak.py --daemun "$(DAEMUN)" $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS))
 
 # A minute of random input at each reader of foreign text: configuration, request head, chunked body. FUZZ_SECONDS=600 for longer.
 fuzz:

@@ -2,9 +2,10 @@
 
 mod bodies;
 mod orders;
+mod peers;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -251,6 +252,37 @@ fn what_fails_before_the_answer_has_its_status_and_line_too() {
     };
     let output = refused("server { location / { proxy_pass http://absent.invalid; } }");
     assert!(output.contains("host not found in upstream \"absent.invalid\""), "{output}");
+}
+
+/// A server that takes no connection has its time too; since nothing was sent, even a POST goes to another one.
+#[test]
+fn a_connection_that_is_not_made_in_time_is_a_504() {
+    let full = full_listener();
+    let address = full.0.local_addr().expect("it is bound");
+    let (scratch, well) = (Scratch::new(), Backend::start("well"));
+    let http = format!(
+        "proxy_connect_timeout 300ms; upstream pair {{ server {address}; server {}; }}
+         server {{ listen LISTEN; location / {{ proxy_pass http://{address}; }} location /pair {{ proxy_pass http://pair; }} }}",
+        well.address()
+    );
+    let web = start(&scratch, &http);
+    assert_eq!(Request::get("/").send(&web.address).status, 504);
+    let log = scratch.read("error.log");
+    let line = "upstream timed out (110: Connection timed out) while connecting to upstream";
+    let upstream = format!("upstream: \"http://{address}/\"");
+    assert!(log.lines().any(|text| text.contains(line) && text.contains(&upstream)), "{log}");
+    assert_eq!(Request::post("/pair", "text/plain", "body").send(&web.address).text(), "well");
+}
+
+/// A socket that takes no further connection: nobody accepts, and as many wait as may.
+fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    rustix::net::listen(&listener, 0).expect("it listens already");
+    let address = listener.local_addr().expect("it is bound");
+    let limit = std::time::Duration::from_millis(200);
+    let waiting: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, limit).ok()).take(64).collect();
+    assert!(waiting.len() < 64, "it never is full");
+    (listener, waiting)
 }
 
 /// A connection that was not made has sent nothing: even a POST may go to another server.

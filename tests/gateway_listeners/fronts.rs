@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Address, Connection, Port, Process, Request, Scratch, apache, servers};
+use harness::{Address, Connection, Port, Process, Request, Scratch, apache, lighttpd, servers};
 
 use super::{Application, application};
 
@@ -84,7 +84,34 @@ const FRONTS: &[Front] = &[
             apache::start(scratch, port, &format!("ProxyPass / uwsgi://{application}/"))
         },
     },
+    Front {
+        name: "lighttpd, FastCGI",
+        option: "fastcgi-socket",
+        start: |scratch, port, application| lighttpd::start(scratch, port, &handed_on("fastcgi", application)),
+    },
+    Front {
+        name: "lighttpd, SCGI",
+        option: "scgi-socket",
+        start: |scratch, port, application| lighttpd::start(scratch, port, &handed_on("scgi", application)),
+    },
+    Front {
+        name: "lighttpd, uwsgi",
+        option: "uwsgi-socket",
+        start: |scratch, port, application| {
+            let directives = format!("scgi.protocol = \"uwsgi\"\n{}", handed_on("scgi", application));
+            lighttpd::start(scratch, port, &directives)
+        },
+    },
 ];
+
+/// What lighttpd is told: everything goes to the application, whose own the whole path is.
+fn handed_on(module: &str, application: &Address) -> String {
+    format!(
+        "{module}.server = ( \"/\" => (( \"host\" => \"127.0.0.1\", \"port\" => {},
+            \"check-local\" => \"disable\", \"fix-root-scriptname\" => \"enable\" )) )",
+        application.port()
+    )
+}
 
 fn nginx(scratch: &Scratch, port: &Port, location: &str) -> Process {
     let http = format!("client_max_body_size 10m; server {{ listen {}; location / {{ {location} }} }}", port.address());

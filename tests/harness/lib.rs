@@ -13,6 +13,7 @@ pub mod browser;
 pub mod client;
 pub mod fastcgi_records;
 pub mod http2;
+pub mod lighttpd;
 pub mod load;
 pub mod mariadb;
 pub mod name_server;

@@ -44,6 +44,12 @@ pub fn apache() -> PathBuf {
     on_path(&["/usr/sbin/apache2"]).expect("apache2 is not installed: run scripts/install-peers")
 }
 
+/// Debian's lighttpd.
+#[track_caller]
+pub fn lighttpd() -> PathBuf {
+    on_path(&["/usr/sbin/lighttpd"]).expect("lighttpd is not installed: run scripts/install-peers")
+}
+
 /// One of the programs of litmus, Debian's tests of WebDAV.
 #[track_caller]
 pub fn litmus(suite: &str) -> PathBuf {
