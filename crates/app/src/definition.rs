@@ -90,8 +90,9 @@ impl Definition {
         match (&self.options.uid, &self.options.gid) {
             (None, None) => Ok(None),
             (Some(user), group) => Ok(Some(Identity::look_up(user, group.as_deref())?)),
-            (None, Some(_)) => {
-                Err(PoolError::Unsupported("`gid` without `uid` is not supported by daemun yet".to_owned()))
+            (None, Some(group)) => {
+                let user = rustix::process::geteuid().as_raw().to_string();
+                Ok(Some(Identity::look_up(&user, Some(group))?))
             }
         }
     }

@@ -114,10 +114,24 @@ fn zygote_of(
     let options = &definition.options;
     let log_path = definition.log_path();
     let application = Spec { log_deaths: !log.writes_to(log_path), ..specification(definition) };
-    let workers = WorkerSpec { is_successor, ..worker_specification(definition) };
+    let mut workers = WorkerSpec { is_successor, ..worker_specification(definition) };
+    let identity = definition.identity()?;
+    // Then it changes the user itself, when it has done what wants more rights.
+    let starts_as_root = options.beside.need_root() || options.process.priority.is_some_and(|priority| priority < 0);
+    if let Some(identity) = identity.as_ref().filter(|_| starts_as_root) {
+        workers.uid = Some(identity.user);
+        workers.gid = Some(identity.group);
+        workers.groups.clone_from(&identity.groups);
+    }
     let logs = options.logs.handed_over(&options.loggers);
-    let facilities = facilities(definition);
-    let handover = Handover { logs, facilities, ..Handover::new(&end, application, workers) };
+    let handover = Handover {
+        logs,
+        facilities: facilities(definition),
+        attendants: options.beside.handed_over(),
+        hooks: options.beside.hooks.clone(),
+        process: options.process.clone(),
+        ..Handover::new(&end, application, workers)
+    };
     let memory = handover.write_to_memfd()?;
     let number = memory.as_raw_fd();
     // Opened while still root: the user that the application runs as need not be able to go where the program lies.
@@ -138,7 +152,7 @@ fn zygote_of(
     executable.inherited.extend([number, extension_number]);
     executable.owner = Some(Box::new((end, memory, extension)));
     let mut plan = ChildPlan::exec(&definition.process_name(), Role::Application, executable);
-    plan.identity = definition.identity()?;
+    plan.identity = if starts_as_root { None } else { identity };
     plan.output = output(definition, !is_successor)?;
     plan.fast_signal = Signal::INT; // TERM lets requests finish.
     plan.reopen_signal = log_path.map(|_| Signal::USR1);

@@ -36,6 +36,15 @@ pub struct Handover {
     /// What it may ask of its pool.
     #[serde(default)]
     pub facilities: Facilities,
+    /// What runs beside the workers.
+    #[serde(default)]
+    pub attendants: Attendants,
+    /// Deeds at the turning points of the pool's life, in order.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+    /// What the processes are like.
+    #[serde(default)]
+    pub process: ProcessSettings,
 }
 
 /// Numbers of the inherited descriptors.
@@ -216,6 +225,128 @@ pub struct Workers {
     pub umask: Option<u32>,
     /// Largest request body that an application is given in memory, in bytes.
     pub post_buffering_bytes: u64,
+}
+
+/// What processes of a pool are like, beyond who they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessSettings {
+    /// Scheduling priority, -20 (first) to 19.
+    pub priority: Option<i32>,
+    /// Bytes of address space.
+    pub address_space_max: Option<u64>,
+    /// Processes of the user.
+    pub processes_max: Option<u64>,
+    /// Processors of each worker; 0 leaves them all to it.
+    pub cpu_affinity: u16,
+    /// What the names of the processes end with.
+    pub procname_append: Option<String>,
+}
+
+/// Commands that run beside the workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attendants {
+    /// Run at times.
+    pub crons: Vec<Cron>,
+    /// Run as long as the pool lives.
+    pub daemons: Vec<Daemon>,
+}
+
+/// A command that runs at times. -1 is always, -N every N.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cron {
+    /// 0 to 59.
+    pub minute: i32,
+    /// 0 to 23.
+    pub hour: i32,
+    /// 1 to 31.
+    pub day: i32,
+    /// 1 to 12.
+    pub month: i32,
+    /// 0 to 7, from Sunday to Sunday.
+    pub week: i32,
+    /// For the shell.
+    pub command: String,
+    /// It is not run while it runs.
+    pub is_unique: bool,
+    /// Seconds it may run; 0 for no limit.
+    pub harakiri_seconds: u64,
+    /// No general limit holds for it either.
+    pub may_run_for_ever: bool,
+}
+
+impl Default for Cron {
+    /// Every minute.
+    fn default() -> Self {
+        Self {
+            minute: -1,
+            hour: -1,
+            day: -1,
+            month: -1,
+            week: -1,
+            command: String::new(),
+            is_unique: false,
+            harakiri_seconds: 0,
+            may_run_for_ever: false,
+        }
+    }
+}
+
+/// A command that runs as long as the pool lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Daemon {
+    /// For the shell.
+    pub command: String,
+    /// Who it is and who ends it.
+    pub kind: DaemonKind,
+    /// Where its process id is.
+    pub pidfile: Option<String>,
+    /// How often the pid file is looked at, in seconds.
+    pub frequency_seconds: u64,
+    /// Everything ends with it.
+    pub is_control: bool,
+    /// What ends it.
+    pub stop_signal: i32,
+    /// Where it starts.
+    pub folder: Option<String>,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            command: String::new(),
+            kind: DaemonKind::Plain,
+            pidfile: None,
+            frequency_seconds: 10,
+            is_control: false,
+            stop_signal: 15,
+            folder: None,
+        }
+    }
+}
+
+/// Who a daemon belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DaemonKind {
+    /// To the zygote, with which it ends.
+    #[default]
+    Plain,
+    /// To itself: it goes to the background and writes its own pid file.
+    Background,
+    /// To itself, with a pid file that is written for it.
+    Foreground,
+}
+
+/// A deed at a turning point of the pool's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// As in the option's name: `as-user`, `post-app`, ...
+    pub phase: String,
+    /// `ACTION:ARGUMENT`.
+    pub action: String,
 }
 
 /// What is logged, and where.
@@ -413,8 +544,18 @@ impl Handover {
     /// A handover for the worker end of a hop.
     pub fn new(end: &WorkerEnd, application: Application, workers: Workers) -> Self {
         let descriptors = end.descriptors();
-        let (logs, facilities) = (Logs::default(), Facilities::default());
-        Self { version: Self::VERSION, layout: *end.layout(), descriptors, application, workers, logs, facilities }
+        Self {
+            version: Self::VERSION,
+            layout: *end.layout(),
+            descriptors,
+            application,
+            workers,
+            logs: Logs::default(),
+            facilities: Facilities::default(),
+            attendants: Attendants::default(),
+            hooks: Vec::new(),
+            process: ProcessSettings::default(),
+        }
     }
 
     /// Every descriptor that the zygote must inherit, besides the handover's own file.

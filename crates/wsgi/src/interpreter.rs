@@ -4,12 +4,49 @@ use std::ffi::CString;
 use std::io;
 
 use daemun_channel::Handover;
-use daemun_channel::handover::{Application, Workers};
+use daemun_channel::handover::{Application, ProcessSettings, Workers};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::log::{self, Level};
 use crate::log_stream::{Stream, text_stream};
 use crate::ready::Ready;
+
+/// Priority and limits, for this process and those that are forked from it. What the system refuses is told.
+pub fn limit(settings: &ProcessSettings) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+    let tell = |what: &str, result: rustix::io::Result<()>| {
+        if let Err(error) = result {
+            log::line(Level::Error, format_args!("{what} cannot be set: {error}"));
+        }
+    };
+    if let Some(priority) = settings.priority {
+        tell("prio", setpriority_process(None, priority));
+    }
+    let limits = [
+        ("limit-as", Resource::As, settings.address_space_max),
+        ("limit-nproc", Resource::Nproc, settings.processes_max),
+    ];
+    for (name, resource, limit) in limits.into_iter().filter_map(|(name, one, limit)| Some((name, one, limit?))) {
+        let maximum = getrlimit(resource).maximum.map_or(limit, |hard| hard.min(limit));
+        tell(name, setrlimit(resource, Rlimit { current: Some(maximum), maximum: Some(maximum) }));
+    }
+}
+
+/// Binds a worker to its processors: the next ones after those of the worker before it, as in uWSGI.
+pub fn pin(settings: &ProcessSettings, number: u16) {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = usize::from(settings.cpu_affinity);
+    if wanted == 0 {
+        return;
+    }
+    let first = usize::from(number) * wanted;
+    let mut processors = rustix::thread::CpuSet::new();
+    (first..first + wanted).for_each(|processor| processors.set(processor % count));
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &processors) {
+        log::line(Level::Error, format_args!("cpu-affinity cannot be set: {error}"));
+    }
+}
 
 /// Becomes the user that the application runs as. Does nothing when it is that user already.
 ///
@@ -90,16 +127,46 @@ fn replace_streams(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Names the process as `ps -o comm` shows it, if the settings want it named.
-pub fn name_process(workers: &Workers, role: &str) {
+/// Names the process as ps shows it, if the settings want it named.
+pub fn name_process(handover: &Handover, role: &str) {
+    let workers = &handover.workers;
     let name = match (&workers.procname, workers.auto_procname) {
         (Some(name), _) => name.clone(),
         (None, true) => format!("daemun {role}"),
         (None, false) => return,
     };
-    let name = format!("{}{name}", workers.procname_prefix.as_deref().unwrap_or_default());
+    let prefix = workers.procname_prefix.as_deref().unwrap_or_default();
+    let name = format!("{prefix}{name}{}", handover.process.procname_append.as_deref().unwrap_or_default());
+    write_title(name.as_bytes());
     if let Ok(name) = CString::new(name) {
         // Only a name: nothing depends on it.
         let _ = rustix::thread::set_name(&name);
     }
 }
+
+/// Puts a text in the place of the command line, cut to the room that this has.
+fn write_title(text: &[u8]) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is a name in parentheses, which may hold blanks.
+    let fields: Vec<usize> = stat
+        .rsplit(')')
+        .next()
+        .map_or_else(Vec::new, |rest| rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect());
+    let (Some(&start), Some(&end)) = (fields.get(ARG_START), fields.get(ARG_END)) else { return };
+    if start == 0 || end <= start {
+        return;
+    }
+    // The last octet stays zero, or the kernel would read on.
+    let room = end - start;
+    let length = text.len().min(room - 1);
+    // SAFETY: the kernel says that the words of the command line lie there, in this process's own writable memory; Python has
+    // read them and needs them no more.
+    unsafe {
+        std::ptr::write_bytes(start as *mut u8, 0, room);
+        std::ptr::copy_nonoverlapping(text.as_ptr(), start as *mut u8, length);
+    }
+}
+
+/// `arg_start` and `arg_end` of proc_pid_stat(5), fields 48 and 49, counted from behind the name.
+const ARG_START: usize = 45;
+const ARG_END: usize = 46;

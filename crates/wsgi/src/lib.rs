@@ -12,7 +12,7 @@
 //! a crash of the interpreter itself**; that costs the requests the worker was running.
 //!
 //! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `crew`, `cheaper`, `wear`,
-//! `commands`, `stats`, `report`, `signals`, `ready`, `inheritance`, `exit` (a pool's
+//! `commands`, `stats`, `report`, `attendants`, `shell`, `hooks`, `signals`, `ready`, `inheritance`, `exit` (a pool's
 //! life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
 //! `input`, `file_wrapper`, `failure_page` (a request's); `shared`, `commons`, `cache`, `application_signals`, `timers`,
 //! `companions`, `uwsgi` (what the module `uwsgi` offers); `log`, `log_stream`, `log_encoder`,
@@ -22,6 +22,7 @@
 
 mod application;
 mod application_signals;
+mod attendants;
 mod cache;
 mod cheaper;
 mod commands;
@@ -34,6 +35,7 @@ mod exit;
 mod failure_page;
 mod file_wrapper;
 mod head;
+mod hooks;
 mod inheritance;
 mod input;
 mod interpreter;
@@ -49,6 +51,7 @@ mod request_log;
 mod respond;
 mod rotation;
 mod shared;
+mod shell;
 mod signals;
 mod start_response;
 mod stats;

@@ -13,7 +13,7 @@ impl Supervisor<'_> {
         let socket = |(name, protocol): &(String, String)| json!({"name": name, "proto": protocol, "queue": 0, "max_queue": 0, "shared": 0, "can_offload": 0});
         let busy = workers.iter().filter(|worker| worker["status"] == "busy").count();
         let master = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-        json!({
+        let mut report = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "listen_queue": self.observer.queued(),
             "listen_queue_errors": 0,
@@ -26,8 +26,12 @@ impl Supervisor<'_> {
             "locks": [],
             "sockets": self.settings.sockets.iter().map(socket).collect::<Vec<_>>(),
             "workers": workers,
-        })
-        .to_string()
+        });
+        let crons = self.attendants.report();
+        if !crons.is_empty() {
+            report["crons"] = crons.into();
+        }
+        report.to_string()
     }
 
     fn report_worker(&self, number: usize) -> Value {

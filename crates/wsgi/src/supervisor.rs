@@ -9,11 +9,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use daemun_channel::control::{self, Message};
-use daemun_channel::handover::{Application, Logs, Workers};
+use daemun_channel::handover::{self, Application, Hook, Logs, Workers};
 use daemun_channel::{ChannelError, Handover, Observer, SeatCounters, WorkerEnd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
+use crate::attendants::Attendants;
 use crate::commands::{Command, Commands};
 use crate::commons::{Commons, Member};
 use crate::companions::Companions;
@@ -24,7 +25,7 @@ use crate::ready::{self, Ready};
 use crate::signals::{Stop, ZygoteSignals};
 use crate::stats::StatsServer;
 use crate::wear::{self, Limits, Reason, Wear};
-use crate::{exit, log_file, rotation, signals};
+use crate::{exit, hooks, log_file, rotation, signals};
 
 /// Watches the workers of a side of a pool.
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub struct Supervisor<'a> {
     signals: ZygoteSignals,
     commands: Commands,
     stats: StatsServer,
+    pub(crate) attendants: Attendants,
+    attendant_settings: &'a handover::Attendants,
+    hooks: &'a [Hook],
     /// The pool's number of the first place.
     first: u16,
     pub(crate) places: Vec<Place>,
@@ -136,6 +140,9 @@ impl<'a> Supervisor<'a> {
             signals: ZygoteSignals::catch().map_err(system)?,
             commands: Commands::default(),
             stats: StatsServer::default(),
+            attendants: Attendants::default(),
+            attendant_settings: &handover.attendants,
+            hooks: &handover.hooks,
             first: workers.start,
             places: workers.map(|_| Place::Vacant).collect(),
             crew: Crew::new(settings, count, now),
@@ -161,12 +168,15 @@ impl<'a> Supervisor<'a> {
     fn take_charge(&mut self) {
         self.commands = Commands::open(self.settings, self.logs);
         self.stats = StatsServer::open(self.settings);
+        self.attendants = Attendants::open(self.attendant_settings, self.settings.is_successor);
+        hooks::run_or_tell(self.hooks, "master-start");
     }
 
     /// Others have taken its place, or nobody has to.
     fn give_up_charge(&mut self) {
         self.commands.close();
         self.stats.close();
+        self.attendants.close();
     }
 
     /// Watches until there is something for the zygote to do.
@@ -182,6 +192,7 @@ impl<'a> Supervisor<'a> {
             self.look_after_crew(now);
             self.tell_numbers();
             self.look_after_logs(now);
+            self.attendants.turn(now);
             self.companions.look_after(now, self.mercy());
             self.send_due_signals(now);
             let are_workers_gone = self.places.iter().all(|place| place.running().is_none());
@@ -424,16 +435,16 @@ impl<'a> Supervisor<'a> {
         if self.stop >= Some(stop) {
             return;
         }
-        self.stop = Some(stop);
         self.companions.stop(stop);
-        self.give_up_charge();
         self.stand_down();
+        self.stop = Some(stop);
         for place in 0..self.places.len() {
             match stop {
                 Stop::Graceful => self.retire(place),
                 Stop::Immediate => self.kill(place),
             }
         }
+        self.give_up_charge();
     }
 
     pub(crate) fn retire(&mut self, place: usize) {
@@ -688,6 +699,8 @@ impl<'a> Supervisor<'a> {
         watched.push(PollFd::from_borrowed_fd(self.end.control(), PollFlags::IN));
         watched.extend(self.commands.pipe().map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
         watched.extend(self.stats.watched());
+        let attendants = self.attendants.descriptors();
+        watched.extend(attendants.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)));
         let stand_in = self.stand_in();
         watched.extend(stand_in.map(|descriptor| PollFd::new(descriptor, PollFlags::IN)));
         watched.extend(self.companions.watched());
@@ -708,6 +721,7 @@ impl<'a> Supervisor<'a> {
         };
         let births = self.crew.next_birth(now);
         let is_looking = wear::is_limited(self.settings)
+            || self.attendants.are_there()
             || self.logs.size_max > 0
             || self.commands.are_watching()
             || self.crew.is_watching(self.settings);

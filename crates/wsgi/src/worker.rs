@@ -19,7 +19,7 @@ use crate::request_log;
 use crate::respond::Responder;
 use crate::supervisor::{Birth, traceback_signal};
 use crate::wear::Limits;
-use crate::{exit, interpreter, signals, traceback, uwsgi, zygote};
+use crate::{exit, hooks, interpreter, signals, traceback, uwsgi, zygote};
 
 /// Runs a worker to its end and returns the exit status.
 pub fn run(
@@ -29,7 +29,9 @@ pub fn run(
     birth: Birth,
     loaded: Option<Arc<Applications>>,
 ) -> i32 {
-    interpreter::name_process(&handover.workers, &format!("worker {}", birth.number + 1));
+    interpreter::name_process(handover, &format!("worker {}", birth.number + 1));
+    interpreter::pin(&handover.process, birth.number);
+    hooks::run_or_tell(&handover.hooks, "post-fork");
     let applications = match loaded.map_or_else(|| load(py, handover), Ok) {
         Ok(applications) => applications,
         Err(error) => {
@@ -106,6 +108,12 @@ fn serve_all(
     }
     if let Some(most) = Limits::of(&handover.workers, birth.number).requests {
         REQUESTS_LEFT.store(most, Ordering::Relaxed);
+    }
+    hooks::run_or_tell(&handover.hooks, "accepting");
+    hooks::run_or_tell(&handover.hooks, "accepting-once");
+    if birth.number == 0 {
+        hooks::run_or_tell(&handover.hooks, "accepting1");
+        hooks::run_or_tell(&handover.hooks, "accepting1-once");
     }
     seat.mark_up();
     signals::ring();

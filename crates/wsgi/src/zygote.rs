@@ -14,7 +14,7 @@ use crate::inheritance::OpenDescriptors;
 use crate::log::{self, Level};
 use crate::ready::Ready;
 use crate::supervisor::{Newborn, Supervisor, Turn};
-use crate::{exit, interpreter, log_file, log_stream, traceback, uwsgi, worker};
+use crate::{exit, hooks, interpreter, log_file, log_stream, traceback, uwsgi, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
 pub fn run(py: Python<'_>) -> i32 {
@@ -97,7 +97,7 @@ fn offer(py: Python<'_>, handover: &Handover, end: &WorkerEnd) -> Result<&'stati
 
 /// Runs a mule or a spooler to its end. With `lazy-apps` it loads the application as workers do.
 fn run_companion(py: Python<'_>, handover: &Handover, member: Member, is_loaded: bool) -> i32 {
-    interpreter::name_process(&handover.workers, &member.to_string());
+    interpreter::name_process(handover, &member.to_string());
     if !is_loaded && let Err(error) = worker::load(py, handover) {
         report(handover, &error);
         return exit::NO_APPLICATION;
@@ -124,10 +124,16 @@ fn run_companion(py: Python<'_>, handover: &Handover, member: Member, is_loaded:
 fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
     let workers = &handover.workers;
     let name = &handover.application.name;
-    interpreter::name_process(workers, "zygote");
+    interpreter::name_process(handover, "zygote");
     if let Some(mask) = workers.umask {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
     }
+    let hooks = &handover.hooks;
+    let failed = |reason: String| Failure { reason: format!("application \"{name}\": {reason}"), status: exit::FAILED };
+    for phase in ["asap", "pre-jail", "post-jail", "in-jail", "as-root"] {
+        hooks::run(hooks, phase).map_err(failed)?;
+    }
+    interpreter::limit(&handover.process);
     interpreter::become_user(workers).map_err(|error| {
         let (uid, gid) = (workers.uid, workers.gid);
         let reason = format!("application \"{name}\" cannot run as uid {uid:?}, gid {gid:?}: {error}");
@@ -135,6 +141,7 @@ fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
     })?;
     // After the change of user, which forgets it. The master's death is the pool's.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    hooks::run(hooks, "as-user").map_err(failed)?;
     interpreter::prepare(py, &handover.application).map_err(|error| {
         let reason = format!("application \"{name}\" cannot be prepared: {error}");
         Failure { reason, status: exit::FAILED }
@@ -143,11 +150,18 @@ fn prepare(py: Python<'_>, handover: &Handover) -> Result<(), Failure> {
 
 /// `None` where each worker loads for itself.
 fn load(py: Python<'_>, handover: &Handover) -> Result<Option<Arc<Applications>>, Failure> {
-    if handover.workers.lazy_apps {
-        return Ok(None);
+    let hook = |phase| {
+        let failed = |reason| Failure { reason, status: exit::FAILED };
+        hooks::run(&handover.hooks, phase).map_err(failed)
+    };
+    hook("pre-app")?;
+    let mut loaded = None;
+    if !handover.workers.lazy_apps {
+        let failure = |error| Failure { reason: not_loaded(handover, &error), status: exit::NO_APPLICATION };
+        loaded = Some(worker::load(py, handover).map_err(failure)?);
     }
-    let failure = |error| Failure { reason: not_loaded(handover, &error), status: exit::NO_APPLICATION };
-    worker::load(py, handover).map(Some).map_err(failure)
+    hook("post-app")?;
+    Ok(loaded)
 }
 
 /// Puts what is loaded out of the garbage collector's sight: no worker looks at it again, so its pages
@@ -182,7 +196,10 @@ fn supervise(
     let zygote = rustix::process::getpid();
     loop {
         let newborn = match py.detach(|| supervisor.turn()) {
-            Turn::Exit(status) => return Ok(Role::Zygote(status)),
+            Turn::Exit(status) => {
+                hooks::run_or_tell(&handover.hooks, "as-user-atexit");
+                return Ok(Role::Zygote(status));
+            }
             Turn::Fork(newborn) => newborn,
         };
         log_stream::finish_lines();

@@ -12,6 +12,7 @@
 
 mod address;
 mod apply;
+mod attendants;
 mod command_line;
 mod expand;
 mod facilities;
@@ -33,6 +34,7 @@ mod xml;
 mod yaml;
 
 pub use address::SocketAddress;
+pub use attendants::AttendantOptions;
 pub use known::{Known, known, known_names};
 pub use logs::LogOptions;
 pub use pool::{

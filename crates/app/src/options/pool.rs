@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemun_channel::facilities::Facilities;
-use daemun_channel::handover::Cheaper;
+use daemun_channel::handover::{Cheaper, ProcessSettings};
 use daemun_conf::Span;
 
 use crate::options::address::SocketAddress;
+use crate::options::attendants::AttendantOptions;
 use crate::options::logs::LogOptions;
 
 /// Everything that uWSGI's options say about a pool.
@@ -91,6 +92,10 @@ pub struct PoolOptions {
     pub logto: Option<PathBuf>,
     /// Go to the background; standard output and error go to this file.
     pub daemonize: Option<PathBuf>,
+    /// What runs beside the workers, and hooks.
+    pub beside: AttendantOptions,
+    /// What the processes are like.
+    pub process: ProcessSettings,
     /// What is logged, and how.
     pub logs: LogOptions,
     /// SIGTERM stops. In daemun always so.
@@ -156,8 +161,6 @@ pub struct PoolOptions {
     pub procname: Option<String>,
     /// What the names of the processes begin with.
     pub procname_prefix: Option<String>,
-    /// What the names of the processes end with.
-    pub procname_append: Option<String>,
     /// Name of the master.
     pub procname_master: Option<String>,
     /// Processes are named for what they are.
@@ -216,6 +219,8 @@ impl Default for PoolOptions {
             loggers: Vec::new(),
             logto: None,
             daemonize: None,
+            beside: AttendantOptions::default(),
+            process: ProcessSettings::default(),
             logs: LogOptions::default(),
             die_on_term: false,
             need_app: true,
@@ -248,7 +253,6 @@ impl Default for PoolOptions {
             buffer_size: None,
             procname: None,
             procname_prefix: None,
-            procname_append: None,
             procname_master: None,
             auto_procname: false,
             cgi: CgiOptions::default(),
@@ -297,6 +301,8 @@ impl PoolOptions {
             harakiri_verbose: nothing.harakiri_verbose,
             reload_mercy: nothing.reload_mercy,
             worker_reload_mercy: nothing.worker_reload_mercy,
+            beside: nothing.beside,
+            process: nothing.process,
             logs: LogOptions { mode: self.logs.mode, gives_away: self.logs.gives_away, ..nothing.logs },
             stats: nothing.stats,
             stats_http: nothing.stats_http,

@@ -9,6 +9,7 @@ use daemun_conf::Diagnostic;
 
 use crate::limits::{LOCKS_MAX, MULE_QUEUE_BYTES_MAX, SPOOLER_PROCESSES_MAX};
 use crate::options::address::SocketAddress;
+use crate::options::attendants;
 use crate::options::facilities;
 use crate::options::pool::{Command, LogTarget, PoolOptions, PoolSocket, Protocol, StaticMap};
 use crate::options::setting::Value;
@@ -642,9 +643,8 @@ pub static OPTIONS: &[UwsgiOption] = &[
         put(&mut pool.procname_prefix, format!("{} ", value.text()))
     }),
     value("procname-append", "end of the processes' names", |pool, value| {
-        put(&mut pool.procname_append, value.text().to_owned())
-    })
-    .not_yet(),
+        put(&mut pool.process.procname_append, value.text().to_owned())
+    }),
     value("procname-master", "name of the master", |pool, value| {
         put(&mut pool.procname_master, value.text().to_owned())
     })
@@ -653,6 +653,90 @@ pub static OPTIONS: &[UwsgiOption] = &[
         pool.auto_procname = value.flag();
         Ok(())
     }),
+    value("prio", "scheduling priority of the processes, -20 to 19", |pool, value| {
+        let priority = value.text().parse::<i32>().ok().filter(|priority| (-20..=19).contains(priority));
+        put(&mut pool.process.priority, priority.ok_or_else(|| value.invalid("it must be from -20 to 19"))?)
+    }),
+    value("limit-as", "megabytes of address space of each process", |pool, value| {
+        pool.process.address_space_max = megabytes(value)?;
+        Ok(())
+    }),
+    value("limit-nproc", "processes of the user", |pool, value| {
+        put(&mut pool.process.processes_max, value.number(1..=u64::from(u32::MAX))?)
+    }),
+    value("cpu-affinity", "processors of each worker", |pool, value| {
+        pool.process.cpu_affinity = small(value)?;
+        Ok(())
+    }),
+    // Beside the workers.
+    value("cron", "MINUTE HOUR DAY MONTH WEEKDAY COMMAND: run then; -1 is always, -N every N", attendants::cron)
+        .also(&["unique-cron"])
+        .list(),
+    value(
+        "cron2",
+        "KEY=VALUE,... COMMAND: the same, with minute, hour, day, month, week, unique, harakiri",
+        attendants::cron2,
+    )
+    .list(),
+    value("cron-harakiri", "seconds that such a command may run", |pool, value| {
+        put(&mut pool.beside.cron_harakiri, value.number(0..=u64::from(u32::MAX))?)
+    }),
+    value("attach-daemon", "command that runs as long as the application", attendants::daemon)
+        .also(&["attach-control-daemon"])
+        .list(),
+    value(
+        "smart-attach-daemon",
+        "PIDFILE COMMAND: command that goes to the background, started where it does not run",
+        attendants::smart_daemon,
+    )
+    .also(&["smart-attach-daemon2"])
+    .list(),
+    value(
+        "attach-daemon2",
+        "KEY=VALUE,...: cmd, pidfile, freq, control, daemonize, stopsignal, chdir",
+        attendants::daemon2,
+    )
+    .list(),
+    value("hook-asap", "ACTION:ARGUMENT: what is done first of all", attendants::hook).list(),
+    value("hook-pre-jail", "ACTION:ARGUMENT: what is done before the user changes", attendants::hook).list(),
+    value("hook-post-jail", "ACTION:ARGUMENT: what is done before the user changes", attendants::hook).list(),
+    value("hook-in-jail", "ACTION:ARGUMENT: what is done before the user changes", attendants::hook).list(),
+    value("hook-as-root", "ACTION:ARGUMENT: what is done before the user changes", attendants::hook).list(),
+    value("hook-as-user", "ACTION:ARGUMENT: what is done after the user has changed", attendants::hook).list(),
+    value("hook-pre-app", "ACTION:ARGUMENT: what is done before the application is loaded", attendants::hook).list(),
+    value("hook-post-app", "ACTION:ARGUMENT: what is done after it has been loaded", attendants::hook).list(),
+    value("hook-post-fork", "ACTION:ARGUMENT: what is done in each worker, first of all", attendants::hook).list(),
+    value("hook-accepting", "ACTION:ARGUMENT: what is done in each worker before its first request", attendants::hook)
+        .list(),
+    value(
+        "hook-accepting1",
+        "ACTION:ARGUMENT: what is done in the first worker before its first request",
+        attendants::hook,
+    )
+    .list(),
+    value(
+        "hook-accepting-once",
+        "ACTION:ARGUMENT: what is done in each worker before its first request",
+        attendants::hook,
+    )
+    .list(),
+    value(
+        "hook-accepting1-once",
+        "ACTION:ARGUMENT: what is done in the first worker before its first request",
+        attendants::hook,
+    )
+    .list(),
+    value("hook-master-start", "ACTION:ARGUMENT: what is done when a generation is in charge", attendants::hook).list(),
+    value("hook-as-user-atexit", "ACTION:ARGUMENT: what is done at the end of a generation", attendants::hook).list(),
+    value("exec-asap", "command that is run first of all", attendants::exec).list(),
+    value("exec-pre-jail", "command that is run before the user changes", attendants::exec).list(),
+    value("exec-post-jail", "command that is run before the user changes", attendants::exec).list(),
+    value("exec-in-jail", "command that is run before the user changes", attendants::exec).list(),
+    value("exec-as-root", "command that is run before the user changes", attendants::exec).list(),
+    value("exec-as-user", "command that is run after the user has changed", attendants::exec).list(),
+    value("exec-pre-app", "command that is run before the application is loaded", attendants::exec).list(),
+    value("exec-post-app", "command that is run after it has been loaded", attendants::exec).list(),
+    value("exec-as-user-atexit", "command that is run at the end of a generation", attendants::exec).list(),
     // Logs.
     value(
         "logger",
