@@ -4,6 +4,7 @@
 
 mod assembly;
 mod cli;
+mod emperor;
 mod estate;
 mod explain;
 mod generation;

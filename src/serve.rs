@@ -1,5 +1,6 @@
 //! Loads, checks, builds, binds, and hands the plan to the master.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 use daemun_app::definition::Definition;
 use daemun_app::pool::Pool;
 use daemun_conf::{Diagnostic, FileSystem, Severity, SourceKind};
-use daemun_master::{Identity, IdentityError, MasterPlan, Predecessor, StopKind, signal_by_pid_file};
+use daemun_master::{Identity, IdentityError, MasterPlan, Predecessor, ReadyNotice, StopKind, signal_by_pid_file};
 use daemun_net::{Inheritance, ListenerSet, SystemCause};
 use daemun_server::backend::BackendId;
 use daemun_server::config::{LogAccess, Main};
@@ -18,23 +19,33 @@ use crate::assembly::{Assembly, Heritage};
 use crate::cli::{Mode, Settings, Signal};
 use crate::generation::{Generation, InForce, MasterLog};
 use crate::load::{self, Loaded};
-use crate::{estate, paths, pool_command, review};
+use crate::{emperor, estate, paths, pool_command, review};
 
 /// Why the program does not start: a text for the terminal.
 type Refusal = String;
 
 /// Serves until told to stop.
 pub fn serve(settings: &Settings) -> ExitCode {
-    let loaded = load::load(settings, &FileSystem);
+    let mut loaded = load::load(settings, &FileSystem);
     // Where uWSGI says it: among the messages.
     eprint!("{}", loaded.pools.iter().filter_map(|pool| pool.shown.as_deref()).collect::<String>());
     if let Some(command) = loaded.command() {
         return pool_command::obey(command);
     }
-    match start(settings, loaded) {
+    let notice = Rc::new(Cell::new(ReadyNotice::inherit()));
+    let reigns = settings.mode == Mode::App && !loaded.has_errors;
+    let emperor = loaded.pools.iter_mut().find(|pool| reigns && !pool.options.emperor.places.is_empty());
+    let result = match emperor {
+        Some(pool) => emperor::reign(std::mem::take(&mut pool.options)),
+        None => start(settings, loaded, &notice),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("{}", text.trim_end());
+            if let Some(notice) = notice.take() {
+                notice.fail(text.trim_end());
+            }
             ExitCode::FAILURE
         }
     }
@@ -151,7 +162,7 @@ fn program_name(mode: Mode) -> &'static str {
     }
 }
 
-fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
+fn start(settings: &Settings, mut loaded: Loaded, notice: &Rc<Cell<Option<ReadyNotice>>>) -> Result<(), Refusal> {
     let inheritance = daemun_net::inherit();
     if loaded.has_errors {
         loaded.typed.diagnostics.retain(|one| one.severity != Severity::Notice);
@@ -192,6 +203,11 @@ fn start(settings: &Settings, mut loaded: Loaded) -> Result<(), Refusal> {
     let result = owner(settings, &runtime, &pools).and_then(|owner| {
         estate::make_body_folders(&runtime.body_folders(), owner.as_ref(), &runtime.error_log);
         let mut plan = master_plan(settings, InForce::new(runtime, listeners, pools, assembly, owner))?;
+        let (tells, notice) = (plan.on_started.take(), Rc::clone(notice));
+        plan.on_started = Some(Box::new(move || {
+            tells.into_iter().for_each(|tell| tell());
+            notice.take().into_iter().for_each(ReadyNotice::announce);
+        }));
         plan.detached = detached;
         plan.predecessor = predecessor;
         daemun_master::run(plan).map_err(|error| format!("{}: [emerg] {error}", program_name(settings.mode)))

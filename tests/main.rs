@@ -4,6 +4,7 @@ mod access; // allow, deny, satisfy, limit_except
 mod advice; // what daemun check says of configurations that would start
 mod app_beside; // hooks, cron jobs, daemons, and what processes are like
 mod app_crew; // how many workers there are: cheaper, idle, paused; deadlines
+mod app_emperor; // a server for each file of a folder that changes
 mod app_loading; // modules, files, factories, mounts; files before the application; what is open at the fork
 mod app_logs; // lines of requests beside uWSGI's, encoders, sockets, files that are moved away
 mod app_recycling; // workers that have had their time, and those that take too long

@@ -13,6 +13,8 @@ pub mod options;
 
 pub mod definition;
 
+pub mod emperor;
+
 pub mod sockets;
 
 pub mod pool;

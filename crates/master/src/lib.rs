@@ -31,6 +31,7 @@ mod accounts;
 mod back_off;
 mod child;
 mod detach;
+mod emperor;
 mod error;
 mod identity;
 mod launch;
@@ -49,6 +50,7 @@ mod upgrade;
 
 pub use back_off::BackOff;
 pub use detach::{Detached, daemonize};
+pub use emperor::{EmperorPlan, Realm, VassalState, reign};
 pub use error::{IdentityError, MasterError, SignalError};
 pub use identity::Identity;
 pub use log::{Level, Log};

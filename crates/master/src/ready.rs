@@ -4,7 +4,7 @@
 //! why, up to a zero byte or the end. The end without any byte is a failure without a word. Behind "ready", every byte is a wish of the child's: see [`Wish`].
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -23,6 +23,20 @@ pub struct ReadyNotice {
 }
 
 impl ReadyNotice {
+    /// The notice that whoever has started this program waits for, if anybody does. Call once, before anything else is opened or
+    /// started.
+    #[must_use]
+    #[allow(unsafe_code)] // a number that names what is inherited
+    pub fn inherit() -> Option<Self> {
+        let number = std::env::var(READY_VARIABLE).ok()?.parse::<RawFd>().ok().filter(|number| *number > 2)?;
+        // SAFETY: only asked, for a moment, whether it is open: where it is not, nobody waits.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC).ok()?;
+        // SAFETY: the number was written for this program by who has started it; nothing else has been opened.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        Some(Self { descriptor, refused: Vec::new() })
+    }
+
     /// Says that the child serves from now on.
     pub fn announce(self) {
         // The master may be gone; the parent-death signal then says so.

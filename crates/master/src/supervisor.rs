@@ -368,7 +368,7 @@ fn has_terminal() -> bool {
     std::fs::File::open("/dev/tty").is_ok()
 }
 
-fn timespec(duration: Duration) -> Timespec {
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     // Rounded up: a wait that ends just before its deadline would be repeated at full speed.
     let milliseconds = i64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(i64::MAX);
     Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 }

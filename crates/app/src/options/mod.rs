@@ -25,6 +25,7 @@ mod logs;
 mod magic;
 mod pool;
 mod reader;
+mod setters;
 mod setting;
 mod surroundings;
 mod table;

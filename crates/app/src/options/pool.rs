@@ -8,6 +8,7 @@ use daemun_channel::facilities::Facilities;
 use daemun_channel::handover::{Cheaper, ProcessSettings};
 use daemun_conf::Span;
 
+use crate::emperor::EmperorOptions;
 use crate::options::address::SocketAddress;
 use crate::options::attendants::AttendantOptions;
 use crate::options::logs::LogOptions;
@@ -92,6 +93,8 @@ pub struct PoolOptions {
     pub logto: Option<PathBuf>,
     /// Go to the background; standard output and error go to this file.
     pub daemonize: Option<PathBuf>,
+    /// Other files, each a server of its own.
+    pub emperor: EmperorOptions,
     /// What runs beside the workers, and hooks.
     pub beside: AttendantOptions,
     /// What the processes are like.
@@ -219,6 +222,7 @@ impl Default for PoolOptions {
             loggers: Vec::new(),
             logto: None,
             daemonize: None,
+            emperor: EmperorOptions::default(),
             beside: AttendantOptions::default(),
             process: ProcessSettings::default(),
             logs: LogOptions::default(),

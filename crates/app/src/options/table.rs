@@ -1,17 +1,20 @@
 //! The options that daemun gives a meaning: one entry each, next to what it sets.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use daemun_channel::handover::CheaperAlgorithm;
 use daemun_conf::Diagnostic;
 
+use crate::emperor::Template;
 use crate::limits::{LOCKS_MAX, MULE_QUEUE_BYTES_MAX, SPOOLER_PROCESSES_MAX};
-use crate::options::address::SocketAddress;
 use crate::options::attendants;
 use crate::options::facilities;
-use crate::options::pool::{Command, LogTarget, PoolOptions, PoolSocket, Protocol, StaticMap};
+use crate::options::pool::{Command, LogTarget, PoolOptions, Protocol, StaticMap};
+use crate::options::setters::{
+    add, count, encoder, logger, megabytes, mount, nothing, plugins, put, request_lines, seconds, small, socket,
+    static_map,
+};
 use crate::options::setting::Value;
 
 /// What stands behind an option's name.
@@ -668,6 +671,50 @@ pub static OPTIONS: &[UwsgiOption] = &[
         pool.process.cpu_affinity = small(value)?;
         Ok(())
     }),
+    // Emperor.
+    value("emperor", "folder or pattern of files, each a server of its own", |pool, value| {
+        add(&mut pool.emperor.places, value.text().to_owned())
+    })
+    .list(),
+    flag("emperor-tyrant", "each of them runs as the owner of its file", |pool, value| {
+        pool.emperor.is_tyrant = value.flag();
+        Ok(())
+    }),
+    value("emperor-freq", "seconds between two looks for files, 3 if unset", |pool, value| {
+        pool.emperor.frequency = seconds(value)?;
+        Ok(())
+    }),
+    value("emperor-throttle", "milliseconds that one which dies waits at first", |pool, value| {
+        put(&mut pool.emperor.throttle, Duration::from_millis(value.number(0..=u64::from(u32::MAX))?))
+    }),
+    value("emperor-max-throttle", "milliseconds that it waits at most, three minutes if unset", |pool, value| {
+        put(&mut pool.emperor.max_throttle, Duration::from_millis(value.number(0..=u64::from(u32::MAX))?))
+    }),
+    value("emperor-stats", "address where their state is told as JSON", |pool, value| {
+        add(&mut pool.emperor.stats, value.text().to_owned())
+    })
+    .also(&["emperor-stats-server"])
+    .list(),
+    value("emperor-extra-extension", "ending of further files", |pool, value| {
+        add(&mut pool.emperor.extra_endings, value.text().to_owned())
+    })
+    .also(&["emperor-extra-ext"])
+    .list(),
+    value("vassal-set", "NAME=VALUE for each of them", |pool, value| {
+        add(&mut pool.emperor.set, value.text().to_owned())
+    })
+    .also(&["vassals-set"])
+    .list(),
+    value("vassals-inherit", "file that each of them reads after its own", |pool, value| {
+        let option = if value.name().contains("include") { "--include" } else { "--inherit" };
+        let is_before = value.name().ends_with("-before");
+        add(&mut pool.emperor.templates, Template { option, path: value.path(), is_before })
+    })
+    .also(&["vassals-include", "vassals-inherit-before", "vassals-include-before"])
+    .list(),
+    value("emperor-pidfile", "file for the emperor's process id", |pool, value| {
+        put(&mut pool.emperor.pidfile, value.path())
+    }),
     // Beside the workers.
     value("cron", "MINUTE HOUR DAY MONTH WEEKDAY COMMAND: run then; -1 is always, -N every N", attendants::cron)
         .also(&["unique-cron"])
@@ -889,119 +936,3 @@ impl UwsgiOption {
         Self { argument: Argument::Optional, ..self }
     }
 }
-
-#[expect(clippy::unnecessary_wraps, reason = "ends setters, which return a result")]
-fn put<T>(setting: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
-    *setting = Some(value);
-    Ok(())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "ends setters, which return a result")]
-fn add<T>(list: &mut Vec<T>, value: T) -> Result<(), Diagnostic> {
-    list.push(value);
-    Ok(())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "a setter")]
-fn nothing(_: &mut PoolOptions, _: &mut Value<'_>) -> Result<(), Diagnostic> {
-    Ok(())
-}
-
-fn count(value: &mut Value<'_>) -> Result<NonZeroU32, Diagnostic> {
-    let number = value.small_number(1..=COUNT_MAX)?;
-    NonZeroU32::new(number).ok_or_else(|| value.invalid("it must be 1 or more"))
-}
-
-fn mount(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
-    let (place, application) = value.pair()?;
-    if !place.starts_with('/') || place.contains('|') {
-        return Err(value.invalid("it must be /PATH=APPLICATION: server names are for nginx.conf"));
-    }
-    if application.is_empty() {
-        return Err(value.invalid("which application is it?"));
-    }
-    add(&mut pool.mounts, (place, application))
-}
-
-fn static_map(pool: &mut PoolOptions, value: &mut Value<'_>, appends_whole_path: bool) -> Result<(), Diagnostic> {
-    let (place, path) = value.pair()?;
-    add(&mut pool.static_files.maps, StaticMap { place, path: path.into(), appends_whole_path })
-}
-
-/// 0 switches a time limit off.
-fn seconds(value: &mut Value<'_>) -> Result<Option<Duration>, Diagnostic> {
-    let number = value.number(0..=u64::from(u32::MAX))?;
-    Ok((number > 0).then(|| Duration::from_secs(number)))
-}
-
-fn small(value: &mut Value<'_>) -> Result<u16, Diagnostic> {
-    Ok(u16::try_from(value.number(0..=u64::from(u16::MAX))?).unwrap_or(u16::MAX))
-}
-
-/// Megabytes in bytes; 0 switches the limit off.
-fn megabytes(value: &mut Value<'_>) -> Result<Option<u64>, Diagnostic> {
-    let number = value.number(0..=u64::from(u32::MAX))?;
-    Ok((number > 0).then_some(number << 20))
-}
-
-fn socket(pool: &mut PoolOptions, value: &mut Value<'_>, protocol: Option<Protocol>) -> Result<(), Diagnostic> {
-    let address = SocketAddress::parse(value.text()).map_err(|reason| value.invalid(reason))?;
-    add(&mut pool.sockets, PoolSocket { address, protocol, span: value.span() })
-}
-
-fn logger(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
-    let text = value.text();
-    // A logger may have a name of its own: "errors file:/var/log/errors.log".
-    let target = text.split_once(' ').map_or(text, |(_, target)| target.trim_start());
-    let is_file = |one: &LogTarget| one.file().is_some();
-    let is_standard = target == "stdio" || target.starts_with("stdio:");
-    // Standard error is one or the other.
-    let is_other = |one: &LogTarget| matches!(one, LogTarget::StandardOutput);
-    if (is_standard && pool.loggers.iter().any(is_file))
-        || (target.starts_with("file:") && pool.loggers.iter().any(is_other))
-    {
-        value.not_yet("a second logger");
-    }
-    if target == "stdio" || target.starts_with("stdio:") {
-        return add(&mut pool.loggers, LogTarget::StandardOutput);
-    }
-    match target.strip_prefix("file:") {
-        Some(path) if !path.is_empty() && !path.contains('=') => add(&mut pool.loggers, LogTarget::File(path.into())),
-        _ if ["socket:", "syslog", "rsyslog:", "fd:"].iter().any(|kind| target.starts_with(kind)) => {
-            add(&mut pool.loggers, LogTarget::Other(target.to_owned()))
-        }
-        _ => {
-            value.not_yet(&format!("logger \"{text}\", which is neither a file nor stdio, a socket or syslog,"));
-            Ok(())
-        }
-    }
-}
-
-/// Somebody has said something about the lines of requests, so they are wanted.
-#[expect(clippy::unnecessary_wraps, reason = "ends setters, which return a result")]
-fn request_lines(pool: &mut PoolOptions) -> Result<(), Diagnostic> {
-    pool.logs.is_asked = true;
-    Ok(())
-}
-
-fn encoder(value: &mut Value<'_>) -> Result<(), Diagnostic> {
-    let name = value.text().split([' ', ':']).next().unwrap_or_default();
-    match name {
-        "prefix" | "suffix" | "nl" | "format" | "json" => Ok(()),
-        _ => Err(value.invalid("it must be prefix, suffix, nl, format or json")),
-    }
-}
-
-fn plugins(_: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
-    for name in value.text().split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let stem = name.trim_start_matches("0:");
-        let is_there = ["python", "http", "logfile", "corerouter"].iter().any(|known| stem.starts_with(known));
-        if !is_there {
-            value.not_yet(&format!("plugin \"{name}\""));
-        }
-    }
-    Ok(())
-}
-
-/// Most workers, and most threads of one.
-const COUNT_MAX: u32 = 4096;

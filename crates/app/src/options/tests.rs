@@ -201,7 +201,7 @@ loop1 = %(loop2)
 loop2 = %(loop1)
 logto = %(loop1)
 pidfile = @(/no/such)
-spooler = /var/spool
+touch-exec = /x y
 static-map = /static=/srv
 thunder-lock = true
 single-interpreter = true
@@ -221,7 +221,8 @@ name ; comment with = sign
 
 #[test]
 fn strict() {
-    let text = "[uwsgi]\nbase = /x\nchdir = %(base)\nvaccum = true\nspooler = /x\nthunder-lock = true\nstrict = true\n";
+    let text =
+        "[uwsgi]\nbase = /x\nchdir = %(base)\nvaccum = true\ntouch-exec = /x y\nthunder-lock = true\nstrict = true\n";
     let reading = read_ini(text);
     check("strict", text, &reading);
     assert!(reading.has_errors());
@@ -352,7 +353,7 @@ fn every_name_is_known() {
             assert!(!option.help.is_empty());
         }
     }
-    assert!(matches!(known("spooler"), Some(Known::NotYet)));
+    assert!(matches!(known("touch-exec"), Some(Known::NotYet)));
     assert!(matches!(known("chmod"), Some(Known::Entry(option)) if option.argument == Argument::Optional));
     assert!(known("base").is_none());
 }
