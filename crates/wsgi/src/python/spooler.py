@@ -4,17 +4,13 @@ A file is uWSGI's: a packet of its protocol (modifier 17) with the task's variab
 name only when it is whole; whoever runs it holds a lock on it that the system takes back when the process dies.
 """
 
+# Every pool loads this: what is seldom needed is imported where it is needed.
 import errno
-import fcntl
 import os
-import random
-import re
-import socket
 import struct
 import sys
-import threading
 import time
-import traceback
+from _thread import allocate_lock
 
 MODIFIER = 17
 VARIABLES_MAX = 0xFFFF
@@ -22,7 +18,7 @@ PREFIX = "uwsgi_spoolfile_on_"
 OK, RETRY, IGNORE = -2, -1, 0
 
 pool = None
-lock = threading.Lock()
+lock = allocate_lock()
 count = 0
 
 
@@ -122,10 +118,10 @@ def write(folder, head, body, at):
     now = time.time()
     name = "%s%s_%d_%d_%d_%d_%d" % (
         PREFIX,
-        socket.gethostname(),
+        os.uname().nodename,
         os.getpid(),
         number,
-        random.getrandbits(31),
+        int.from_bytes(os.urandom(4), "little"),
         int(now),
         int(now % 1 * 1e6),
     )
@@ -198,6 +194,8 @@ def tasks_in(folder):
 
 
 def by_number(name):
+    import re
+
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -270,6 +268,8 @@ def run_file(path):
         if error.errno != errno.ENOENT:
             pool.log_line("task %s: %s" % (path, error), True)
         return 0
+    import fcntl
+
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -318,6 +318,8 @@ def verdict_of(function, task):
     try:
         verdict = pool.run_task(function, task)
     except Exception:
+        import traceback
+
         for line in traceback.format_exc().splitlines():
             pool.log_line(line, True)
         return RETRY
