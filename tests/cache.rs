@@ -2,6 +2,7 @@
 
 mod application;
 mod keeping;
+mod protocols;
 mod slices;
 mod staleness;
 mod survival;
