@@ -43,10 +43,12 @@ fn ranges_of_slices_are_those_of_the_whole() {
         scratch.write("root/file", text);
         scratch.write("root/empty", "");
         scratch.write("root/short", "0123456789");
+        scratch.write("root/odd", "0123456789abcdef");
+        scratch.write("root/tiny", "0");
     });
     let mut questions = Vec::new();
     for location in ["kept", "passed", "not-asked-for"] {
-        for file in ["file", "short", "none"] {
+        for file in ["file", "short", "odd", "tiny", "none"] {
             // The second time from the cache.
             for range in RANGES.iter().chain(RANGES) {
                 questions.push((format!("/{location}/{file}"), *range));

@@ -208,12 +208,12 @@ enum State {
 impl Slices {
     /// Asks for the slice that has the octet at `position`, if there is one.
     fn ask(&mut self, mut twin: Twin) {
-        let start = self.position / self.size * self.size;
-        self.position = start;
-        if start >= self.complete {
+        if self.position >= self.complete {
             self.state = State::Done;
             return;
         }
+        let start = self.position / self.size * self.size;
+        self.position = start;
         let request = twin.request();
         request.extensions.clear();
         request.extensions.insert_for_twins(Rc::new(Wanted(start)));
