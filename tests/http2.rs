@@ -6,7 +6,8 @@ use harness::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2Connection, PING, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, block, frame, literal,
 };
-use harness::{Connection, Request, Scratch, Web, assert_each, wait_until};
+use harness::tls::self_signed;
+use harness::{Connection, Curl, Port, Request, Scratch, Web, assert_each, servers, wait_until};
 use rustix::process::Signal;
 
 const PROTOCOL_ERROR: u32 = 1;
@@ -77,9 +78,9 @@ fn requests_are_those_of_every_protocol() {
     }
     assert!(curl(&web, "/small", &["-d", "123456"]).starts_with("HTTP/2 413"));
     assert_eq!(Request::get("/").send(&web.address).text(), "hello", "HTTP/1 is spoken on the same port");
-    let log = scratch.read("h2.log");
-    assert!(log.contains("HTTP/2.0 POST h2c 1 12345"), "{log}");
-    assert!(log.contains("HTTP/1.1 GET - 1 -"), "{log}");
+    let logged = |line| wait_until(line, || scratch.read("h2.log").contains(line));
+    logged("HTTP/2.0 POST h2c 1 12345");
+    logged("HTTP/1.1 GET - 1 -");
 }
 
 #[test]
@@ -404,6 +405,55 @@ fn a_websocket_is_opened_by_connect() {
     drop(server);
     let end = connection.next_of(DATA);
     assert_eq!((end.payload.len(), end.flags & END_STREAM), (0, END_STREAM));
+}
+
+#[test]
+fn it_is_chosen_in_the_handshake() {
+    let scratch = Scratch::new();
+    self_signed(&scratch, "one.test");
+    let port = Port::reserve();
+    let conf = format!(
+        "ssl_certificate one.test.crt; ssl_certificate_key one.test.key;
+        server {{ listen {0} ssl; http2 on;
+        location / {{ return 200 '$http2|$server_protocol|$scheme|$ssl_server_name'; }}
+        location /files/ {{ alias SCRATCH/; }} }}
+        server {{ listen {0} ssl; server_name two.test; location / {{ return 200 'never by HTTP/2'; }} }}",
+        port.address()
+    );
+    scratch.write("web.conf", servers::nginx_conf(&conf));
+    scratch.write("large", "0123456789".repeat(200_000));
+    let _process = servers::daemun_web(&scratch, "web.conf", &port.address());
+    let ask = |name: &str, target: &str| Curl::new(&port.address(), name, target);
+    assert_eq!(ask("one.test", "/").arg("--http2").text(), "h2|HTTP/2.0|https|one.test");
+    assert_eq!(ask("one.test", "/").arg("--http1.1").text(), "|HTTP/1.1|https|one.test");
+    assert_eq!(ask("one.test", "/files/large").arg("--http2").text(), "0123456789".repeat(200_000));
+    assert_eq!(ask("two.test", "/").arg("--http2").text(), "never by HTTP/2", "it is not offered there");
+}
+
+#[test]
+fn answers_before_the_answer() {
+    let scratch = Scratch::new();
+    let backend = std::os::unix::net::UnixListener::bind(scratch.path("backend.sock")).expect("a socket");
+    let web = Web::start(
+        &scratch,
+        "http2 on; location / { proxy_pass http://unix:SCRATCH/backend.sock; early_hints 1; }
+        location /continue { client_body_in_file_only on; proxy_pass http://unix:SCRATCH/backend.sock; }",
+    );
+    let mut connection = Http2Connection::to(&web.address, &[]);
+    connection.get(1, "/");
+    let (mut server, _) = backend.accept().expect("the proxy connects");
+    let answers = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    std::io::Write::write_all(&mut server, answers).expect("sent");
+    assert_eq!(connection.next_of(HEADERS).flags, END_HEADERS, "hints end nothing");
+    assert_eq!(connection.answer(1), (200, Vec::new()));
+
+    let expects = [("expect", "100-continue"), ("content-length", "4")];
+    connection.frame(HEADERS, END_HEADERS, 3, &block("PUT", "/continue", &expects));
+    assert_eq!(connection.next_of(HEADERS).flags, END_HEADERS, "100 Continue");
+    connection.frame(DATA, END_STREAM, 3, b"body");
+    let (mut server, _) = backend.accept().expect("the proxy connects");
+    std::io::Write::write_all(&mut server, b"HTTP/1.1 204 No Content\r\n\r\n").expect("sent");
+    assert_eq!(connection.answer(3), (204, Vec::new()));
 }
 
 #[test]
