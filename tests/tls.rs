@@ -76,8 +76,7 @@ fn versions_are_those_of_the_server_that_is_asked_for() {
 #[test]
 fn plain_http_is_told_so() {
     let servers = Beside::start(NAMED, named);
-    let status =
-        servers.agreed("plain", |address| Connection::to(address).exchange(&Request::get("/").octets()).status);
+    let status = servers.agreed("plain", |address| Connection::to(address).exchange(Request::get("/").octets()).status);
     assert_eq!(status, 400);
 }
 

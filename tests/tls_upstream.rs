@@ -62,7 +62,7 @@ fn certificates(scratch: &Scratch) {
 }
 
 fn ask(address: &Address, target: &str) -> String {
-    let answer = Connection::to(address).exchange(&Request::get(target).octets());
+    let answer = Connection::to(address).exchange(Request::get(target).octets());
     if answer.status == 200 { answer.text() } else { answer.status.to_string() }
 }
 
@@ -102,7 +102,7 @@ fn nginx_agrees() {
     }
     let body = vec![b'x'; 3_000_000];
     for address in [port.address(), nginx_port.address()] {
-        let answer = Connection::to(&address).exchange(&Request::post("/body", "text/plain", body.clone()).octets());
+        let answer = Connection::to(&address).exchange(Request::post("/body", "text/plain", body.clone()).octets());
         assert_eq!(answer.text(), "3000000");
     }
     let log = scratch.read("error.log");
