@@ -305,6 +305,7 @@ impl PoolOptions {
             harakiri_verbose: nothing.harakiri_verbose,
             reload_mercy: nothing.reload_mercy,
             worker_reload_mercy: nothing.worker_reload_mercy,
+            facilities: nothing.facilities,
             beside: nothing.beside,
             process: nothing.process,
             logs: LogOptions { mode: self.logs.mode, gives_away: self.logs.gives_away, ..nothing.logs },
