@@ -17,6 +17,25 @@ def daemun_static(template):
     return lambda place: [[place.daemun, "web", "-p", place.folder, "-c", place.write(template, "nginx.conf")]]
 
 
+def many_locations(place: Place, servers: int, locations: int) -> str:
+    """A configuration of so many servers, with so many locations in all, each under the same paths."""
+    paths = "\n".join(f"location /path{number}/ {{ return 200 ok; }}" for number in range(locations // servers))
+    listen = f"listen 127.0.0.1:{place.port} backlog=1024;"
+    names = [f"server_name s{number}.example.org *.w{number}.example.org;" for number in range(servers)]
+    blocks = [f"server {{ {listen if number == 0 else listen.replace(' backlog=1024', '')} {name}\n{paths} }}" for number, name in enumerate(names)]
+    return place.write("many-locations.conf", "nginx.conf", SERVERS="\n".join(blocks))
+
+
+def nginx_many(servers: int, locations: int):
+    """nginx with so many."""
+    return lambda place: [[NGINX, "-p", place.folder, "-c", many_locations(place, servers, locations)]]
+
+
+def daemun_many(servers: int, locations: int):
+    """daemun's web server with the same."""
+    return lambda place: [[place.daemun, "web", "-p", place.folder, "-c", many_locations(place, servers, locations)]]
+
+
 def application_ini(place: Place, listen: str) -> str:
     """The uwsgi.ini that daemun and uWSGI share."""
     return place.write("application.ini", "uwsgi.ini", LISTEN=listen)

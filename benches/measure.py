@@ -7,6 +7,8 @@ from pathlib import Path
 import idle
 import load
 import process_tree
+import slow_clients
+import starting
 from rows import LENGTHS, Row
 from servers import Place, Server, fresh_folder, free_port
 
@@ -31,10 +33,15 @@ def measure(row: Row, settings: Settings, progress) -> dict:
     names = [name for name in row.servers if not settings.servers or name in settings.servers]
     counts = [count for count in row.connections if not settings.connections or count in settings.connections]
     with ExitStack() as stack:
+        if row.kind == "start":
+            places = {name: place_of(row, name, settings, None) for name in names}
+            return starting.measure(row, places, settings.rounds, progress)
         backend = started_backend(row, settings, stack) if row.backend else None
         servers = [started(row, name, settings, backend, stack) for name in names]
-        if row.idle:
+        if row.kind == "idle":
             return idle.measure(row, servers, counts, settings.rounds, progress)
+        if row.kind == "slow":
+            return slow_clients.measure(row, servers, counts, settings.rounds, settings.seconds, progress)
         for server in servers:
             load.run(server.place.port, row.path, 32, 1, row.headers)  # warm up
         cells = []
@@ -61,10 +68,15 @@ def started_backend(row: Row, settings: Settings, stack: ExitStack) -> Place:
     return place
 
 
+def place_of(row: Row, name: str, settings: Settings, backend: Place | None) -> Place:
+    """A fresh folder and a port for one server of the row."""
+    folder = fresh_folder(settings.folder / row.name / name.replace(" ", "-"))
+    return Place(folder, free_port(), settings.daemun, row.module, row.processes, backend)
+
+
 def started(row: Row, name: str, settings: Settings, backend: Place | None, stack: ExitStack) -> Server:
     """Starts one server of the row; `stack` stops it."""
-    folder = fresh_folder(settings.folder / row.name / name)
-    place = Place(folder, free_port(), settings.daemun, row.module, row.processes, backend)
+    place = place_of(row, name, settings, backend)
     server = Server(name, place)
     stack.callback(server.stop)
     cores = SERVER_CORES | load.LOAD_CORES if row.two_cores else SERVER_CORES

@@ -10,7 +10,8 @@ from servers import PEERS, TOP
 
 OURS = "daemun"
 HEADINGS = ("connections", "server", "CPU us/request", "daemun/peer", "goal", "requests/s", "p50 ms", "p99 ms")
-IDLE_HEADINGS = ("connections", "server", "bytes/connection", "daemun/peer", "goal", "resident MB")
+# What the other measures are called, and how many of their unit make the one that is shown.
+SHOWN = {"connection_bytes": ("bytes/connection", 1), "start_ms": ("ms", 1), "p99_us": ("p99 ms", 1000)}
 
 
 def ratio(medians: dict, peer: str, measure: str) -> float | None:
@@ -38,8 +39,10 @@ def add_verdicts(row: Row, result: dict) -> None:
 
 def table(result: dict) -> str:
     """The result of one row as text."""
-    is_load = result.get("measure", "cpu_us") == "cpu_us"
-    lines = [HEADINGS if is_load else IDLE_HEADINGS]
+    measure = result.get("measure", "cpu_us")
+    is_load = measure == "cpu_us"
+    heading, unit = SHOWN.get(measure, ("", 1))
+    lines = [HEADINGS if is_load else ("connections", "server", heading, "daemun/peer", "goal", "resident MB" if measure == "connection_bytes" else "")]
     for cell in result["cells"]:
         for name, medians in cell["medians"].items():
             value = cell["ratios"].get(name)
@@ -50,9 +53,9 @@ def table(result: dict) -> str:
                     f"{medians['requests_per_second']:.0f}", f"{medians['p50_us'] / 1000:.2f}", f"{medians['p99_us'] / 1000:.2f}",
                 ))
             else:
-                lines.append((
-                    str(cell["connections"]), name, f"{medians['connection_bytes']:.0f}", *compared, f"{medians['resident_kb'] / 1024:.1f}",
-                ))
+                shown = f"{medians[measure] / unit:.{0 if unit == 1 else 2}f}"
+                resident = f"{medians['resident_kb'] / 1024:.1f}" if "resident_kb" in medians else ""
+                lines.append((str(cell["connections"]), name, shown, *compared, resident))
     return f"\n{result['title']}\n" + aligned(lines)
 
 

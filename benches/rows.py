@@ -7,7 +7,9 @@ import contestants
 STATIC = "/file.txt"
 # What the rows ask for, and how long each is without a content coding; servers.fresh_folder writes the files.
 WEBSOCKET = "/websocket"
-LENGTHS = {"/": 1024, STATIC: 1024, WEBSOCKET: 3, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/gzip1/page.html": 20 * 1024, "/gzip6/page.html": 20 * 1024, "/return": 3}
+LENGTHS = {"/": 1024, STATIC: 1024, WEBSOCKET: 3, "/100k.bin": 100 * 1024, "/10m.bin": 10 * 1024 * 1024, "/gzip1/page.html": 20 * 1024, "/gzip6/page.html": 20 * 1024, "/return": 3, "/path7/": 2}
+# The 99th percentile of the others, attacked by that of the same server alone; on machines of two cores it moves by itself.
+SLOW_RATIO = 1.5
 GZIP = ("Accept-Encoding: gzip",)
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 
@@ -36,8 +38,14 @@ class Row:
     processes: int = 1
     two_cores: bool = False
     headers: tuple[str, ...] = ()
-    # Idle connections to hold instead of a load: their memory is what counts.
-    idle: bool = False
+    # What is done instead of a load: "idle" holds connections, "start" reads the configuration, "slow" is an attack.
+    kind: str = "load"
+    # The words of slowhttptest, with URL for the server's.
+    attack: tuple[str, ...] = ()
+    # Whether the server closes the connections of the attack by itself.
+    attack_ends: bool = False
+    # What a goal of a row without such a peer is compared with.
+    limit: float = 0
     # Who stands behind the servers, on the load generator's core, and is not measured.
     backend: Callable | None = None
 
@@ -118,7 +126,32 @@ ROWS = (
     static(name="return", title="return 200", goals=(Goal("nginx", 0.95),), path="/return", connections=(32, 256)),
     static(
         name="idle", title="idle keep-alive connections", goals=(Goal("nginx", 1.0, measure="connection_bytes"),),
-        path=STATIC, connections=(10_000,), idle=True,
+        path=STATIC, connections=(10_000,), kind="idle",
+    ),
+    Row(
+        "many-start", "1,000 servers and 10,000 locations: reading them",
+        {"daemun": contestants.daemun_many(1_000, 10_000), "nginx": contestants.nginx_many(1_000, 10_000)},
+        (Goal("half a second", 1.0, measure="start_ms"),), kind="start", limit=500,
+    ),
+    Row(
+        "many", "1,000 servers and 10,000 locations: a request",
+        {
+            "daemun": contestants.daemun_many(1_000, 10_000), "daemun of 10 locations": contestants.daemun_many(1, 10),
+            "nginx": contestants.nginx_many(1_000, 10_000), "nginx of 10 locations": contestants.nginx_many(1, 10),
+        },
+        (Goal("daemun of 10 locations", 1.10),), path="/path7/", connections=(32,), headers=("Host: s0.example.org",),
+    ),
+    *(
+        static(
+            name=f"slow-{name}", title=f"1 KB file for others while slowhttptest has 1,000 clients with slow {title}",
+            goals=(Goal("daemun alone", SLOW_RATIO, measure="p99_us"),), path=STATIC, connections=(1_000,), kind="slow", **attack,
+        )
+        for name, title, attack in (
+            ("head", "heads", {"attack": ("-H", "-i", "2", "-x", "24", "-t", "GET", "-u", "URL/file.txt")}),
+            ("body", "bodies", {"attack": ("-B", "-i", "2", "-s", "8192", "-x", "10", "-t", "POST", "-u", "URL/upload")}),
+            ("range", "ranges", {"attack": ("-R", "-a", "5", "-b", "3000", "-t", "HEAD", "-u", "URL/10m.bin"), "attack_ends": True}),
+            ("read", "reading", {"attack": ("-X", "-w", "10", "-y", "20", "-n", "2", "-z", "16", "-k", "1", "-u", "URL/10m.bin")}),
+        )
     ),
     proxied("proxy-1kb", "1 KB answers of a fast backend, access log as installed", "access.log", STATIC, (Goal("nginx", 0.75), Goal("haproxy", 0.90))),
     proxied("proxy-tuned", "1 KB answers, no access log", "off", STATIC, (Goal("haproxy", 0.90),)),
@@ -132,6 +165,6 @@ ROWS = (
         "websocket", "idle WebSockets through proxy_pass, each after one message",
         {"daemun": contestants.daemun_proxy("off"), "nginx": contestants.nginx_proxy("off")},
         (Goal("nginx", 1.0, measure="resident_kb"), Goal("nginx", 1.0, measure="connection_bytes")),
-        path=WEBSOCKET, connections=(1_000,), headers=UPGRADE, idle=True, backend=contestants.websocket_echo,
+        path=WEBSOCKET, connections=(1_000,), headers=UPGRADE, kind="idle", backend=contestants.websocket_echo,
     ),
 )

@@ -53,6 +53,7 @@ mod resolver; // names that are looked up while requests are served
 mod rewrite; // set, rewrite, if, return and what they capture
 mod scgi_pass; // uWSGI by SCGI and FastCGI
 mod secure_link; // links that are signed, and that expire
+mod slow_clients; // clients that are slow on purpose, hundreds of each kind
 mod ssi; // commands in pages
 mod static_files; // files, locations, errors and logs of the web server itself
 mod sub_filter; // texts replaced in answers

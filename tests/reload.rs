@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness::process::{ProcessEntry, signal_process};
+use harness::process::{ProcessEntry, resident_kb, signal_process};
 use harness::{
     Address, Application, Backend, Connection, Load, Port, Process, Request, Scratch, Site, Web, servers, wait_until,
 };
@@ -343,12 +343,6 @@ fn assert_nothing_lost(threads: u32, first: u32, later: u32) {
     }
     wait_until("the edge has no more descriptors than it needs", || descriptors(edge) < 64);
     assert!(!scratch.read("error.log").contains("[alert]"), "{}", scratch.read("error.log"));
-}
-
-fn resident_kb(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
-    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
 }
 
 /// Who runs an application alone wants its code loaded anew by HUP, as with uWSGI; nothing that runs is lost.

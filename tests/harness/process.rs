@@ -250,6 +250,14 @@ pub fn children_of(pid: i32) -> Vec<ProcessEntry> {
     every_process().into_iter().filter(|process| process.parent == pid).collect()
 }
 
+/// Resident memory of a process in kilobytes.
+#[track_caller]
+pub fn resident_kb(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of memory");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+}
+
 /// Lets this process, and with it the servers it starts, have as many descriptors as the system grants.
 fn raise_open_files_limit() {
     static ONCE: Once = Once::new();

@@ -56,6 +56,12 @@ pub const SMALL_FILE_BYTES: u64 = 32 * 1024;
 /// Octets one sendfile call hands over, so that one fast client does not hold the thread.
 pub const SENDFILE_CHUNK_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Octets of files that go out within one turn of the event loop before clients of large files let the others go first.
+pub const FILE_BYTES_PER_TURN: u64 = 16 * 1024 * 1024;
+
+/// Octets that one sendfile call hands over then.
+pub const CROWDED_CHUNK_BYTES: u64 = 256 * 1024;
+
 /// Octets made before the client takes them of a body that can be made as it is sent.
 pub const MADE_AHEAD_BYTES: usize = 64 * 1024;
 
@@ -111,3 +117,4 @@ const _: () = assert!(HTTP2_TURN_BYTES < HTTP2_OUTPUT_BYTES, "several streams ha
 const _: () = assert!(HEAD_BYTES_MAX <= READ_BYTES, "a whole head fits one read");
 const _: () = assert!(SMALL_FILE_BYTES as usize <= READ_BYTES);
 const _: () = assert!(SENDFILE_CHUNK_BYTES > SMALL_FILE_BYTES);
+const _: () = assert!(FILE_BYTES_PER_TURN > SENDFILE_CHUNK_BYTES && SENDFILE_CHUNK_BYTES > CROWDED_CHUNK_BYTES);

@@ -24,7 +24,8 @@ pub struct Module<C: 'static> {
     pub merge: fn(parent: &C, child: &mut C),
     /// Resolves names once the whole configuration is read; runs for each block after `merge`.
     pub finish: fn(&mut C, &mut Build<'_>) -> Result<(), Diagnostic>,
-    /// Whether the handlers and filters have anything to do with these settings.
+    /// Whether the handlers and filters have anything to do with these settings. Those of a server or location where it is false
+    /// are shared by the blocks within that say nothing to the module: `merge` and `finish` do not run for these.
     pub is_active: fn(&C) -> bool,
     /// Handlers by phase.
     pub phases: &'static [(Phase, Handler<C>)],
@@ -151,6 +152,13 @@ impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
         let is_content = self.phases.iter().any(|(phase, _)| *phase == Phase::Content);
         if let (None, Some(parent), Context::IF_IN_LOCATION, true) = (&open, parent, build.context(), is_content) {
             return Ok(Arc::clone(parent)); // Who answers in a location answers in its `if` blocks.
+        }
+        let is_inner = !build.context().intersects(Context::MAIN.or(Context::HTTP));
+        if let (None, Some(parent), true) = (&open, parent, is_inner)
+            && !parent.downcast_ref().is_some_and(self.is_active)
+        {
+            // Thousands of locations have nothing to do with most modules.
+            return Ok(Arc::clone(parent));
         }
         // A block that says nothing has settings of its own all the same: what is not inherited stays behind.
         let mut settings = match open {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daemun_http::Headers;
 
 use crate::body::RequestBody;
-use crate::limits::{HEAD_BYTES_MAX, READ_BYTES, SPARE_REQUESTS};
+use crate::limits::{FILE_BYTES_PER_TURN, HEAD_BYTES_MAX, READ_BYTES, SPARE_REQUESTS};
 use crate::request::Request;
 
 thread_local! {
@@ -17,6 +17,8 @@ thread_local! {
     /// Number of the configuration in force.
     static GENERATION: Cell<u64> = const { Cell::new(0) };
     static TURN: Cell<u64> = const { Cell::new(1) };
+    /// Octets of files that went out within this turn.
+    static FILE_BYTES: Cell<u64> = const { Cell::new(0) };
     static WRITE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static SPARE_HEADERS: Cell<Option<Headers>> = const { Cell::new(None) };
     static SPARE: RefCell<VecDeque<Box<Request>>> = const { RefCell::new(VecDeque::new()) };
@@ -31,6 +33,18 @@ pub fn turn() -> u64 {
 /// Begins the next turn. Called whenever the thread is about to wait.
 pub fn next_turn() {
     TURN.set(TURN.get().wrapping_add(1));
+    FILE_BYTES.set(0);
+}
+
+/// Notes octets of a file that have been handed to a socket.
+pub fn note_file_octets(count: u64) {
+    FILE_BYTES.set(FILE_BYTES.get().saturating_add(count));
+}
+
+/// Whether so much of files has gone out within this turn that somebody else may be waiting.
+#[must_use]
+pub fn is_crowded() -> bool {
+    FILE_BYTES.get() > FILE_BYTES_PER_TURN
 }
 
 /// Runs `use_buffer` with the thread's read buffer. A nested call gets a buffer of its own.

@@ -2,7 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -371,6 +371,7 @@ pub fn build(input: BuildInput<'_>) -> Result<(Runtime, Vec<Diagnostic>), Vec<Di
         locations: Vec::new(),
         listeners: Vec::new(),
         protocol_options: Vec::new(),
+        known_names: HashSet::new(),
         lacking_slash: Vec::new(),
     };
     let main = builder.close(Context::MAIN, None, std::mem::take(&mut typed.main_scope));
@@ -412,6 +413,8 @@ struct Builder<'a> {
     listeners: Vec<ListenerRuntime>,
     /// Of the listeners of servers, in the same order.
     protocol_options: Vec<ProtocolOptions>,
+    /// Names of the present server's locations, and whether they are those of whole paths.
+    known_names: HashSet<(bool, String)>,
     /// Names of the present server's locations that want their slash, without it.
     lacking_slash: Vec<(Vec<u8>, LocationId)>,
 }
@@ -486,6 +489,7 @@ impl Builder<'_> {
         let settings = self.location(Site::of_server(server.span), &scope, Vec::new());
         let mut entries = Vec::new();
         let mut named = HashMap::new();
+        self.known_names.clear();
         for location in server.locations {
             self.location_block(&scope, location, None, &mut entries, &mut named);
         }
@@ -534,7 +538,12 @@ impl Builder<'_> {
         }
         match block.matcher {
             Some(matcher) => {
-                if is_duplicate(entries, &matcher) {
+                let is_new = match &matcher {
+                    Matcher::Exact(name) => self.known_names.insert((true, name.clone())),
+                    Matcher::Prefix { name, .. } => self.known_names.insert((false, name.clone())),
+                    Matcher::Regex(_) => true,
+                };
+                if !is_new {
                     self.error(block.span, format!("duplicate location \"{}\"", block.name));
                 }
                 entries.push((matcher, id, within.map(str::to_owned)));
@@ -768,13 +777,4 @@ impl Builder<'_> {
 
 fn core_of(settings: &Settings) -> Arc<Core> {
     Arc::clone(settings).downcast::<Core>().expect("the core's settings stand first")
-}
-
-fn is_duplicate(entries: &[(Matcher, LocationId, Option<String>)], matcher: &Matcher) -> bool {
-    let same = |other: &Matcher| match (other, matcher) {
-        (Matcher::Exact(a), Matcher::Exact(b)) => a == b,
-        (Matcher::Prefix { name: a, .. }, Matcher::Prefix { name: b, .. }) => a == b,
-        _ => false,
-    };
-    entries.iter().any(|(other, _, _)| same(other))
 }

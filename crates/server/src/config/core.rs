@@ -35,7 +35,7 @@ pub static CORE: Module<Core> = Module {
     directives: &table::ALL_DIRECTIVES,
     merge: Core::merge,
     finish: Core::finish,
-    is_active: |_| false,
+    is_active: |_| true, // Every block has its own.
     phases: &[],
     filters: &[],
     variables: &[],

@@ -21,7 +21,8 @@ use crate::body::temporary_file;
 use crate::clock;
 use crate::error_page;
 use crate::limits::{
-    MADE_AHEAD_BYTES, PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SMALL_FILE_BYTES, WRITTEN_PIECES_MAX,
+    CROWDED_CHUNK_BYTES, MADE_AHEAD_BYTES, PULLED_BYTES_PER_POLL, SENDFILE_CHUNK_BYTES, SMALL_FILE_BYTES,
+    WRITTEN_PIECES_MAX,
 };
 use crate::listener::Protocol;
 use crate::log::Level;
@@ -395,11 +396,17 @@ async fn send_file_part(
     }
     write_all_before(client, out, true).await?;
     while offset < end {
-        let count = (end - offset).min(SENDFILE_CHUNK_BYTES);
+        let is_crowded = thread::is_crowded();
+        let count = (end - offset).min(if is_crowded { CROWDED_CHUNK_BYTES } else { SENDFILE_CHUNK_BYTES });
         let sent = client.try_send_file(part.file.descriptor.as_fd(), &mut offset, count);
         match sent {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
+            Ok(sent) => {
+                thread::note_file_octets(sent as u64);
+                if is_crowded && offset < end && sent as u64 == count {
+                    tokio::task::yield_now().await; // Whoever wants little does not wait for all who want much.
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll_fn(|context| client.poll_writable(context)).await?
             }
