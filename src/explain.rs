@@ -21,7 +21,7 @@ use crate::serve::{self, Judged};
 /// What the command line asks to have explained.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// `http://host[:port]/path?arguments`, or a path.
+    /// `http://host[:port]/path?arguments`, `https://...`, or a path.
     pub url: String,
     /// The method.
     pub method: String,
@@ -101,6 +101,7 @@ impl Backend for Named {
 struct Target<'a> {
     /// Host and port as written; `None` where the URL is a path.
     authority: Option<&'a str>,
+    is_tls: bool,
     host: &'a str,
     port: u16,
     /// Path and arguments.
@@ -117,13 +118,12 @@ impl<'a> Target<'a> {
             return wrong("what follows # stays with the browser; leave it out");
         }
         if url.starts_with('/') {
-            return Ok(Self { authority: None, host: "", port: 0, path: url });
+            return Ok(Self { authority: None, is_tls: false, host: "", port: 0, path: url });
         }
-        if url.starts_with("https://") {
-            return wrong("no listener speaks TLS yet; ask for http://");
-        }
-        let Some(rest) = url.strip_prefix("http://") else {
-            return wrong("neither http://host/path nor /path");
+        let (rest, is_tls) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            (None, None) => return wrong("neither http://host/path nor /path"),
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -132,12 +132,12 @@ impl<'a> Target<'a> {
                 Ok(port) => (host, port),
                 Err(_) => return wrong(&format!("\"{port}\" is no port")),
             },
-            _ => (authority, 80),
+            _ => (authority, if is_tls { 443 } else { 80 }),
         };
         if host.is_empty() || authority.contains('@') {
             return wrong("it names no host, or a user too");
         }
-        Ok(Self { authority: Some(authority), host, port, path })
+        Ok(Self { authority: Some(authority), is_tls, host, port, path })
     }
 }
 
@@ -180,6 +180,13 @@ fn choose_listener(runtime: &Runtime, target: &Target<'_>, listen: Option<&str>)
             named.or_else(for_all).or_else(any)
         }
     };
+    if let (Some((at, address)), Some(_)) = (found, target.authority) {
+        match (runtime.listeners[*at].setting.is_tls, target.is_tls) {
+            (true, false) => return Err(format!("daemun explain: {address} speaks TLS; ask for https://")),
+            (false, true) => return Err(format!("daemun explain: {address} speaks no TLS; ask for http://")),
+            _ => {}
+        }
+    }
     let place = found.and_then(|(at, _)| u32::try_from(*at).ok()).map(ListenerId);
     place.ok_or_else(|| {
         let addresses: Vec<_> = all.iter().map(|(_, address)| address.to_string()).collect();

@@ -169,6 +169,9 @@ fn start(settings: &Settings, mut loaded: Loaded, notice: &Rc<Cell<Option<ReadyN
         note_errors(settings, &loaded, &loaded.typed.diagnostics);
         return Err(load::render(&loaded, &loaded.typed.diagnostics));
     }
+    // Before anything reads the time zone, and before anything is started.
+    daemun_master::set_variables(&loaded.typed.main.environment)
+        .map_err(|error| format!("{}: [emerg] {error}", program_name(settings.mode)))?;
     let definitions = define_pools(&mut loaded).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
     let typed = std::mem::take(&mut loaded.typed);
     let assembly = Assembly::new(settings, &definitions).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;

@@ -127,17 +127,8 @@ const SERVER: &str = r#"
 "#;
 
 #[test]
-fn the_table_holds() {
-    let scratch = Scratch::new();
-    write_files(&scratch);
-    assert_table(&Web::start(&scratch, SERVER).address);
-}
-
-#[test]
-fn nginx_agrees() {
-    let scratch = Scratch::new();
-    write_files(&scratch);
-    assert_table(&Web::nginx(&scratch, SERVER).address);
+fn the_table_holds_and_nginx_agrees() {
+    harness::site::ask_both(SERVER, write_files, assert_table);
 }
 
 #[test]

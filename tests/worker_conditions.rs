@@ -87,3 +87,25 @@ fn the_edge_is_what_it_is_told_to_be() {
         fs::canonicalize(scratch.folder()).expect("it is there")
     );
 }
+
+/// `env` gives a variable to all processes: log lines have its time zone.
+#[test]
+fn variables_of_the_environment_are_given() {
+    let scratch = Scratch::new();
+    let (_process, port) = start(&scratch, "env TZ=Asia/Kolkata; env PATH;", 8);
+    assert_eq!(Request::get("/").send(&port.address()).status, 200);
+    wait_until("the request is logged in its time zone", || scratch.read("access.log").contains(" +0530] \"GET / "));
+}
+
+/// Applications have it too.
+#[test]
+fn applications_have_the_variables_of_the_environment() {
+    let scratch = Scratch::new();
+    let port = Port::reserve();
+    let server = format!("server {{ listen {}; location / {{ uwsgi_pass unix:SCRATCH/site.sock; }} }}", port.address());
+    scratch.write("site.conf", format!("env FLAVOUR=vanilla=sweet;\n{}", servers::nginx_conf(&server)));
+    scratch.add_application("pep3333.py");
+    scratch.write("site.ini", harness::site::ini("pep3333", "socket = SCRATCH/site.sock\nchmod-socket = 666"));
+    let process = servers::daemun_run(&scratch, "site.conf", "site.ini", &port.address());
+    assert!(process.descendants().iter().any(|one| one.has_environment("FLAVOUR=vanilla=sweet")));
+}

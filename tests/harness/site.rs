@@ -104,6 +104,17 @@ impl Web {
     }
 }
 
+/// Has daemun asked by `ask`, and the real nginx; both serve by `server`, each in a folder of its own that `fill` fills.
+#[track_caller]
+pub fn ask_both(server: &str, fill: impl Fn(&Scratch), ask: impl Fn(&Address)) {
+    for (name, start) in [("daemun", Web::start as fn(&Scratch, &str) -> Web), ("nginx", Web::nginx)] {
+        println!("{name} is asked");
+        let scratch = Scratch::new();
+        fill(&scratch);
+        ask(&start(&scratch, server).address);
+    }
+}
+
 /// A uwsgi.ini for `module` of the folder `app`.
 pub fn ini(module: &str, options: &str) -> String {
     format!("[uwsgi]\nchdir = SCRATCH/app\nmodule = {module}:application\nmaster = true\nvacuum = true\n{options}\n")

@@ -12,7 +12,7 @@ use daemun_server::{Handler, LocalFuture, Module, Outcome, Pattern, Phase, Reque
 
 use crate::exchange::{self, Pass};
 use crate::parameters::Parameters;
-use crate::pass::{PassSettings, Protocol, pass_directives};
+use crate::pass::{ORDERS_OF_CGI, PassSettings, Protocol, pass_directives};
 use crate::servers::Servers;
 use crate::transport::fastcgi::FastCgi;
 
@@ -47,18 +47,7 @@ pub struct FastCgiPass {
     keep_conn: Option<bool>,
 }
 
-static PROTOCOL: Protocol = Protocol {
-    prefix: "fastcgi",
-    hidden: &[
-        "Status",
-        "X-Accel-Expires",
-        "X-Accel-Redirect",
-        "X-Accel-Limit-Rate",
-        "X-Accel-Buffering",
-        "X-Accel-Charset",
-    ],
-    names_itself: false,
-};
+static PROTOCOL: Protocol = Protocol { prefix: "fastcgi", hidden: ORDERS_OF_CGI, names_itself: false };
 
 impl FastCgiPass {
     fn merge(parent: &Self, child: &mut Self) {

@@ -10,7 +10,7 @@ use daemun_server::{Handler, LocalFuture, Module, Outcome, Phase, Request};
 
 use crate::exchange::{self, Pass};
 use crate::parameters::Parameters;
-use crate::pass::{PassSettings, Protocol, pass_directives};
+use crate::pass::{ORDERS_OF_CGI, PassSettings, Protocol, pass_directives};
 use crate::servers::Servers;
 use crate::transport::scgi::Scgi;
 
@@ -38,18 +38,7 @@ pub struct ScgiPass {
     parameters: Parameters,
 }
 
-static PROTOCOL: Protocol = Protocol {
-    prefix: "scgi",
-    hidden: &[
-        "Status",
-        "X-Accel-Expires",
-        "X-Accel-Redirect",
-        "X-Accel-Limit-Rate",
-        "X-Accel-Buffering",
-        "X-Accel-Charset",
-    ],
-    names_itself: false,
-};
+static PROTOCOL: Protocol = Protocol { prefix: "scgi", hidden: ORDERS_OF_CGI, names_itself: false };
 
 impl ScgiPass {
     fn merge(parent: &Self, child: &mut Self) {

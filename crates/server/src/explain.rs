@@ -148,6 +148,7 @@ async fn ask(
     let mut request = Request::new(client, Rc::clone(&runtime));
     let trace = Rc::new(Trace { lines: RefCell::default(), place, is_elsewhere: Cell::new(false) });
     request.trace = Some(Rc::clone(&trace));
+    request.is_https = listener.setting.is_tls;
     request.head_line(format_args!("listener {}", listener.setting.address));
     let limits = head_limits(&runtime.location(request.location).core);
     let accepted = match request.head.parse(&question.head, &limits) {

@@ -1,5 +1,6 @@
 //! What `limit_req` and `limit_conn` share: zones by name, and what is said and done when a limit is reached.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use daemun_conf::{ArgumentError, Arguments, Diagnostic, Span};
@@ -7,7 +8,7 @@ use daemun_http::StatusCode;
 use daemun_server::config::{Build, setter};
 use daemun_server::log::Level;
 use daemun_server::zone::ZoneName;
-use daemun_server::{Request, Template, inherit};
+use daemun_server::{Outcome, Request, Template, inherit};
 
 use crate::keyed_zone::{KeyedZone, read_zone, without_zone};
 
@@ -101,6 +102,105 @@ impl<S, V: Send + 'static> ZoneTable<S, V> {
     pub(super) fn find(&self, name: &str, span: Span) -> Result<Arc<Zone<S, V>>, Diagnostic> {
         let zone = self.zones.iter().find(|zone| zone.name == name).cloned();
         zone.ok_or_else(|| Diagnostic::error(span, format!("zero size shared memory zone \"{name}\"")))
+    }
+}
+
+/// The limits of one location. A block without limits has those of the enclosing block. `T` is what one limit allows.
+pub(super) struct Limits<S, V, T> {
+    pub(super) zones: ZoneTable<S, V>,
+    written: Vec<Written<T>>,
+    in_force: Arc<[Limit<S, V, T>]>,
+    pub(super) consequences: Consequences,
+}
+
+/// One limit as written.
+struct Written<T> {
+    zone: String,
+    terms: T,
+    span: Span,
+}
+
+/// One limit in force.
+pub(super) struct Limit<S, V, T> {
+    pub(super) zone: Arc<Zone<S, V>>,
+    pub(super) terms: T,
+}
+
+impl<S, V, T> Default for Limits<S, V, T> {
+    fn default() -> Self {
+        Self {
+            zones: ZoneTable::default(),
+            written: Vec::new(),
+            in_force: Arc::new([]),
+            consequences: Consequences::default(),
+        }
+    }
+}
+
+impl<S, V: Send + 'static, T: Copy> Limits<S, V, T> {
+    /// Adds a limit by the zone of this name, of which there may be one.
+    pub(super) fn add(&mut self, zone: &str, terms: T, arguments: &Arguments<'_>) -> Result<(), ArgumentError> {
+        if self.written.iter().any(|written| written.zone == zone) {
+            return Err(arguments.duplicate());
+        }
+        self.written.push(Written { zone: zone.to_owned(), terms, span: arguments.span() });
+        Ok(())
+    }
+
+    pub(super) fn merge(&mut self, parent: &Self) {
+        self.zones.merge(&parent.zones);
+        if self.written.is_empty() {
+            self.in_force = Arc::clone(&parent.in_force);
+        }
+        self.consequences.merge(&parent.consequences);
+    }
+
+    /// Makes the zones, whose `owner` is the directive that declares them, and finds those of the limits.
+    pub(super) fn finish(&mut self, owner: &'static str, build: &mut Build<'_>) -> Result<(), Diagnostic> {
+        self.zones.finish(owner, build)?;
+        if !self.written.is_empty() {
+            let limit = |written: &Written<T>| {
+                let zone = self.zones.find(&written.zone, written.span)?;
+                Ok(Limit { zone, terms: written.terms })
+            };
+            self.in_force = self.written.iter().map(limit).collect::<Result<_, _>>()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn in_force(&self) -> &[Limit<S, V, T>] {
+        &self.in_force
+    }
+}
+
+/// What has come of a request that was counted, for `$limit_conn_status` and `$limit_req_status`; `K` tells the two apart.
+pub(super) struct Status<K> {
+    text: &'static str,
+    kind: PhantomData<K>,
+}
+
+impl<K: 'static> Status<K> {
+    pub(super) fn keep(request: &Request, text: &'static str) {
+        request.keep(Self { text, kind: PhantomData });
+    }
+
+    /// Whether the request has been counted: an internal redirect is the same request.
+    pub(super) fn is_kept(request: &Request) -> bool {
+        request.kept::<Self>().is_some()
+    }
+
+    pub(super) fn write(request: &Request, out: &mut Vec<u8>) -> bool {
+        request.kept::<Self>().map(|status| out.extend_from_slice(status.text.as_bytes())).is_some()
+    }
+
+    /// The end of a request beyond a limit, unless limits are only tried out.
+    pub(super) fn turn_away(consequences: &Consequences, request: &Request) -> Outcome {
+        if consequences.is_dry_run() {
+            Self::keep(request, "REJECTED_DRY_RUN");
+            return Outcome::Continue;
+        }
+        Self::keep(request, "REJECTED");
+        Outcome::Finish(consequences.status())
     }
 }
 

@@ -4,16 +4,15 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use daemun_conf::{ArgumentError, Arguments, Arity, Context, Diagnostic, Directive, Span};
-use daemun_server::config::{Build, HTTP_SERVER_LOCATION};
+use daemun_conf::{ArgumentError, Arguments, Arity, Context, Directive};
+use daemun_server::config::HTTP_SERVER_LOCATION;
 use daemun_server::log::Level;
 use daemun_server::variable::Variable;
 use daemun_server::{Handler, Module, Outcome, Phase, Request, clock};
 
-use super::limit::{Consequences, Zone, ZoneTable, key_of};
+use super::limit::{Limit, Limits, Status, key_of};
 use crate::keyed_zone::{Shard, without_zone};
 
 /// Named once, in the program's list of modules.
@@ -42,7 +41,7 @@ pub static MODULE: Module<LimitReq> = Module {
             arity: Arity::Exactly(1),
             default: "error",
             help: "info|notice|warn|error: level of the line about a refused request; of a delayed one it is one less severe",
-            set: |conf, arguments| conf.consequences.set_log_level(arguments),
+            set: |conf, arguments| conf.limits.consequences.set_log_level(arguments),
         },
         Directive {
             name: "limit_req_status",
@@ -50,7 +49,7 @@ pub static MODULE: Module<LimitReq> = Module {
             arity: Arity::Exactly(1),
             default: "503",
             help: "code: status of a refused request, 400 to 599",
-            set: |conf, arguments| conf.consequences.set_status(arguments),
+            set: |conf, arguments| conf.limits.consequences.set_status(arguments),
         },
         Directive {
             name: "limit_req_dry_run",
@@ -58,54 +57,39 @@ pub static MODULE: Module<LimitReq> = Module {
             arity: Arity::Flag,
             default: "off",
             help: "on|off: requests beyond the rate are counted and logged, and neither wait nor are refused",
-            set: |conf, arguments| conf.consequences.set_dry_run(arguments),
+            set: |conf, arguments| conf.limits.consequences.set_dry_run(arguments),
         },
     ],
-    merge: LimitReq::merge,
-    finish: LimitReq::finish,
-    is_active: |conf| !conf.limits.is_empty(),
+    merge: |parent, child| child.limits.merge(&parent.limits),
+    finish: |conf, build| conf.limits.finish("limit_req_zone", build),
+    is_active: |conf| !conf.limits.in_force().is_empty(),
     phases: &[(Phase::Preaccess, Handler::Sync(limit_req))],
     filters: &[],
-    variables: &[Variable {
-        name: "limit_req_status",
-        evaluate: |request, _, out| {
-            let status = request.kept::<Status>();
-            status.map(|status| out.extend_from_slice(status.0.as_bytes())).is_some()
-        },
-    }],
+    variables: &[Variable { name: "limit_req_status", evaluate: |request, _, out| ReqStatus::write(request, out) }],
 };
 
-/// Settings of one location. A block without limits has those of the enclosing block.
+/// Settings of one location.
 #[derive(Default)]
 pub struct LimitReq {
-    zones: ZoneTable<Rate, Bucket>,
-    written: Vec<Written>,
-    limits: Arc<[Limit]>,
-    consequences: Consequences,
+    limits: Limits<Rate, Bucket, Terms>,
 }
 
-/// One `limit_req` as written, in thousandths of a request.
-struct Written {
-    zone: String,
-    burst: u64,
-    delay: u64,
-    span: Span,
-}
-
-/// Thousandths of a request that may come in a second.
+/// What one `limit_req` allows, in thousandths of a request.
 #[derive(Clone, Copy)]
-struct Rate(u64);
-
-struct Limit {
-    zone: Arc<RateZone>,
+struct Terms {
     /// Excess up to which a request is let in.
     burst: u64,
     /// Excess up to which it is let in at once.
     delay: u64,
 }
 
-/// Buckets by key.
-type RateZone = Zone<Rate, Bucket>;
+/// Thousandths of a request that may come in a second.
+#[derive(Clone, Copy)]
+struct Rate(u64);
+
+type RateLimit = Limit<Rate, Bucket, Terms>;
+
+type ReqStatus = Status<Terms>;
 
 /// What has come of one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,9 +99,6 @@ struct Bucket {
     /// Monotonic time of the last request that was let in.
     last_ms: u64,
 }
-
-/// `$limit_req_status` of a request that was counted.
-struct Status(&'static str);
 
 fn set_limit_req_zone(conf: &mut LimitReq, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let rate = Cell::new(Rate(THOUSAND));
@@ -134,7 +115,7 @@ fn set_limit_req_zone(conf: &mut LimitReq, arguments: &mut Arguments<'_>) -> Res
         rate.set(Rate(number * THOUSAND / seconds));
         Ok(())
     };
-    conf.zones.declare(arguments, read_rate, || rate.get())
+    conf.limits.zones.declare(arguments, read_rate, || rate.get())
 }
 
 fn set_limit_req(conf: &mut LimitReq, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
@@ -154,46 +135,20 @@ fn set_limit_req(conf: &mut LimitReq, arguments: &mut Arguments<'_>) -> Result<(
         }
     }
     let zone = zone.ok_or_else(|| without_zone(arguments))?;
-    if conf.written.iter().any(|written| written.zone == zone) {
-        return Err(arguments.duplicate());
-    }
-    let (burst, delay) = (burst * THOUSAND, delay * THOUSAND);
-    conf.written.push(Written { zone: zone.to_owned(), burst, delay, span: arguments.span() });
-    Ok(())
-}
-
-impl LimitReq {
-    fn merge(parent: &Self, child: &mut Self) {
-        child.zones.merge(&parent.zones);
-        if child.written.is_empty() {
-            child.limits = Arc::clone(&parent.limits);
-        }
-        child.consequences.merge(&parent.consequences);
-    }
-
-    fn finish(&mut self, build: &mut Build<'_>) -> Result<(), Diagnostic> {
-        self.zones.finish("limit_req_zone", build)?;
-        if !self.written.is_empty() {
-            let limit = |written: &Written| {
-                let zone = self.zones.find(&written.zone, written.span)?;
-                Ok(Limit { zone, burst: written.burst, delay: written.delay })
-            };
-            self.limits = self.written.iter().map(limit).collect::<Result<_, _>>()?;
-        }
-        Ok(())
-    }
+    conf.limits.add(zone, Terms { burst: burst * THOUSAND, delay: delay * THOUSAND }, arguments)
 }
 
 fn limit_req(conf: &LimitReq, request: &mut Request) -> Outcome {
-    if request.kept::<Status>().is_some() {
-        return Outcome::Continue; // An internal redirect is the same request.
+    if ReqStatus::is_kept(request) {
+        return Outcome::Continue;
     }
     let now_ms = clock::monotonic_ms();
     // Only the last limit counts at once: a request that it refuses has used up nothing of the others.
     let mut judged = Vec::new();
-    for (at, limit) in conf.limits.iter().enumerate() {
+    let limits = conf.limits.in_force();
+    for (at, limit) in limits.iter().enumerate() {
         let Some(key) = key_of(&limit.zone, request, KEY_OCTETS_MAX) else { continue };
-        let is_last = at + 1 == conf.limits.len();
+        let is_last = at + 1 == limits.len();
         match limit.judge(&key, now_ms, is_last) {
             Verdict::Within(excess) if is_last => judged.push((limit, key, Some(excess))),
             Verdict::Within(_) => judged.push((limit, key, None)),
@@ -201,7 +156,7 @@ fn limit_req(conf: &LimitReq, request: &mut Request) -> Outcome {
             Verdict::NoRoom => {
                 let name = &limit.zone.name;
                 request.log(Level::Alert, format_args!("could not allocate node in limit_req zone \"{name}\""));
-                return turn_away(conf, request);
+                return ReqStatus::turn_away(&conf.limits.consequences, request);
             }
         }
     }
@@ -215,43 +170,34 @@ fn limit_req(conf: &LimitReq, request: &mut Request) -> Outcome {
     match longest {
         Some((wait_ms, limit, excess)) if wait_ms > 0 => delay(conf, limit, excess, wait_ms, request),
         _ => {
-            request.keep(Status("PASSED"));
+            ReqStatus::keep(request, "PASSED");
             Outcome::Continue
         }
     }
 }
 
-fn refuse(conf: &LimitReq, limit: &Limit, excess: u64, request: &mut Request) -> Outcome {
+fn refuse(conf: &LimitReq, limit: &RateLimit, excess: u64, request: &mut Request) -> Outcome {
     let (zone, excess) = (&limit.zone.name, Thousandths(excess));
     let dry_run = conf.dry_run_text();
     request.log(
-        conf.consequences.log_level(),
+        conf.limits.consequences.log_level(),
         format_args!("limiting requests{dry_run}, excess: {excess} by zone \"{zone}\""),
     );
-    turn_away(conf, request)
+    ReqStatus::turn_away(&conf.limits.consequences, request)
 }
 
-fn turn_away(conf: &LimitReq, request: &mut Request) -> Outcome {
-    if conf.consequences.is_dry_run() {
-        request.keep(Status("REJECTED_DRY_RUN"));
-        return Outcome::Continue;
-    }
-    request.keep(Status("REJECTED"));
-    Outcome::Finish(conf.consequences.status())
-}
-
-fn delay(conf: &LimitReq, limit: &Limit, excess: u64, wait_ms: u64, request: &mut Request) -> Outcome {
+fn delay(conf: &LimitReq, limit: &RateLimit, excess: u64, wait_ms: u64, request: &mut Request) -> Outcome {
     let (zone, excess) = (&limit.zone.name, Thousandths(excess));
     let dry_run = conf.dry_run_text();
     request.log(
-        one_less_severe(conf.consequences.log_level()),
+        one_less_severe(conf.limits.consequences.log_level()),
         format_args!("delaying request{dry_run}, excess: {excess}, by zone \"{zone}\""),
     );
-    if conf.consequences.is_dry_run() {
-        request.keep(Status("DELAYED_DRY_RUN"));
+    if conf.limits.consequences.is_dry_run() {
+        ReqStatus::keep(request, "DELAYED_DRY_RUN");
         return Outcome::Continue;
     }
-    request.keep(Status("DELAYED"));
+    ReqStatus::keep(request, "DELAYED");
     Outcome::Delay(Duration::from_millis(wait_ms))
 }
 
@@ -265,7 +211,7 @@ fn one_less_severe(level: Level) -> Level {
 
 impl LimitReq {
     fn dry_run_text(&self) -> &'static str {
-        if self.consequences.is_dry_run() { ", dry run" } else { "" }
+        if self.limits.consequences.is_dry_run() { ", dry run" } else { "" }
     }
 }
 
@@ -277,14 +223,14 @@ enum Verdict {
     NoRoom,
 }
 
-impl Limit {
+impl RateLimit {
     /// Judges a request at `now_ms`, and counts it if it is let in and `counts`.
     fn judge(&self, key: &[u8], now_ms: u64, counts: bool) -> Verdict {
         let rate = self.zone.setting;
         let mut shard = self.zone.state.shard(key);
         if let Some(bucket) = shard.values.ask(key) {
             let next = bucket.next(now_ms, rate);
-            if next.excess > self.burst {
+            if next.excess > self.terms.burst {
                 return Verdict::Over(next.excess);
             }
             if counts {
@@ -315,7 +261,7 @@ impl Limit {
 
     /// How long a request waits that brings the bucket to `excess`.
     fn wait_ms(&self, excess: u64) -> u64 {
-        excess.saturating_sub(self.delay) * 1_000 / self.zone.setting.0.max(1)
+        excess.saturating_sub(self.terms.delay) * 1_000 / self.zone.setting.0.max(1)
     }
 }
 

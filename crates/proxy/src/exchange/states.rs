@@ -143,49 +143,28 @@ impl Drop for UpstreamStates {
     }
 }
 
+/// A variable that tells something of each server that was asked.
+macro_rules! of_each_server {
+    ($name:literal, $write:expr) => {
+        Variable { name: $name, evaluate: |request, _, out| list(request, out, $write) }
+    };
+}
+
 /// The variables of every upstream.
 pub static VARIABLES: &[Variable] = &[
-    Variable {
-        name: "upstream_addr",
-        evaluate: |request, _, out| {
-            list(request, out, |state, out| {
-                out.extend_from_slice(state.address.as_deref().unwrap_or("-").as_bytes());
-            })
-        },
-    },
-    Variable {
-        name: "upstream_status",
-        evaluate: |request, _, out| {
-            list(request, out, |state, out| match state.status {
-                0 => out.push(b'-'),
-                status => out.extend_from_slice(status.to_string().as_bytes()),
-            })
-        },
-    },
-    Variable {
-        name: "upstream_connect_time",
-        evaluate: |request, _, out| list(request, out, |state, out| seconds(state.connect_ms, out)),
-    },
-    Variable {
-        name: "upstream_header_time",
-        evaluate: |request, _, out| list(request, out, |state, out| seconds(state.header_ms, out)),
-    },
-    Variable {
-        name: "upstream_response_time",
-        evaluate: |request, _, out| list(request, out, |state, out| seconds(state.response_ms, out)),
-    },
-    Variable {
-        name: "upstream_response_length",
-        evaluate: |request, _, out| list(request, out, |state, out| number(state.response_length, out)),
-    },
-    Variable {
-        name: "upstream_bytes_received",
-        evaluate: |request, _, out| list(request, out, |state, out| number(state.received, out)),
-    },
-    Variable {
-        name: "upstream_bytes_sent",
-        evaluate: |request, _, out| list(request, out, |state, out| number(state.sent, out)),
-    },
+    of_each_server!("upstream_addr", |state, out| {
+        out.extend_from_slice(state.address.as_deref().unwrap_or("-").as_bytes());
+    }),
+    of_each_server!("upstream_status", |state, out| match state.status {
+        0 => out.push(b'-'),
+        status => out.extend_from_slice(status.to_string().as_bytes()),
+    }),
+    of_each_server!("upstream_connect_time", |state, out| seconds(state.connect_ms, out)),
+    of_each_server!("upstream_header_time", |state, out| seconds(state.header_ms, out)),
+    of_each_server!("upstream_response_time", |state, out| seconds(state.response_ms, out)),
+    of_each_server!("upstream_response_length", |state, out| number(state.response_length, out)),
+    of_each_server!("upstream_bytes_received", |state, out| number(state.received, out)),
+    of_each_server!("upstream_bytes_sent", |state, out| number(state.sent, out)),
     Variable {
         name: "upstream_http_",
         evaluate: |request, name, out| {

@@ -80,6 +80,10 @@ pub struct Protocol {
     pub names_itself: bool,
 }
 
+/// What an application says to the web server in front of it by fields of its answer, where `Status` is one of them.
+pub const ORDERS_OF_CGI: &[&str] =
+    &["Status", "X-Accel-Expires", "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset"];
+
 /// Where a connection to an upstream begins.
 #[derive(Clone)]
 pub enum Bind {

@@ -22,6 +22,8 @@ pub struct Main {
     worker_rlimit_core: Option<u64>,
     worker_priority: Option<i32>,
     working_directory: Option<PathBuf>,
+    /// `env`: variables of the environment and their values.
+    pub environment: Vec<(String, String)>,
 }
 
 /// `worker_processes`.
@@ -141,6 +143,14 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         set: |main, arguments| set_flag(&mut main.daemon, arguments),
     },
     Directive {
+        name: "env",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(1),
+        default: "TZ",
+        help: "variable[=value]: a variable of the environment of all processes; unlike with nginx, the others are kept too",
+        set: set_environment,
+    },
+    Directive {
         name: "master_process",
         contexts: Context::MAIN,
         arity: Arity::Flag,
@@ -246,6 +256,18 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         set: |main, arguments| set_flag(&mut main.multi_accept, arguments),
     },
 ];
+
+fn set_environment(main: &mut Main, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
+    let text = arguments.text(0)?;
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    if name.is_empty() || text.contains('\0') {
+        return Err(arguments.invalid_value(0));
+    }
+    if let Some(value) = value {
+        main.environment.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(())
+}
 
 fn set_flag(field: &mut Option<bool>, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
     let flag = arguments.flag(0)?;
