@@ -132,3 +132,42 @@ fn errors_of_the_start_are_logged() {
         assert!(line.contains("[emerg]") && line.contains("unknown directive \"bogus\" in "), "{arguments:?}: {line}");
     }
 }
+
+/// Values that nginx takes and others do not, and the other way round, each said in nginx's words.
+#[test]
+fn values_are_judged_as_nginx_judges_them() {
+    let (scratch, port) = folder();
+    let listen = port.address();
+    for server in [
+        "open_file_cache_valid 1M;",
+        "open_file_cache_valid 500ms;",
+        "server_tokens On;",
+        "large_client_header_buffers 4 0;",
+        "index /a b;",
+        "try_files a =abc;",
+        "server_name a A;",
+        "location = /a { location /a/b { } }",
+        "location @a { location /b { } }",
+        "location ~ a { location /b { } }",
+        "location ~ /a { location /a/b { } }",
+        "listen 127.0.0.1:7 backlog=0;",
+        "listen 127.0.0.1:7 backlog=a;",
+        "listen 127.0.0.1:7 rcvbuf=a;",
+        "keepalive_timeout 1m1h;",
+        "client_max_body_size 10kk;",
+        "expires 1s500ms;",
+    ] {
+        scratch.write("value.conf", servers::nginx_conf(&format!("server {{ listen {listen}; {server} }}")));
+        assert_same(&scratch, &["-t", "-c", "value.conf"]);
+    }
+    for main in ["worker_priority 30;", "worker_priority 1a;", "worker_rlimit_nofile a;", "env A=b;", "env A;"] {
+        assert_same(&scratch, &["-t", "-c", "good.conf", "-g", main]);
+    }
+    for (before, after) in
+        [("worker_processes 1", "worker_processes a"), ("worker_connections 4096", "worker_connections 1x")]
+    {
+        let server = format!("server {{ listen {listen}; }}");
+        scratch.write("value.conf", servers::nginx_conf(&server).replace(before, after));
+        assert_same(&scratch, &["-t", "-c", "value.conf"]);
+    }
+}

@@ -107,5 +107,6 @@ fn applications_have_the_variables_of_the_environment() {
     scratch.add_application("pep3333.py");
     scratch.write("site.ini", harness::site::ini("pep3333", "socket = SCRATCH/site.sock\nchmod-socket = 666"));
     let process = servers::daemun_run(&scratch, "site.conf", "site.ini", &port.address());
-    assert!(process.descendants().iter().any(|one| one.has_environment("FLAVOUR=vanilla=sweet")));
+    let has_variable = || process.descendants().iter().any(|one| one.has_environment("FLAVOUR=vanilla=sweet"));
+    wait_until("the application has been started", has_variable);
 }

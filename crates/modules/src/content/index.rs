@@ -51,7 +51,7 @@ fn set_index(conf: &mut Index, arguments: &mut Arguments<'_>) -> Result<(), Argu
             return Err(ArgumentError::new(Some(at), format!("index \"{text}\" in \"index\" directive is invalid")));
         }
         if text.starts_with('/') && at + 1 < arguments.len() {
-            arguments.warn_at(at, format!("only the last index in \"index\" directive should be absolute: \"{text}\""));
+            arguments.warn_at(at, "only the last index in \"index\" directive should be absolute".to_owned());
         }
         files.push(daemun_server::config::setter::template(arguments, at)?);
     }

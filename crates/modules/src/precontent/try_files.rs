@@ -63,7 +63,7 @@ fn set_try_files(conf: &mut TryFiles, arguments: &mut Arguments<'_>) -> Result<(
     conf.fallback = Some(match text.strip_prefix('=') {
         Some(code) => {
             let status = parse_digits(code).and_then(StatusCode::new);
-            let invalid = || ArgumentError::new(Some(last), format!("invalid code \"{code}\""));
+            let invalid = || ArgumentError::new(Some(last), format!("invalid code \"{text}\""));
             Fallback::Status(status.ok_or_else(invalid)?)
         }
         None => Fallback::Uri(setter::template(arguments, last)?),

@@ -641,7 +641,10 @@ impl Builder<'_> {
                 let message = format!("conflicting server name \"\" on {address}, ignored");
                 self.build.diagnostics.push(Diagnostic::warning(span, message));
             }
-            for (name, span) in names.iter().filter(|(name, _)| !name.is_empty()) {
+            let mut own = HashSet::new();
+            // The same name twice is one name.
+            let names = names.iter().filter(|(name, _)| !name.is_empty() && own.insert(name.to_ascii_lowercase()));
+            for (name, span) in names {
                 match listener.names.insert(name, server) {
                     Ok(true) => {}
                     Ok(false) => {

@@ -918,7 +918,7 @@ const DIRECTIVES: &[Directive<Core>] = &[
         "60s",
         "time: after which a cached file is looked at again",
         open_file_cache_valid,
-        |arguments: &Arguments<'_>| arguments.time(0)
+        |arguments: &Arguments<'_>| arguments.seconds(0)
     ),
     entry!(
         "open_file_cache_min_uses",

@@ -110,10 +110,16 @@ fn set_parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
         ("deferred", "") => listen.options.deferred = true,
         ("bind", "") => {}
         ("backlog", value) => {
-            listen.options.backlog = value.parse().map_err(|_| format!("invalid backlog \"{value}\""))?
+            let backlog = value.parse().ok().filter(|backlog| *backlog != 0);
+            listen.options.backlog = backlog.ok_or_else(|| format!("invalid backlog \"{text}\""))?
         }
-        ("rcvbuf", value) => listen.options.receive_buffer_bytes = Some(octets(value).ok_or_else(invalid)?),
-        ("sndbuf", value) => listen.options.send_buffer_bytes = Some(octets(value).ok_or_else(invalid)?),
+        ("rcvbuf", value) => {
+            listen.options.receive_buffer_bytes =
+                Some(octets(value).ok_or_else(|| format!("invalid rcvbuf \"{text}\""))?)
+        }
+        ("sndbuf", value) => {
+            listen.options.send_buffer_bytes = Some(octets(value).ok_or_else(|| format!("invalid sndbuf \"{text}\""))?)
+        }
         ("ipv6only", "on") => listen.options.ipv6_only = true,
         ("ipv6only", "off") => listen.options.ipv6_only = false,
         ("so_keepalive", "on") => listen.options.keep_alive = true,

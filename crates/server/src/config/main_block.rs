@@ -174,6 +174,9 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         set: |main, arguments| {
             let number = match arguments.text(0)? {
                 "auto" => WorkerProcesses::Auto,
+                text if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) => {
+                    return Err(ArgumentError::new(Some(0), "\"worker_processes\" directive invalid value"));
+                }
                 _ => WorkerProcesses::Number(arguments.number(0, 1..=EDGE_THREADS_MAX)? as u32),
             };
             arguments.set_once(&mut main.worker_processes, number)
@@ -220,8 +223,12 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         help: "number: scheduling priority of the edge, -20 to 20, as of nice(1)",
         set: |main, arguments| {
             let text = arguments.text(0)?;
-            let number = text.parse().ok().filter(|number| (-20..=20).contains(number));
-            let number = number.ok_or_else(|| arguments.invalid_value(0))?;
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+            let number = text.parse::<i32>().ok().filter(|_| is_number);
+            let invalid = || ArgumentError::new(Some(0), "\"worker_priority\" directive invalid number");
+            // The system takes what lies beyond its range for the end of it.
+            let number = number.ok_or_else(invalid)?.clamp(-20, 20);
             arguments.set_once(&mut main.worker_priority, number)
         },
     },
@@ -243,6 +250,10 @@ pub static DIRECTIVES: &[Directive<Main>] = &[
         default: "512",
         help: "number: connections one thread serves at a time",
         set: |main, arguments| {
+            let text = arguments.text(0)?;
+            if text.parse::<u64>().is_err() || text.starts_with('+') {
+                return Err(ArgumentError::new(Some(0), format!("invalid number \"{text}\"")));
+            }
             let number = arguments.number(0, 1..=u64::from(u32::MAX))?;
             arguments.set_once(&mut main.worker_connections, number)
         },

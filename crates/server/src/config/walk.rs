@@ -78,6 +78,17 @@ pub struct LocationBlock {
     pub limit_except: Option<LimitExcept>,
 }
 
+impl LocationBlock {
+    /// What a location is called that takes no others within; `None` for those that do.
+    fn closed_kind(&self) -> Option<&'static str> {
+        match self.matcher {
+            Some(Matcher::Exact(_)) => Some("exact"),
+            None if self.name.starts_with('@') => Some("named"),
+            _ => None,
+        }
+    }
+}
+
 /// A `limit_except` block.
 pub struct LimitExcept {
     /// Methods that it lets be.
@@ -192,7 +203,6 @@ impl Walk<'_> {
                 (None, String::new())
             }
         };
-        let is_prefix = matches!(matcher, Some(Matcher::Prefix { .. }));
         let mut location = LocationBlock {
             matcher,
             name,
@@ -206,9 +216,15 @@ impl Walk<'_> {
         for child in node.children() {
             match self.find(child, Context::LOCATION) {
                 Some(Reader::Structure(Structure::Location)) => {
-                    let prefix = is_prefix.then_some(location.name.as_str());
-                    let nested = self.location(child, Some(prefix.unwrap_or_default()), depth + 1);
-                    location.locations.extend(nested);
+                    if let Some(kind) = location.closed_kind() {
+                        let (inner, outer) = (child.args.last().map_or("", |word| word.text.as_str()), &location.name);
+                        let message = format!("location \"{inner}\" cannot be inside the {kind} location \"{outer}\"");
+                        self.diagnostics.push(Diagnostic::error(child.name.span, message));
+                    } else {
+                        // As nginx: within an expression, too, a name begins with what the outer one is written as.
+                        let nested = self.location(child, Some(&location.name), depth + 1);
+                        location.locations.extend(nested);
+                    }
                 }
                 Some(Reader::Structure(Structure::LimitExcept)) => {
                     if location.limit_except.is_some() {

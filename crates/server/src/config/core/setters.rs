@@ -76,10 +76,11 @@ pub(super) fn set_keepalive_disable(core: &mut Core, arguments: &mut Arguments<'
 }
 
 pub(super) fn set_server_tokens(core: &mut Core, arguments: &mut Arguments<'_>) -> Result<(), ArgumentError> {
-    let tokens = match arguments.text(0)? {
+    let text = arguments.text(0)?;
+    let tokens = match text.to_ascii_lowercase().as_str() {
         "on" | "build" => ServerTokens::On,
         "off" => ServerTokens::Off,
-        other => return Err(ArgumentError::new(None, format!("invalid value \"{other}\""))),
+        _ => return Err(ArgumentError::new(None, format!("invalid value \"{text}\""))),
     };
     arguments.set_once(&mut core.server_tokens, tokens)
 }
@@ -156,6 +157,9 @@ pub(super) fn set_large_client_header_buffers(
     arguments: &mut Arguments<'_>,
 ) -> Result<(), ArgumentError> {
     let value = (arguments.number(0, 1..=u64::from(u16::MAX))?, arguments.size(1)?);
+    if value.1 == 0 {
+        return Err(ArgumentError::new(Some(1), "\"large_client_header_buffers\" directive invalid value"));
+    }
     arguments.set_once(&mut core.large_client_header_buffers, value)
 }
 
