@@ -9,6 +9,7 @@ use daemun_app::sockets::PoolPlace;
 use daemun_cgi::mounts::{MountSettings, Mounts};
 use daemun_conf::{Diagnostic, Loader};
 use daemun_modules::content::static_map::{StaticMap, StaticMaps};
+use daemun_modules::log::console::RequestLines;
 use daemun_server::config::{BuildInput, LogAccess, PoolListener, Typed, build};
 use daemun_server::log::LogFile;
 use daemun_server::runtime::Runtime;
@@ -34,6 +35,8 @@ struct Served {
     programs: MountSettings,
     /// Some of its answers are files.
     has_files: bool,
+    /// Its requests are told on the terminal.
+    is_watched: bool,
 }
 
 /// What goes on from one runtime to the next.
@@ -59,7 +62,7 @@ impl Assembly {
         let place = |pool: &Definition| match pool.place() {
             Ok(place) => {
                 let has_files = !pool.options.static_files.maps.is_empty();
-                Ok(Served { place, programs: mounts_of(pool), has_files })
+                Ok(Served { place, programs: mounts_of(pool), has_files, is_watched: pool.options.development })
             }
             Err(error) => Err(vec![serve::of_application(&pool.name, &error)]),
         };
@@ -119,6 +122,9 @@ fn listeners_of(pool: &Served) -> Vec<PoolListener> {
     let complete = |mut listener: PoolListener| {
         if !pool.programs.mounts.is_empty() {
             listener.content = Box::new(Mounts::before(listener.content, &pool.programs));
+        }
+        if pool.is_watched {
+            listener.log = Some(Box::new(RequestLines::of_this_process()));
         }
         if pool.has_files {
             listener.filters = modules::filters_of_files();

@@ -68,6 +68,7 @@ fn load_by(settings: &Settings, loader: &dyn Loader, surroundings: &Surroundings
         if !reading.diagnostics.is_empty() {
             pool_messages.push(reading.render());
         }
+        reading.pool.development = settings.is_for_development;
         let shown = reading.pool.show_config.then(|| reading.as_ini());
         pools.push(LoadedPool { name: unique(&name, &pools), options: reading.pool, shown });
     }
@@ -81,6 +82,9 @@ fn readings(settings: &Settings, loader: &dyn Loader, surroundings: &Surrounding
         return vec![("app".to_owned(), options::read_arguments(loader, surroundings, &settings.pool_arguments))];
     }
     let surroundings = Surroundings { working_directory: settings.prefix.clone(), ..surroundings.clone() };
+    if !settings.pool_arguments.is_empty() {
+        return vec![("app".to_owned(), options::read_arguments(loader, &surroundings, &settings.pool_arguments))];
+    }
     // The environment speaks of one application; of several nobody could say which.
     let read_file = if settings.ini_files.len() == 1 { options::read_only_file } else { options::read_file };
     let read = |path: &std::path::PathBuf| {

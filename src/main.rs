@@ -4,6 +4,7 @@
 
 mod assembly;
 mod cli;
+mod discovery;
 mod emperor;
 mod estate;
 mod explain;

@@ -24,6 +24,7 @@ mod config_errors; // a wrong configuration is refused in its place, before anyt
 mod core_http; // links, names, errors of error pages, variables of the connection
 mod crash; // a worker that dies costs its own requests
 mod dav; // files written, removed, copied and moved; litmus
+mod development; // run --dev: reloads, pages of tracebacks, lines of requests; applications found without a configuration
 mod draining; // graceful ends: who is served, and how long that may take
 mod edge_http; // connections, framing, limits, slow clients
 mod example_site; // the example visited, on SQLite and MariaDB; compose.yaml

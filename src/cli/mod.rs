@@ -70,8 +70,10 @@ pub struct Settings {
     pub error_log: Option<PathBuf>,
     /// uwsgi.ini files.
     pub ini_files: Vec<PathBuf>,
-    /// uWSGI's command line.
+    /// uWSGI's command line; under `daemun run` that of an application that was found without a configuration.
     pub pool_arguments: Vec<String>,
+    /// `--dev`: whoever writes the application looks on.
+    pub is_for_development: bool,
     /// `-q`: only errors are said.
     pub is_quiet: bool,
     /// `-T`: the configuration is printed.
@@ -112,6 +114,7 @@ fn app(pool_arguments: Vec<String>) -> Request {
         error_log: None,
         ini_files: Vec::new(),
         pool_arguments,
+        is_for_development: false,
         is_quiet: false,
         dumps: false,
     })

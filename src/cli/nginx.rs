@@ -109,6 +109,7 @@ impl Options {
             error_log: self.error_log,
             ini_files: Vec::new(),
             pool_arguments: Vec::new(),
+            is_for_development: false,
             is_quiet: self.is_quiet,
             dumps: self.dumps,
         };

@@ -1,11 +1,12 @@
 //! daemun's own command line.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Mode, Request, Settings};
+use crate::discovery;
 use crate::explain::Asked;
 use crate::manual::Manual;
 use crate::paths;
@@ -35,8 +36,15 @@ pub fn parse(arguments: &[String]) -> Request {
 
 fn command() -> Command {
     let run = configuration_arguments(
-        Command::new("run").about("Serves by an nginx.conf and uwsgi.ini files, everything in one supervision tree"),
+        Command::new("run").about(
+            "Serves by an nginx.conf and uwsgi.ini files, everything in one supervision tree; without either, the application that the folder has",
+        ),
         folder_argument(),
+    );
+    let run = run.arg(
+        Arg::new("dev").long("dev").action(ArgAction::SetTrue).help(
+            "For whoever writes the application: reload with each change of its source, tracebacks as pages, a line for each request",
+        ),
     );
     let check = configuration_arguments(
         Command::new("check").about("Says what is wrong with a configuration, and what in it has no effect"),
@@ -161,11 +169,14 @@ fn settings(matches: &ArgMatches) -> Result<Settings, String> {
     if ini_files.is_empty() {
         ini_files.extend(in_folder("uwsgi.ini"));
     }
+    let is_for_development = matches.try_get_one::<bool>("dev").is_ok_and(|dev| dev == Some(&true));
+    let mut pool_arguments = Vec::new();
     if configuration.is_none() && ini_files.is_empty() {
-        return Err(match folder {
-            Some(folder) => format!("daemun: neither nginx.conf nor uwsgi.ini in {}", folder.display()),
-            None => "daemun: nothing to serve: give a folder, -c nginx.conf or --ini uwsgi.ini".to_owned(),
-        });
+        let here = folder.clone().or_else(|| is_for_development.then(|| prefix.clone()));
+        match here.as_ref().and_then(|here| discovery::find(here, is_for_development)) {
+            Some(found) => pool_arguments = found,
+            None => return Err(nothing_to_serve(here.as_deref())),
+        }
     }
     Ok(Settings {
         mode: Mode::Run,
@@ -174,8 +185,18 @@ fn settings(matches: &ArgMatches) -> Result<Settings, String> {
         directives: matches.get_one::<String>("directives").cloned(),
         error_log: path("error_log"),
         ini_files,
-        pool_arguments: Vec::new(),
+        pool_arguments,
+        is_for_development,
         is_quiet: false,
         dumps: false,
     })
+}
+
+fn nothing_to_serve(folder: Option<&Path>) -> String {
+    match folder {
+        Some(folder) => {
+            format!("daemun: neither nginx.conf nor uwsgi.ini in {}, and no application either", folder.display())
+        }
+        None => "daemun: nothing to serve: give a folder, -c nginx.conf or --ini uwsgi.ini".to_owned(),
+    }
 }

@@ -198,9 +198,20 @@ fn specification(definition: &Definition) -> Spec {
         argv: options.argv.clone(),
         mounts,
         manage_script_name: options.manage_script_name,
-        failure_page: if options.catch_exceptions { FailurePage::Text } else { FailurePage::Brief },
+        failure_page: match (options.development, options.catch_exceptions) {
+            (true, _) => FailurePage::Page,
+            (false, true) => FailurePage::Text,
+            (false, false) => FailurePage::Brief,
+        },
+        development: options.development,
+        autoreload_milliseconds: match options.py_autoreload {
+            Some(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            None if options.development => DEVELOPMENT_AUTORELOAD_MS,
+            None => 0,
+        },
+        autoreload_ignored: options.py_autoreload_ignored.clone(),
         import: options.import.clone(),
-        need_app: options.need_app && has_application,
+        need_app: options.need_app && has_application && !options.development,
         log_request_id: true,
         log_file: definition.log_path().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
         ..Spec::default()
@@ -267,6 +278,9 @@ fn shown(options: &PoolOptions, socket: &PoolSocket) -> (String, String) {
     };
     (socket.address.to_string(), protocol.to_owned())
 }
+
+/// Short enough that whoever saves a file finds it in force.
+const DEVELOPMENT_AUTORELOAD_MS: u64 = 250;
 
 /// 0 for none.
 fn seconds(time: Option<Duration>) -> u64 {

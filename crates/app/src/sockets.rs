@@ -37,6 +37,7 @@ impl PoolPlace {
             protocol: *protocol,
             content: Box::new(PoolContent { id: self.id }),
             filters: Vec::new(),
+            log: None,
         };
         self.listeners.iter().map(of).collect()
     }

@@ -92,6 +92,12 @@ pub struct Application {
     pub need_app: bool,
     /// What a client sees of an exception of the application.
     pub failure_page: FailurePage,
+    /// Files that Django finds are served, and what cannot be loaded is a page.
+    pub development: bool,
+    /// How often the files of all modules are looked at; 0 for never.
+    pub autoreload_milliseconds: u64,
+    /// Modules whose files are not looked at.
+    pub autoreload_ignored: Vec<String>,
     /// Standard error and output of the application get the request's id as prefix.
     pub log_request_id: bool,
     /// The file that standard output and error are, to be opened anew when it has been moved away. What the zygote tells

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyModuleNotFoundError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString};
 
+use crate::development;
 use crate::head::kind;
 use crate::traceback;
 
@@ -17,6 +18,8 @@ pub struct Applications {
     manage_script_name: bool,
     /// The usual case: one application for everything.
     only: Option<Py<PyAny>>,
+    /// Why there is none, where the client is to see it.
+    failure: Option<String>,
 }
 
 struct Mounted {
@@ -46,18 +49,23 @@ impl Applications {
             let prefix = as_environ(mount.script_name.trim_end_matches('/'));
             mounted.extend(load(py, mount, &prefix)?);
         }
+        if settings.development {
+            for one in &mut mounted {
+                one.callable = development::with_static_files(py, &one.callable);
+            }
+        }
         let only = match mounted.as_slice() {
             [Mounted { prefix, callable }] if prefix.is_empty() => Some(callable.clone_ref(py)),
             _ => None,
         };
         // The longest prefix wins.
         mounted.sort_by_key(|mounted| std::cmp::Reverse(mounted.prefix.len()));
-        Ok(Self { mounted, manage_script_name: settings.manage_script_name, only })
+        Ok(Self { mounted, manage_script_name: settings.manage_script_name, only, failure: None })
     }
 
-    /// No application at all: every request is answered 500.
-    pub fn none() -> Self {
-        Self { mounted: Vec::new(), manage_script_name: false, only: None }
+    /// No application at all: every request is answered 500, with `failure` as far as the client may see why.
+    pub fn none(failure: Option<String>) -> Self {
+        Self { mounted: Vec::new(), manage_script_name: false, only: None, failure }
     }
 
     /// The application for a request; with `manage_script_name`, its prefix is moved from
@@ -86,7 +94,10 @@ impl Applications {
             }
             return Ok(callable.bind(py));
         }
-        Err(PyRuntimeError::new_err(format!("no application is loaded for {path:?}")))
+        Err(PyRuntimeError::new_err(match &self.failure {
+            Some(failure) => failure.clone(),
+            None => format!("no application is loaded for {path:?}"),
+        }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use daemun_channel::handover::FailurePage;
 use daemun_channel::{Handover, Observer, Seat, Wake, Worker, WorkerEnd};
 use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
@@ -19,7 +20,7 @@ use crate::request_log;
 use crate::respond::Responder;
 use crate::supervisor::{Birth, traceback_signal};
 use crate::wear::Limits;
-use crate::{exit, hooks, interpreter, signals, traceback, uwsgi, zygote};
+use crate::{development, exit, hooks, interpreter, signals, traceback, uwsgi, zygote};
 
 /// Runs a worker to its end and returns the exit status.
 pub fn run(
@@ -67,7 +68,8 @@ pub fn load(py: Python<'_>, handover: &Handover) -> Result<Arc<Applications>, Lo
         Err(error) if handover.application.need_app => Err(error),
         Err(error) => {
             zygote::report(handover, &error);
-            Ok(Arc::new(Applications::none()))
+            let is_shown = handover.application.failure_page != FailurePage::Brief;
+            Ok(Arc::new(Applications::none(is_shown.then(|| error.to_string()))))
         }
     }
 }
@@ -114,6 +116,9 @@ fn serve_all(
     if birth.number == 0 {
         hooks::run_or_tell(&handover.hooks, "accepting1");
         hooks::run_or_tell(&handover.hooks, "accepting1-once");
+    }
+    if birth.number == 0 {
+        development::watch_sources(py, &handover.application)?;
     }
     seat.mark_up();
     signals::ring();

@@ -14,7 +14,7 @@ use crate::inheritance::OpenDescriptors;
 use crate::log::{self, Level};
 use crate::ready::Ready;
 use crate::supervisor::{Newborn, Supervisor, Turn};
-use crate::{exit, hooks, interpreter, log_file, log_stream, traceback, uwsgi, worker};
+use crate::{development, exit, hooks, interpreter, log_file, log_stream, traceback, uwsgi, worker};
 
 /// Runs the pool to its end; returns the exit status, in the zygote and in every worker.
 pub fn run(py: Python<'_>) -> i32 {
@@ -31,6 +31,7 @@ pub fn run(py: Python<'_>) -> i32 {
     log::configure(&handover.logs);
     let offered = prepare(py, &handover).and_then(|()| offer(py, &handover, &end));
     let open_before = OpenDescriptors::now();
+    development::note_time_of_loading();
     let made = offered.and_then(|commons| Ok((commons, load(py, &handover)?)));
     let (commons, applications) = match made {
         Ok(made) => made,

@@ -55,6 +55,13 @@ pub struct PoolOptions {
     pub manage_script_name: bool,
     /// A failing application's traceback is the answer.
     pub catch_exceptions: bool,
+    /// Whoever writes the application looks on: tracebacks as pages, a reload with each change of its source, files that Django finds, a line for
+    /// each request. What cannot be loaded is served as a page too.
+    pub development: bool,
+    /// How often the files of all modules are looked at; a change of one reloads the application.
+    pub py_autoreload: Option<Duration>,
+    /// Modules whose files are not looked at.
+    pub py_autoreload_ignored: Vec<String>,
     /// Folders for `sys.path`, or patterns of them; each is put before the ones before it.
     pub pythonpath: Vec<PathBuf>,
     /// Modules to import besides the application.
@@ -203,6 +210,9 @@ impl Default for PoolOptions {
             mounts: Vec::new(),
             manage_script_name: false,
             catch_exceptions: false,
+            development: false,
+            py_autoreload: None,
+            py_autoreload_ignored: Vec::new(),
             pythonpath: Vec::new(),
             import: Vec::new(),
             argv: Vec::new(),
@@ -295,6 +305,8 @@ impl PoolOptions {
             mounts: nothing.mounts,
             manage_script_name: nothing.manage_script_name,
             catch_exceptions: nothing.catch_exceptions,
+            py_autoreload: nothing.py_autoreload,
+            py_autoreload_ignored: nothing.py_autoreload_ignored,
             show_config: nothing.show_config,
             pythonpath: nothing.pythonpath,
             import: nothing.import,

@@ -146,6 +146,19 @@ pub static OPTIONS: &[UwsgiOption] = &[
             Ok(())
         },
     ),
+    value(
+        "py-autoreload",
+        "seconds between looks at the files of all modules; a change reloads the application",
+        |pool, value| {
+            pool.py_autoreload = seconds(value)?;
+            Ok(())
+        },
+    )
+    .also(&["py-auto-reload", "python-auto-reload", "python-autoreload"]),
+    value("py-auto-reload-ignore", "module whose file is not looked at", |pool, value| {
+        add(&mut pool.py_autoreload_ignored, value.text().to_owned())
+    })
+    .list(),
     value("callable", "name of the callable, \"application\" if unset", |pool, value| {
         put(&mut pool.callable, value.text().to_owned())
     }),

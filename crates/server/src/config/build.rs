@@ -76,6 +76,8 @@ pub struct PoolListener {
     pub protocol: Protocol,
     /// Hands the request to the pool.
     pub content: Box<dyn Step>,
+    /// What sees every request at its end.
+    pub log: Option<Box<dyn Step>>,
     /// What the answers go through; nothing where all of them are the application's own.
     pub filters: Vec<Box<dyn BoundFilter>>,
 }
@@ -718,6 +720,9 @@ impl Builder<'_> {
     fn pool_listener(&mut self, main: &ClosedScope, pool: PoolListener) {
         let mut plan = Plan::default();
         plan.push(Phase::Content, pool.content);
+        if let Some(log) = pool.log {
+            plan.push(Phase::Log, log);
+        }
         let core = Arc::new(Core::of_pool(&core_of(&main[0])));
         let location = self.push_location(Location {
             name: "/".to_owned(),
