@@ -20,9 +20,8 @@ pub fn find(folder: &Path, is_for_development: bool) -> Option<Vec<String>> {
         "--master".to_owned(),
     ];
     arguments.extend(virtualenv(folder).map(|home| format!("--home={}", home.display())));
-    if is_for_development {
-        arguments.push("--threads=8".to_owned());
-    } else {
+    arguments.push("--threads=auto".to_owned());
+    if !is_for_development {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         arguments.push(format!("--processes={processors}"));
     }

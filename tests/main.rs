@@ -59,6 +59,7 @@ mod ssi; // commands in pages
 mod static_files; // files, locations, errors and logs of the web server itself
 mod sub_filter; // texts replaced in answers
 mod subrequests; // auth_request, additions, mirrors
+mod threads_by_need; // threads = auto
 mod tls; // listen ... ssl: certificates, sessions, clients' certificates
 mod tls_upstream; // proxy_pass https:// and its neighbours
 mod transfer; // limit_rate, lingering_close, bodies in files

@@ -16,6 +16,7 @@ use daemun_master::{ChildPlan, Executable, Output, Role, Signal};
 use daemun_server::backend::Backend;
 use daemun_server::edge::PoolFactory;
 use daemun_server::log::{ErrorLog, Level};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::spawn_local;
 
 use crate::backend::PoolThread;
@@ -54,6 +55,7 @@ impl Pool {
             slots_per_thread: SLOTS_PER_THREAD,
             chunks: CHUNKS,
         };
+        raise_descriptor_limit(&layout);
         let (edge_end, worker_end) = create(layout)?;
         let workers = Arc::new(Workers::new(&definition.name, &layout));
         Ok(Self { definition, workers, worker_end, edge_end: Some(edge_end), side: 0 })
@@ -99,6 +101,20 @@ impl Pool {
         Some(Box::new(Factory { end, pool: OnceLock::new(), workers, log, deadline }))
     }
 }
+
+/// A seat takes three descriptors here, and the system's own limit for a process is often 1024.
+fn raise_descriptor_limit(layout: &Layout) {
+    let wanted = DESCRIPTORS_BESIDE + 3 * u64::from(layout.seats());
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = limit.maximum.map_or(wanted, |maximum| wanted.min(maximum));
+        // Where it is refused, making the descriptors fails and says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
+    }
+}
+
+/// What else may be open: connections, listeners, logs.
+const DESCRIPTORS_BESIDE: u64 = 1024;
 
 /// The one that serves, and the one that is to take its place.
 const SIDES: u16 = 2;
@@ -232,6 +248,7 @@ fn worker_specification(definition: &Definition) -> WorkerSpec {
     let options = &definition.options;
     WorkerSpec {
         master: options.master,
+        threads_by_need: options.threads_by_need,
         enable_threads: options.enable_threads,
         lazy_apps: options.lazy_apps,
         harakiri_seconds: seconds(options.harakiri),

@@ -155,6 +155,8 @@ pub struct Paste {
 pub struct Workers {
     /// A process of its own watches the workers; always so here, kept for what the application is told.
     pub master: bool,
+    /// A worker has one thread that takes requests, and more of the layout's by need.
+    pub threads_by_need: bool,
     /// `threading` works in the application even with one thread per worker.
     pub enable_threads: bool,
     /// Each worker loads the application itself after the fork.
@@ -499,6 +501,7 @@ impl Default for Workers {
     fn default() -> Self {
         Self {
             master: true,
+            threads_by_need: false,
             enable_threads: false,
             lazy_apps: false,
             harakiri_seconds: 0,

@@ -65,6 +65,11 @@ impl Worker {
         self.shared.segment.layout()
     }
 
+    /// Requests of the pool that nobody has taken yet; a few of them may be given up by now.
+    pub fn waiting(&self) -> u64 {
+        queue::waiting(&self.shared.segment)
+    }
+
     /// The seat of thread `thread`, `0..threads`, to be moved into that thread. Each can be taken once.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use daemun_channel::handover::Application;
 use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
-use crate::traceback;
+use crate::{ready, traceback};
 
 /// Notes that loading begins: what is changed from here on has not been seen.
 pub fn note_time_of_loading() {
@@ -32,7 +33,9 @@ pub fn watch_sources(py: Python<'_>, settings: &Application) -> PyResult<()> {
     let seconds = settings.autoreload_milliseconds as f64 / 1000.0;
     let module = PyModule::from_code(py, WATCHER, c"daemun_autoreload.py", c"daemun_autoreload")?;
     let folder = settings.development.then(|| std::env::current_dir().unwrap_or_default());
-    let arguments = (seconds, settings.autoreload_ignored.clone(), folder, loading.as_secs_f64());
+    let ask = |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| ready::ask(ready::RELOAD);
+    let reload = PyCFunction::new_closure(py, None, None, ask)?;
+    let arguments = (seconds, settings.autoreload_ignored.clone(), folder, loading.as_secs_f64(), reload);
     module.getattr("start")?.call1(arguments).map(drop)
 }
 
@@ -52,14 +55,12 @@ pub fn with_static_files(py: Python<'_>, application: &Py<PyAny>) -> Py<PyAny> {
 const WATCHER: &CStr = c"\
 import os, sys, threading, time
 
-import _daemun
-
 LEFT_OUT = {'node_modules', '__pycache__', 'site-packages'}
 FILES_MAX = 20_000
 
 
-def start(seconds, ignored, folder, loading):
-    arguments = (seconds, set(ignored), folder and os.fspath(folder), loading)
+def start(seconds, ignored, folder, loading, reload):
+    arguments = (seconds, set(ignored), folder and os.fspath(folder), loading, reload)
     threading.Thread(target=watch, args=arguments, name='daemun-autoreload', daemon=True).start()
 
 
@@ -92,7 +93,7 @@ def times(ignored, folder):
     return found
 
 
-def watch(seconds, ignored, folder, loading):
+def watch(seconds, ignored, folder, loading, reload):
     known = None
     while True:
         now = times(ignored, folder)
@@ -104,7 +105,7 @@ def watch(seconds, ignored, folder, loading):
         known = dict(known or {}, **now)
         if changed:
             print('%s has changed: the application is loaded anew' % changed[0], file=sys.stderr, flush=True)
-            _daemun.reload()
+            reload()
         time.sleep(seconds)
 ";
 

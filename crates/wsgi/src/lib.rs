@@ -13,7 +13,7 @@
 //!
 //! Modules in reading order: `zygote`, `interpreter`, `application`, `supervisor`, `place`, `crew`, `cheaper`, `wear`,
 //! `commands`, `stats`, `report`, `attendants`, `shell`, `hooks`, `signals`, `ready`, `inheritance`, `exit` (a pool's
-//! life); `worker`, `respond`, `environ`, `exchange`, `start_response`, `head`,
+//! life); `worker`, `threads`, `respond`, `environ`, `exchange`, `start_response`, `head`,
 //! `input`, `file_wrapper`, `failure_page`, `development` (a request's); `shared`, `commons`, `cache`, `application_signals`, `timers`,
 //! `companions`, `uwsgi` (what the module `uwsgi` offers); `log`, `log_stream`, `log_encoder`,
 //! `log_target`, `log_file`, `request_log`, `rotation`, `traceback`, `text`.
@@ -58,6 +58,7 @@ mod start_response;
 mod stats;
 mod supervisor;
 mod text;
+mod threads;
 mod timers;
 mod traceback;
 mod uwsgi;

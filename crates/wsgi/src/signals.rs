@@ -209,3 +209,14 @@ static WORKER: OnceLock<(Observer, u16)> = OnceLock::new();
 static PYTHONS: OnceLock<[(libc::c_int, libc::sigaction); 5]> = OnceLock::new();
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static DISOWNED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps every signal from the thread that calls this.
+pub fn block_all() {
+    // SAFETY: all zeros is a valid signal set; it is filled before it is used.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointers are to a live set, and the old one is not asked for.
+    unsafe {
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+    }
+}

@@ -2,23 +2,24 @@
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use daemun_channel::handover::FailurePage;
-use daemun_channel::{Handover, Observer, Seat, Wake, Worker, WorkerEnd};
+use daemun_channel::{Handover, Observer, Wake, Worker, WorkerEnd};
 use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::application::{Applications, LoadError};
 use crate::commons::Member;
-use crate::environ::{Concurrency, EnvironBuilder};
+use crate::environ::Concurrency;
 use crate::log::{self, Level};
 use crate::log_stream::{self, Stream};
 use crate::request_log;
-use crate::respond::Responder;
 use crate::supervisor::{Birth, traceback_signal};
+use crate::threads::{Desk, Desks, Threads};
 use crate::wear::Limits;
 use crate::{development, exit, hooks, interpreter, signals, traceback, uwsgi, zygote};
 
@@ -87,24 +88,20 @@ fn serve_all(
     request_log::open(&handover.logs, birth.number + 1);
     signals::catch_in_worker(Observer::attach(&end).map_err(failed)?, index);
     register_hooks(py)?;
-    let mut worker = Worker::attach(end, index).map_err(failed)?;
-    let errors = log_stream::text_stream(py, Stream::Errors)?;
+    let worker = Worker::attach(end, index).map_err(failed)?;
     let processes = match handover.workers.count {
         0 => layout.processes,
         count => count,
     };
-    let concurrency = Concurrency { threads: layout.threads > 1, processes: processes > 1 };
-    let mut desk = |thread| -> PyResult<(Seat, Responder)> {
-        let environ = EnvironBuilder::new(py, &errors, concurrency)?;
-        let responder = Responder::new(py, Arc::clone(applications), environ, failure_page, thread)?;
-        Ok((worker.seat(thread).map_err(failed)?, responder))
+    let desks = Desks {
+        worker,
+        applications: Arc::clone(applications),
+        errors: log_stream::text_stream(py, Stream::Errors)?.unbind(),
+        concurrency: Concurrency { threads: layout.threads > 1, processes: processes > 1 },
+        failure_page,
     };
-    let (mut seat, mut responder) = desk(0)?;
-    let mut threads = Vec::new();
-    for thread in 1..layout.threads {
-        let (seat, responder) = desk(thread)?;
-        threads.push(start_thread(py, thread, seat, responder)?);
-    }
+    let threads = Threads::new(desks, layout.threads);
+    let mut desk = threads.first_desk(py)?;
     if let Some(path) = handover.workers.probe.as_ref().filter(|_| handover.workers.is_successor) {
         probe(py, applications, path)?;
     }
@@ -120,13 +117,21 @@ fn serve_all(
     if birth.number == 0 {
         development::watch_sources(py, &handover.application)?;
     }
-    seat.mark_up();
+    let watch = if handover.workers.threads_by_need {
+        Some(threads.start_by_need())
+    } else {
+        threads.start(py, layout.threads.saturating_sub(1))?;
+        None
+    };
+    desk.seat.mark_up();
     signals::ring();
-    serve(py, 0, &mut seat, &mut responder);
-    for thread in threads {
-        thread.call_method0("join")?;
+    serve(py, &mut desk, &threads, None);
+    if let Some(watch) = watch {
+        threads.end_watch();
+        // It may be about to ask for the interpreter.
+        let _ = py.detach(|| watch.join());
     }
-    Ok(())
+    threads.join(py)
 }
 
 /// Asks the application for `path`, as nobody's client.
@@ -182,28 +187,11 @@ fn register_hooks(py: Python<'_>) -> PyResult<()> {
     py.import("os")?.getattr("register_at_fork")?.call((), Some(&options)).map(drop)
 }
 
-/// A thread that Python knows: with a stack of the size it reckons with, and named in `threading`.
-fn start_thread<'py>(py: Python<'py>, thread: u16, seat: Seat, responder: Responder) -> PyResult<Bound<'py, PyAny>> {
-    let desk = Mutex::new(Some((seat, responder)));
-    let body = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
-        let desk = desk.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((mut seat, mut responder)) = desk {
-            serve(arguments.py(), thread, &mut seat, &mut responder);
-        }
-    };
-    let options = PyDict::new(py);
-    options.set_item("target", PyCFunction::new_closure(py, None, None, body)?)?;
-    options.set_item("name", format!("daemun-thread-{thread}"))?;
-    options.set_item("daemon", true)?;
-    let thread = py.import("threading")?.getattr("Thread")?.call((), Some(&options))?;
-    thread.call_method0("start")?;
-    Ok(thread)
-}
-
-/// Takes requests one by one until told to stop, and between them signals of the application's. Waits without the
-/// interpreter.
-fn serve(py: Python<'_>, thread: u16, seat: &mut Seat, responder: &mut Responder) {
-    uwsgi::request::name_thread(thread);
+/// Takes requests one by one until told to stop, or until none has come for the time of `patience`. Waits without the interpreter.
+pub fn serve(py: Python<'_>, desk: &mut Desk, threads: &Threads, patience: Option<Duration>) {
+    let Desk { thread, seat, responder } = desk;
+    uwsgi::request::name_thread(*thread);
+    let mut has_waited = false;
     while !seat.is_stopping() {
         if seat.is_held() {
             py.detach(|| seat.wait_for_release());
@@ -214,6 +202,8 @@ fn serve(py: Python<'_>, thread: u16, seat: &mut Seat, responder: &mut Responder
             log_stream::finish_lines();
         }
         if let Some(job) = seat.try_take() {
+            has_waited = false;
+            let _busy = threads.busy();
             // A panic would be a bug of ours. The job it had ends as failed; the worker goes on.
             if catch_unwind(AssertUnwindSafe(|| responder.respond(py, job))).is_err() {
                 log::line(Level::Critical, "a bug in daemun ended this request");
@@ -226,10 +216,14 @@ fn serve(py: Python<'_>, thread: u16, seat: &mut Seat, responder: &mut Responder
             }
             continue;
         }
-        match py.detach(|| seat.wait(None)) {
+        if has_waited {
+            return; // Nothing has come since, either.
+        }
+        match py.detach(|| seat.wait(patience)) {
             Wake::Stop | Wake::EdgeGone => return,
             Wake::Interrupted if is_told_to_exit(py) => return,
-            Wake::Request | Wake::TimedOut | Wake::Interrupted => {}
+            Wake::TimedOut => has_waited = patience.is_some(),
+            Wake::Request | Wake::Interrupted => {}
         }
     }
 }

@@ -21,8 +21,10 @@ use crate::options::logs::LogOptions;
 pub struct PoolOptions {
     /// Workers.
     pub processes: NonZeroU32,
-    /// Threads of each worker that take requests.
+    /// Threads of each worker that take requests; the most of them where they are started by need.
     pub threads: NonZeroU32,
+    /// `threads = auto`: a worker has one thread, and more while requests wait and its interpreter has nothing to do.
+    pub threads_by_need: bool,
     /// A process of its own watches the workers. In daemun always so; kept for what the application is told.
     pub master: bool,
     /// The application may start threads.
@@ -194,6 +196,7 @@ impl Default for PoolOptions {
         Self {
             processes: NonZeroU32::MIN,
             threads: NonZeroU32::MIN,
+            threads_by_need: false,
             master: false,
             enable_threads: false,
             lazy_apps: false,

@@ -51,6 +51,17 @@ pub(crate) fn static_map(
     add(&mut pool.static_files.maps, StaticMap { place, path: path.into(), appends_whole_path })
 }
 
+pub(crate) fn threads(pool: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), Diagnostic> {
+    let by_need = value.text().strip_prefix("auto").filter(|rest| rest.is_empty() || rest.starts_with(':'));
+    pool.threads_by_need = by_need.is_some();
+    pool.threads = match by_need.map(|rest| rest.trim_start_matches(':')) {
+        Some("") => THREADS_BY_NEED_MAX,
+        Some(most) => most.parse().map_err(|_| value.invalid("it must be a number, auto or auto:MOST"))?,
+        None => count(value)?,
+    };
+    Ok(())
+}
+
 /// 0 switches a time limit off.
 pub(crate) fn seconds(value: &mut Value<'_>) -> Result<Option<Duration>, Diagnostic> {
     let number = value.number(0..=u64::from(u32::MAX))?;
@@ -129,6 +140,9 @@ pub(crate) fn plugins(_: &mut PoolOptions, value: &mut Value<'_>) -> Result<(), 
     }
     Ok(())
 }
+
+/// Most threads of a worker that starts them by need, where nobody says otherwise.
+const THREADS_BY_NEED_MAX: NonZeroU32 = NonZeroU32::new(24).expect("not 0");
 
 /// Most workers, and most threads of one.
 const COUNT_MAX: u32 = 4096;

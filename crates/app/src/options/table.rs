@@ -13,7 +13,7 @@ use crate::options::facilities;
 use crate::options::pool::{Command, LogTarget, PoolOptions, Protocol, StaticMap};
 use crate::options::setters::{
     add, count, encoder, logger, megabytes, mount, nothing, plugins, put, request_lines, seconds, small, socket,
-    static_map,
+    static_map, threads,
 };
 use crate::options::setting::Value;
 
@@ -215,10 +215,11 @@ pub static OPTIONS: &[UwsgiOption] = &[
         Ok(())
     })
     .also(&["workers"]),
-    value("threads", "threads of each worker that take requests", |pool, value| {
-        pool.threads = count(value)?;
-        Ok(())
-    }),
+    value(
+        "threads",
+        "threads of each worker that take requests; auto or auto:MOST: by need, up to 24 or MOST, so that processes times MOST is how many database connections there may be",
+        threads,
+    ),
     flag("master", "watch and replace workers; in daemun always so", |pool, value| {
         pool.master = value.flag();
         if !pool.master {
