@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use daemun_server::runtime::Runtime;
 
 use crate::assembly::{self, Assembly, Heritage};
 use crate::cli::{Mode, Settings};
+use crate::kept_files::KeptFiles;
 use crate::load::{self, Loaded, LoadedPool};
 use crate::succession::{self, FromMaster};
 use crate::{estate, paths, serve};
@@ -38,6 +39,10 @@ pub struct InForce {
     pub assembly: Assembly,
     /// Who the edge is.
     pub identity: Option<Identity>,
+    /// What was read of the files.
+    texts: Snapshot,
+    /// Those of them that are read anew when they change.
+    kept_files: KeptFiles,
     /// The way to the edge that runs.
     edge: Option<Courier>,
 }
@@ -46,12 +51,15 @@ impl InForce {
     /// Complete but for the edge.
     pub fn new(
         runtime: Runtime,
+        texts: Snapshot,
         listeners: ListenerSet,
         pools: Vec<Pool>,
         assembly: Assembly,
         identity: Option<Identity>,
     ) -> Self {
-        Self { runtime: Arc::new(runtime), listeners: Some(listeners), pools, assembly, identity, edge: None }
+        let kept_files = KeptFiles::new(runtime.files.iter().map(PathBuf::as_path));
+        let (runtime, listeners) = (Arc::new(runtime), Some(listeners));
+        Self { runtime, listeners, pools, assembly, identity, texts, kept_files, edge: None }
     }
 
     fn socket_files(&self) -> Vec<SocketFile> {
@@ -227,14 +235,14 @@ impl Generation {
         estate::make_body_folders(&runtime.body_folders(), identity.as_ref(), &runtime.error_log);
         Refusal::of(&loaded, &diagnostics).log(&runtime.error_log);
         if let Some(pools) = pools {
-            let next = InForce::new(runtime, listeners, pools, assembly, identity);
+            let next = InForce::new(runtime, files.finish(), listeners, pools, assembly, identity);
             let facts = next.facts(&self.settings);
             state.next = Some(next);
             drop(state);
             let children = self.children(true).inspect_err(|_| self.give_up())?;
             return Ok(Reload::Replaced(facts, children));
         }
-        Ok(Reload::Taken(self.swap(now, &files.finish(), runtime, listeners)))
+        Ok(Reload::Taken(self.swap(now, files.finish(), runtime, listeners)))
     }
 
     /// The applications that are to be loaded anew: those whose options have changed; all, where the application is all there is.
@@ -324,21 +332,47 @@ impl Generation {
             }
         }
         let (texts, runtime, listeners) = renewal.web?;
-        Some(self.swap(&mut state.now, &texts, runtime, listeners))
+        Some(self.swap(&mut state.now, texts, runtime, listeners))
     }
 
     /// Tells the edge that runs.
-    fn swap(&self, now: &mut InForce, texts: &Snapshot, runtime: Runtime, listeners: ListenerSet) -> ReloadFacts {
-        let sent = now.edge.as_ref().map(|edge| succession::send(edge, texts, &runtime, &listeners));
+    fn swap(&self, now: &mut InForce, texts: Snapshot, runtime: Runtime, listeners: ListenerSet) -> ReloadFacts {
+        let sent = now.edge.as_ref().map(|edge| succession::send(edge, &texts, &runtime, &listeners));
         if let Some(Err(reason)) = sent {
             let text = format_args!("the edge could not be told of the configuration: {reason}");
             runtime.error_log.write(Level::Alert, text);
         }
         let former = now.socket_files();
         now.listeners = Some(listeners);
+        now.kept_files = KeptFiles::new(runtime.files.iter().map(PathBuf::as_path));
+        now.texts = texts;
         now.runtime = Arc::new(runtime);
         remove_dropped(former, now);
         now.facts(&self.settings)
+    }
+
+    /// Builds the configuration in force once more, of the texts that it was built of and of certificates as they are now.
+    ///
+    /// # Errors
+    /// What is wrong, line by line; nothing has changed then.
+    fn renew_files(&self) -> Result<ReloadFacts, Refusal> {
+        let mut state = self.state.borrow_mut();
+        let now = &mut state.now;
+        let renewing = now.kept_files.renewing(&now.texts);
+        let files = Recorder::new(&renewing);
+        let load::Web { typed, sources, .. } = load::read_web(&self.settings, &files);
+        let lines = |diagnostics: Vec<Diagnostic>| {
+            let errors = diagnostics.iter().filter(|one| one.is_error());
+            Refusal { lines: errors.map(|one| (Level::Error, one.sentence(&sources))).collect() }
+        };
+        let built = now.assembly.build(typed, LogAccess::Open, Heritage::of(&now.runtime), &files);
+        let (runtime, _) = built.map_err(lines)?;
+        let held = now.listeners.as_ref().ok_or_else(|| "the end has begun".to_owned())?;
+        let listeners = serve::bind(self.settings.mode, &runtime, held)?;
+        // What the applications' files say is not asked for again, and goes on as it was.
+        let texts = now.texts.with(files.finish());
+        drop(renewing);
+        Ok(self.swap(now, texts, runtime, listeners))
     }
 
     /// Forgets the configuration whose processes did not start.
@@ -479,6 +513,22 @@ impl Successors for Generation {
             remove_dropped(former, &state.now);
         }
         None
+    }
+
+    fn keeps_files(&self) -> bool {
+        !self.state.borrow().now.kept_files.is_empty()
+    }
+
+    fn look_at_files(&mut self) -> Option<ReloadFacts> {
+        let log = {
+            let now = &mut self.state.borrow_mut().now;
+            if !now.kept_files.look() {
+                return None;
+            }
+            now.runtime.error_log.clone()
+        };
+        log.write(Level::Notice, format_args!("certificates have changed and are read anew"));
+        self.renew_files().inspect_err(|refusal| refusal.log(&log)).ok()
     }
 
     fn upgrade(&mut self) -> Result<Upgrade, String> {

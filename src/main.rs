@@ -3,12 +3,14 @@
 //! Parse the command line, load the configuration, check it, build the runtime, run it, drain.
 
 mod assembly;
+mod certify;
 mod cli;
 mod discovery;
 mod emperor;
 mod estate;
 mod explain;
 mod generation;
+mod kept_files;
 mod load;
 mod manual;
 mod modules;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         cli::Request::Serve(settings) => serve::serve(&settings),
         cli::Request::Check(settings) => serve::check(&settings),
         cli::Request::Explain(settings, asked) => explain::explain(&settings, &asked),
+        cli::Request::Certify(asked) => certify::certify(&asked),
         cli::Request::Signal(settings, signal) => serve::signal(&settings, signal),
         cli::Request::Manual(which) => manual::print(which),
         cli::Request::Print(text) => {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use daemun_app::definition::Definition;
 use daemun_app::pool::Pool;
-use daemun_conf::{Diagnostic, FileSystem, Severity, SourceKind};
+use daemun_conf::{Diagnostic, FileSystem, Recorder, Severity, SourceKind};
 use daemun_master::{Identity, IdentityError, MasterPlan, Predecessor, ReadyNotice, StopKind, signal_by_pid_file};
 use daemun_net::{Inheritance, ListenerSet, SystemCause};
 use daemun_server::backend::BackendId;
@@ -26,7 +26,8 @@ type Refusal = String;
 
 /// Serves until told to stop.
 pub fn serve(settings: &Settings) -> ExitCode {
-    let mut loaded = load::load(settings, &FileSystem);
+    let files = Recorder::new(&FileSystem);
+    let mut loaded = load::load(settings, &files);
     // Where uWSGI says it: among the messages.
     eprint!("{}", loaded.pools.iter().filter_map(|pool| pool.shown.as_deref()).collect::<String>());
     if let Some(command) = loaded.command() {
@@ -37,7 +38,7 @@ pub fn serve(settings: &Settings) -> ExitCode {
     let emperor = loaded.pools.iter_mut().find(|pool| reigns && !pool.options.emperor.places.is_empty());
     let result = match emperor {
         Some(pool) => emperor::reign(std::mem::take(&mut pool.options)),
-        None => start(settings, loaded, &notice),
+        None => start(settings, loaded, files, &notice),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -162,7 +163,12 @@ fn program_name(mode: Mode) -> &'static str {
     }
 }
 
-fn start(settings: &Settings, mut loaded: Loaded, notice: &Rc<Cell<Option<ReadyNotice>>>) -> Result<(), Refusal> {
+fn start(
+    settings: &Settings,
+    mut loaded: Loaded,
+    files: Recorder<'_>,
+    notice: &Rc<Cell<Option<ReadyNotice>>>,
+) -> Result<(), Refusal> {
     let inheritance = daemun_net::inherit();
     if loaded.has_errors {
         loaded.typed.diagnostics.retain(|one| one.severity != Severity::Notice);
@@ -175,7 +181,8 @@ fn start(settings: &Settings, mut loaded: Loaded, notice: &Rc<Cell<Option<ReadyN
     let definitions = define_pools(&mut loaded).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
     let typed = std::mem::take(&mut loaded.typed);
     let assembly = Assembly::new(settings, &definitions).map_err(|diagnostics| load::render(&loaded, &diagnostics))?;
-    let built = assembly.build(typed, LogAccess::Open, Heritage::default(), &FileSystem);
+    let built = assembly.build(typed, LogAccess::Open, Heritage::default(), &files);
+    let texts = files.finish();
     let (runtime, mut diagnostics) = built.map_err(|diagnostics| {
         note_errors(settings, &loaded, &diagnostics);
         load::render(&loaded, &diagnostics)
@@ -205,7 +212,7 @@ fn start(settings: &Settings, mut loaded: Loaded, notice: &Rc<Cell<Option<ReadyN
     let files: Vec<_> = listeners.socket_files().into_iter().filter(|file| !inherited.contains(file)).collect();
     let result = owner(settings, &runtime, &pools).and_then(|owner| {
         estate::make_body_folders(&runtime.body_folders(), owner.as_ref(), &runtime.error_log);
-        let mut plan = master_plan(settings, InForce::new(runtime, listeners, pools, assembly, owner))?;
+        let mut plan = master_plan(settings, InForce::new(runtime, texts, listeners, pools, assembly, owner))?;
         let (tells, notice) = (plan.on_started.take(), Rc::clone(notice));
         plan.on_started = Some(Box::new(move || {
             tells.into_iter().for_each(|tell| tell());

@@ -250,3 +250,189 @@ fn what_cannot_be_offered_is_said() {
         assert!(said.contains(text), "{text}: {said}");
     }
 }
+
+/// A responder of openssl's for what `authority` has issued; its list says what is revoked.
+struct StatusResponder(std::process::Child);
+
+impl StatusResponder {
+    fn start(scratch: &Scratch, port: &Port) -> Self {
+        let number = port.address().port();
+        let arguments =
+            ["ocsp", "-index", "index.txt", "-port", &number, "-rsigner", "authority.crt", "-rkey", "authority.key"];
+        let mut command = Command::new("openssl");
+        command.args(arguments).args(["-CA", "authority.crt", "-ndays", "1"]).current_dir(scratch.folder());
+        let quiet = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        // Nobody waits for it: it ends with a connection on which nothing is asked, and who needs it asks again.
+        Self(quiet.spawn().expect("openssl is not installed: run scripts/install-peers"))
+    }
+}
+
+impl Drop for StatusResponder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An authority of openssl's with a list, one certificate in it, and one of them revoked.
+fn listed(scratch: &Scratch) {
+    self_signed(scratch, "authority");
+    scratch.write("index.txt", "");
+    scratch.write("serial", "1000");
+    let conf = "[ca]\ndefault_ca=a\n[a]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\n\
+                default_days=30\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n";
+    scratch.write("ca.conf", conf);
+    for name in ["good", "bad"] {
+        let (subject, request, key, certificate) =
+            (format!("/CN={name}"), format!("{name}.csr"), format!("{name}.key"), format!("{name}.crt"));
+        let made = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", &subject];
+        openssl(scratch, &[&made[..], &["-out", &request, "-keyout", &key]].concat());
+        let by = ["ca", "-batch", "-config", "ca.conf", "-keyfile", "authority.key", "-cert", "authority.crt"];
+        openssl(scratch, &[&by[..], &["-in", &request, "-out", &certificate]].concat());
+    }
+    let revoke =
+        ["ca", "-config", "ca.conf", "-keyfile", "authority.key", "-cert", "authority.crt", "-revoke", "bad.crt"];
+    openssl(scratch, &revoke);
+}
+
+#[test]
+fn statuses_are_stapled_and_asked_for() {
+    let (scratch, port) = (Scratch::new(), Port::reserve());
+    listed(&scratch);
+    let _responder = StatusResponder::start(&scratch, &port);
+    let url = format!("http://{}/", port.address());
+    let (_web, port) = alone(
+        &scratch,
+        &format!(
+            "ssl_certificate good.crt; ssl_certificate_key good.key;
+             server {{
+                 listen LISTEN ssl;
+                 server_name stapled.test;
+                 ssl_stapling on;
+                 ssl_stapling_verify on;
+                 ssl_stapling_responder {url};
+                 ssl_trusted_certificate authority.crt;
+                 return 200 stapled;
+             }}
+             server {{
+                 listen LISTEN ssl;
+                 server_name asked.test;
+                 ssl_verify_client on;
+                 ssl_client_certificate authority.crt;
+                 ssl_ocsp on;
+                 ssl_ocsp_responder {url};
+                 ssl_ocsp_cache shared:statuses:64k;
+                 location / {{ return 200 $ssl_client_verify; }}
+                 error_page 495 = /failed;
+                 location /failed {{ return 200 $ssl_client_verify; }}
+             }}"
+        ),
+    );
+    let address = port.address();
+    wait_until("a status is stapled", || {
+        let connect =
+            ["s_client", "-connect", &address.to_string(), "-servername", "stapled.test", "-status"].map(str::to_owned);
+        let run =
+            Command::new("openssl").args(connect).stdin(std::process::Stdio::null()).output().expect("openssl runs");
+        String::from_utf8_lossy(&run.stdout).contains("Cert Status: good")
+    });
+    for (certificate, expected) in [("good", "SUCCESS"), ("bad", "FAILED:certificate revoked"), ("good", "SUCCESS")] {
+        let seen = Curl::new(&address, "asked.test", "/").with_certificate(&scratch, certificate).text();
+        assert_eq!(seen, expected, "{certificate}");
+    }
+}
+
+#[test]
+fn certificates_for_development_are_made_and_graded() {
+    let scratch = Scratch::new();
+    let folder = scratch.folder().to_owned();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(harness::programs::daemun())
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .expect("daemun runs");
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    assert!(run(&["cert", "site.test", "127.0.0.1"]).contains("ssl_certificate site.test.crt;"));
+    assert!(run(&["cert", "other.test"]).contains("ssl_certificate_key other.test.key;"));
+    let (_web, port) = alone(
+        &scratch,
+        "ssl_certificate site.test.crt; ssl_certificate_key site.test.key;
+         server { listen LISTEN ssl; server_name site.test; return 200 served; }",
+    );
+    let address = port.address();
+    let mut curl = Command::new("curl");
+    let url = format!("https://{address}/");
+    let believed = curl.args(["--silent", "--cacert", "daemun-authority.crt", &url]).current_dir(&folder).output();
+    assert_eq!(believed.expect("curl runs").stdout, b"served");
+    let checked = |http: &str| {
+        scratch.write("checked.conf", servers::nginx_conf(http));
+        run(&["check", "-c", &scratch.text_path("checked.conf")])
+    };
+    let good = "ssl_certificate site.test.crt; ssl_certificate_key site.test.key;";
+    let wrong = checked(&format!("server {{ listen 127.0.0.1:1 ssl; server_name elsewhere.test; {good} }}"));
+    assert!(wrong.contains("the certificate is not for \"elsewhere.test\""), "{wrong}");
+    assert!(wrong.contains("issuer is missing from the chain"), "{wrong}");
+    let right = checked(&format!("server {{ listen 127.0.0.1:1 ssl; server_name site.test; {good} }}"));
+    assert!(!right.contains("not for"), "{right}");
+}
+
+#[test]
+fn certificates_are_read_anew_when_their_files_change() {
+    let scratch = Scratch::new();
+    self_signed(&scratch, "one.test");
+    let first = scratch.read("one.test.crt");
+    let (_web, port) = alone(
+        &scratch,
+        "ssl_certificate one.test.crt; ssl_certificate_key one.test.key; server { listen LISTEN ssl; return 200 served; }",
+    );
+    scratch.write("first.pem", &first);
+    let believed = |file: &str| {
+        let certificate = scratch.path(file);
+        let mut curl = Command::new("curl");
+        let port = port.address().port();
+        curl.args(["--silent", "--connect-to", &format!("one.test:{port}:127.0.0.1:{port}"), "--cacert"])
+            .arg(certificate);
+        curl.arg(format!("https://one.test:{port}/")).output().expect("curl runs").stdout == b"served"
+    };
+    assert!(believed("first.pem"));
+    // What else is in the configuration by now is not for this.
+    scratch.write("web.conf", "nonsense;");
+    self_signed(&scratch, "one.test");
+    wait_until("the new certificate is shown", || believed("one.test.crt"));
+    assert!(!believed("first.pem"));
+}
+
+/// By the protocols of gateways, too, a client's certificate is asked for, and nobody is served in the clear.
+#[test]
+fn gateways_clients_are_judged_as_well() {
+    let scratch = Scratch::new();
+    clients(&scratch);
+    let (_web, port) = alone(
+        &scratch,
+        "ssl_certificate one.test.crt; ssl_certificate_key one.test.key; ssl_client_certificate authority.crt;
+         server { listen LISTEN ssl scgi; ssl_verify_client on; return 200 served; }",
+    );
+    let variables = b"CONTENT_LENGTH\x000\0SCGI\x001\0REQUEST_METHOD\0GET\0REQUEST_URI\0/\0PATH_INFO\0/\0SERVER_PROTOCOL\0HTTP/1.1\0";
+    let request = [format!("{}:", variables.len()).as_bytes(), variables, b","].concat();
+    let mut plain = Connection::to(&port.address());
+    plain.send(&request);
+    let answered = String::from_utf8_lossy(&plain.rest()).into_owned();
+    assert!(answered.contains("400") && !answered.contains("served"), "{answered}");
+    for (certificate, expected) in [(None, "No required SSL certificate"), (Some("client"), "served")] {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-connect", &port.address().to_string()]).current_dir(scratch.folder());
+        if let Some(name) = certificate {
+            command.args(["-cert", &format!("{name}.crt"), "-key", &format!("{name}.key")]);
+        }
+        let piped = std::process::Stdio::piped;
+        let child =
+            command.stdin(piped()).stdout(piped()).stderr(std::process::Stdio::null()).spawn().expect("openssl runs");
+        std::io::Write::write_all(&mut child.stdin.as_ref().expect("piped"), &request).expect("openssl reads");
+        let seen = child.wait_with_output().expect("openssl ends").stdout;
+        let seen = String::from_utf8_lossy(&seen);
+        assert!(seen.contains(expected), "{certificate:?}: {seen}");
+    }
+}

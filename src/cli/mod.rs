@@ -17,6 +17,8 @@ pub enum Request {
     Serve(Settings),
     /// Look at the configuration and say what is wrong with it.
     Check(Settings),
+    /// Make a certificate.
+    Certify(crate::certify::Certified),
     /// Explain what would become of a request.
     Explain(Settings, Asked),
     /// Send a signal to the instance that runs by this configuration.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Mode, Request, Settings};
+use crate::certify::Certified;
 use crate::discovery;
 use crate::explain::Asked;
 use crate::manual::Manual;
@@ -26,6 +27,10 @@ pub fn parse(arguments: &[String]) -> Request {
             (Ok(settings), asked) => Request::Explain(settings, asked),
             (Err(message), _) => Request::Refuse(message),
         },
+        Some(("cert", matches)) => Request::Certify(Certified {
+            names: matches.get_many::<String>("names").unwrap_or_default().cloned().collect(),
+            folder: matches.get_one::<PathBuf>("directory").cloned().unwrap_or_default(),
+        }),
         Some(("manual", matches)) => match matches.get_one::<String>("which").map(String::as_str) {
             Some("options") => Request::Manual(Manual::Options),
             _ => Request::Manual(Manual::Directives),
@@ -53,6 +58,23 @@ fn command() -> Command {
     let about = "Says which server, location and handler would answer a request, and why not the others";
     let folder = folder_argument().short('f').long("folder");
     let explain = question_arguments(configuration_arguments(Command::new("explain").about(about), folder));
+    let certify = Command::new("cert")
+        .about("Makes a certificate for development, issued by a local authority that is made where there is none")
+        .arg(
+            Arg::new("names")
+                .value_name("NAME")
+                .num_args(1..)
+                .required(true)
+                .help("Hosts and addresses that it is for"),
+        )
+        .arg(
+            Arg::new("directory")
+                .short('d')
+                .long("directory")
+                .value_name("FOLDER")
+                .value_parser(value_parser!(PathBuf))
+                .help("Where the files are, in place of the present folder"),
+        );
     let which = Arg::new("which").value_parser(["directives", "options"]).required(true);
     Command::new("daemun")
         .about("Web server, application server and gateway in one")
@@ -62,6 +84,7 @@ fn command() -> Command {
         .subcommand(run)
         .subcommand(check)
         .subcommand(explain)
+        .subcommand(certify)
         .subcommand(Command::new("web").about("nginx's command line: daemun web -h"))
         .subcommand(Command::new("app").about("uWSGI's command line: daemun app --help"))
         .subcommand(Command::new("manual").about("Prints a manual made of the tables").hide(true).arg(which))

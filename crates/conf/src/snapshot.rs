@@ -51,6 +51,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The same with what `other` has in its place.
+    #[must_use]
+    pub fn with(&self, other: Self) -> Self {
+        let mut both = self.clone();
+        both.files.extend(other.files);
+        both.patterns.extend(other.patterns);
+        both
+    }
+
     /// All of it as octets: lists with their lengths in front, numbers as 8 octets, least significant first.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

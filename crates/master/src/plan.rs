@@ -336,6 +336,17 @@ pub trait Successors {
         None
     }
 
+    /// Whether there are files to be looked at again and again.
+    fn keeps_files(&self) -> bool {
+        false
+    }
+
+    /// Looks whether files have changed that the configuration is built of, and takes what they have become. Called every few
+    /// seconds where [`Successors::keeps_files`].
+    fn look_at_files(&mut self) -> Option<ReloadFacts> {
+        None
+    }
+
     /// How another program is started on the same sockets.
     ///
     /// # Errors

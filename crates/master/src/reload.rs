@@ -1,7 +1,7 @@
 //! SIGHUP: a new configuration for the children that run, or new children in their place.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemun_net::SocketFile;
 
@@ -79,6 +79,26 @@ impl Supervisor {
                 self.advance_launches(); // Where there are no applications to wait for.
             }
         }
+    }
+
+    /// Has files be looked at from time to time, while nothing else is going on.
+    pub(crate) fn advance_files(&mut self) {
+        let is_possible = self.is_started && self.launches.is_empty() && self.stop.is_none() && !self.is_paused;
+        if !is_possible || !self.plan.successors.keeps_files() {
+            self.next_look = None;
+            return;
+        }
+        let now = Instant::now();
+        match self.next_look {
+            Some(next) if next > now => return,
+            Some(_) => {
+                if let Some(facts) = self.plan.successors.look_at_files() {
+                    self.take_facts(facts);
+                }
+            }
+            None => {}
+        }
+        self.next_look = Some(now + LOOKS_PAUSE);
     }
 
     /// The children of a reload are all ready: those before them drain and end.
@@ -176,3 +196,6 @@ impl Supervisor {
         self.remove_pid_files(dropped);
     }
 }
+
+/// Between two looks at files. What has changed is taken when two looks have seen the same.
+const LOOKS_PAUSE: Duration = Duration::from_secs(2);

@@ -72,6 +72,8 @@ pub(crate) struct Supervisor {
     pub(crate) has_terminal: bool,
     /// The program that is to take our place.
     pub(crate) newcomer: Option<Pid>,
+    /// When files are looked at next; `None` where there are none.
+    pub(crate) next_look: Option<Instant>,
 }
 
 impl Supervisor {
@@ -101,6 +103,7 @@ impl Supervisor {
             is_upgrade_wanted: false,
             is_paused: false,
             newcomer: None,
+            next_look: None,
         })
     }
 
@@ -125,6 +128,7 @@ impl Supervisor {
         self.advance_launches();
         self.finish_start();
         self.advance_reload();
+        self.advance_files();
         self.advance_upgrade();
         self.advance_retirement();
         self.advance_stop();
@@ -146,7 +150,7 @@ impl Supervisor {
     fn next_deadline(&self) -> Option<Instant> {
         let kills = self.children.iter().filter_map(|child| child.kill_at);
         let revivals = self.revivals.iter().filter_map(|revival| self.wakes_at(revival));
-        kills.chain(revivals).chain(self.stop.as_ref().and_then(Stop::deadline)).min()
+        kills.chain(revivals).chain(self.stop.as_ref().and_then(Stop::deadline)).chain(self.next_look).min()
     }
 
     fn take_signals(&mut self) {

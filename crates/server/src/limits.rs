@@ -118,3 +118,9 @@ const _: () = assert!(HEAD_BYTES_MAX <= READ_BYTES, "a whole head fits one read"
 const _: () = assert!(SMALL_FILE_BYTES as usize <= READ_BYTES);
 const _: () = assert!(SENDFILE_CHUNK_BYTES > SMALL_FILE_BYTES);
 const _: () = assert!(FILE_BYTES_PER_TURN > SENDFILE_CHUNK_BYTES && SENDFILE_CHUNK_BYTES > CROWDED_CHUNK_BYTES);
+
+/// Octets of a responder's answer about a certificate.
+pub const STATUS_ANSWER_OCTETS: usize = 64 * 1024;
+
+/// Statuses of clients' certificates that are kept.
+pub const STATUSES_KEPT_MAX: usize = 10_000;

@@ -49,6 +49,8 @@ pub struct Runtime {
     pub logs: Vec<LogFile>,
     /// Folders of temporary files that modules name.
     pub folders: BTreeSet<PathBuf>,
+    /// Files beside the configuration that it was built of, such as certificates.
+    pub files: Vec<PathBuf>,
     /// Where errors outside any request go.
     pub error_log: ErrorLog,
     /// State with a name that outlives this runtime.

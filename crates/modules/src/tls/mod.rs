@@ -1,6 +1,8 @@
 //! `ssl_certificate` and its neighbours: what servers show, offer and ask for in a TLS handshake.
 
+mod grade;
 mod sessions;
+mod status;
 mod variables;
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use daemun_server::tls::certificates::{self, CacheSetting, Pairs, Place, Written
 use daemun_server::tls::{ClientVerification, Clients, OfferChoice, VirtualTls, command};
 
 use self::sessions::{CacheChoice, SessionSettings};
+use self::status::{StaplingChoice, StatusChoice};
 
 /// Named once, in the program's list of modules.
 pub static MODULE: Module<Tls> = Module {
@@ -94,7 +97,7 @@ static DIRECTIVES: &[Directive<Tls>] = &[
     entry(
         "ssl_prefer_server_ciphers",
         Arity::Flag,
-        "off",
+        "on",
         "on|off: whether the server's order of suites counts",
         |conf, arguments| conf.offer.set_preference(arguments),
     ),
@@ -213,6 +216,61 @@ static DIRECTIVES: &[Directive<Tls>] = &[
     entry("ssl_trusted_certificate", ONE, "none", "file: authorities whose names are not told", |conf, arguments| {
         set_path(&mut conf.trusted_certificate, arguments)
     }),
+    entry(
+        "ssl_stapling",
+        Arity::Flag,
+        "off",
+        "on|off: whether clients are shown the certificate's status",
+        |conf, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut conf.stapling.is_on, flag)
+        },
+    ),
+    entry(
+        "ssl_stapling_file",
+        ONE,
+        "none",
+        "file: a responder's answer, in place of asking for it",
+        |conf, arguments| set_path(&mut conf.stapling.file, arguments),
+    ),
+    entry(
+        "ssl_stapling_responder",
+        ONE,
+        "that of the certificate",
+        "url: who is asked for the status",
+        |conf, arguments| set_path(&mut conf.stapling.responder, arguments),
+    ),
+    entry(
+        "ssl_stapling_verify",
+        Arity::Flag,
+        "off",
+        "on|off: whether it must be the issuer who answers, or whom that one has named",
+        |conf, arguments| {
+            let flag = arguments.flag(0)?;
+            arguments.set_once(&mut conf.stapling.verifies, flag)
+        },
+    ),
+    entry(
+        "ssl_ocsp",
+        ONE,
+        "off",
+        "on|leaf|off: whether responders are asked about clients' certificates",
+        |conf, arguments| {
+            let scope = arguments.choice(0, &[("off", None), ("on", Some(false)), ("leaf", Some(true))])?;
+            arguments.set_once(&mut conf.status.of_first, scope)
+        },
+    ),
+    entry(
+        "ssl_ocsp_responder",
+        ONE,
+        "that of the certificate",
+        "url: who is asked about clients' certificates",
+        |conf, arguments| set_path(&mut conf.status.responder, arguments),
+    ),
+    entry("ssl_ocsp_cache", ONE, "off", "off|shared:name:size: where answers are kept", |conf, arguments| {
+        let zone = status::read_zone(arguments)?;
+        arguments.set_once(&mut conf.status.cache, zone)
+    }),
     entry("ssl_crl", ONE, "none", "file: lists of revoked certificates", |conf, arguments| {
         set_path(&mut conf.revocation_lists, arguments)
     }),
@@ -240,6 +298,8 @@ pub struct Tls {
     client_certificate: Option<Place>,
     trusted_certificate: Option<Place>,
     revocation_lists: Option<Place>,
+    stapling: StaplingChoice,
+    status: StatusChoice,
 }
 
 const VERIFICATIONS: &[(&str, Option<ClientVerification>)] = &[
@@ -256,6 +316,8 @@ fn set_path(setting: &mut Option<Place>, arguments: &mut Arguments<'_>) -> Resul
 
 fn merge(parent: &Tls, child: &mut Tls) {
     OfferChoice::merge(&parent.offer, &mut child.offer);
+    StaplingChoice::merge(&parent.stapling, &mut child.stapling);
+    StatusChoice::merge(&parent.status, &mut child.status);
     daemun_server::inherit!(parent, child;
         certificates, certificate_keys, certificate_cache, password_file, dhparam,
         record_octets, early_data, rejects_handshake, compresses_certificates, session_cache, session_timeout, session_tickets,
@@ -270,7 +332,7 @@ fn finish(conf: &mut Tls, build: &mut Build<'_>) -> Result<(), Diagnostic> {
     let Some(certificates) = &conf.certificates else {
         // Another server of the same address may show its certificate for this one; what this one asks of clients holds.
         let clients = conf.verification.flatten();
-        let clients = clients.map(|verification| Clients { verification, trust: Trust::default() });
+        let clients = clients.map(|verification| Clients { verification, trust: Trust::default(), status: None });
         if rejects_handshake || clients.is_some() {
             build.set_tls(VirtualTls { rejects_handshake, clients, ..VirtualTls::default() });
         }
@@ -285,6 +347,14 @@ fn finish(conf: &mut Tls, build: &mut Build<'_>) -> Result<(), Diagnostic> {
     }
     let has_variables = pairs.have_variables();
     let keys = if has_variables { Vec::new() } else { pairs.load(build)? };
+    grade::grade(&keys, certificates[0].span, build);
+    if conf.stapling.is_on() {
+        if conf.compresses_certificates.unwrap_or(false) {
+            let text = "\"ssl_stapling\" is incompatible with \"ssl_certificate_compression\"";
+            return Err(Diagnostic::error(certificates[0].span, text));
+        }
+        conf.stapling.begin(&keys, certificates, conf.trusted_certificate.as_ref(), build)?;
+    }
     let offer = conf.offer.offer(certificates[0].span)?;
     let clients = conf.clients(build)?;
     let asks_clients = clients.as_ref().map(|(_, names)| names.clone());
@@ -316,7 +386,7 @@ fn finish(conf: &mut Tls, build: &mut Build<'_>) -> Result<(), Diagnostic> {
 type Asked = (Clients, Vec<Vec<u8>>);
 
 impl Tls {
-    fn clients(&self, build: &Build<'_>) -> Result<Option<Asked>, Diagnostic> {
+    fn clients(&self, build: &mut Build<'_>) -> Result<Option<Asked>, Diagnostic> {
         let Some(verification) = self.verification.flatten() else { return Ok(None) };
         let places = [&self.client_certificate, &self.trusted_certificate];
         if verification != ClientVerification::OptionalNoAuthority && places.iter().all(|place| place.is_none()) {
@@ -336,7 +406,8 @@ impl Tls {
         if let Some(place) = &self.revocation_lists {
             trust.revoked = certificates::revoked(place, build)?;
         }
-        Ok(Some((Clients { verification, trust }, names)))
+        let status = self.status.finish(verification, build)?;
+        Ok(Some((Clients { verification, trust, status }, names)))
     }
 }
 

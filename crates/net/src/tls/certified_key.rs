@@ -1,6 +1,6 @@
 //! A certificate chain with its key, as servers and clients show it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 use rustls::sign;
@@ -14,6 +14,8 @@ pub struct CertifiedKey {
     pub(super) inner: Arc<sign::CertifiedKey>,
     chain: Arc<[Certificate]>,
     was_encrypted: bool,
+    /// The same with a status stapled to it.
+    stapled: Arc<Mutex<Option<Arc<sign::CertifiedKey>>>>,
 }
 
 /// Why a chain and a key are not one.
@@ -46,13 +48,32 @@ impl CertifiedKey {
         }
         let was_encrypted = is_encrypted(key_text);
         let encoded = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
-        Ok(Self { inner: Arc::new(sign::CertifiedKey::new(encoded, key)), chain, was_encrypted })
+        Ok(Self {
+            inner: Arc::new(sign::CertifiedKey::new(encoded, key)),
+            chain,
+            was_encrypted,
+            stapled: Arc::default(),
+        })
     }
 
     /// Whether both have a key of the same kind, of which a server has one.
     #[must_use]
     pub fn is_same_kind(&self, other: &Self) -> bool {
         self.inner.key.algorithm() == other.inner.key.algorithm()
+    }
+
+    /// Has this status, an answer of a responder, be shown with the certificate wherever it is in use; or none.
+    pub fn staple(&self, answer: Option<Vec<u8>>) {
+        let stapled = answer.map(|answer| {
+            Arc::new(sign::CertifiedKey { ocsp: Some(answer), ..sign::CertifiedKey::clone(&self.inner) })
+        });
+        *self.stapled.lock().unwrap_or_else(PoisonError::into_inner) = stapled;
+    }
+
+    /// What is shown now.
+    pub(super) fn shown(&self) -> Arc<sign::CertifiedKey> {
+        let stapled = self.stapled.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(stapled.as_ref().unwrap_or(&self.inner))
     }
 
     /// Whether the key's text was encrypted: it is not to be kept for those who do not know its password.

@@ -84,6 +84,9 @@ pub enum VerifyError {
     /// It is not for this purpose.
     #[error("unsuitable certificate purpose")]
     Purpose,
+    /// Its status could not be had.
+    #[error("certificate status request failed")]
+    StatusUnknown,
     /// An extension that must be obeyed is not known here.
     #[error("unhandled critical extension")]
     CriticalExtension,
@@ -116,6 +119,7 @@ impl VerifyError {
             Self::PathLength => 25,
             Self::Purpose => 26,
             Self::CriticalExtension => 34,
+            Self::StatusUnknown => 50,
         }
     }
 }
@@ -142,6 +146,13 @@ impl Trust {
             later(&mut result, check_time(certificate, now));
         }
         result
+    }
+
+    /// The certificates from the first of `chain` to a root that is trusted; none where there is no way.
+    #[must_use]
+    pub fn path_of(&self, chain: &[Certificate]) -> Vec<Certificate> {
+        let path = chain.split_first().and_then(|(first, others)| self.path(first, others).ok());
+        path.unwrap_or_default().into_iter().cloned().collect()
     }
 
     /// The certificates from `first` to a root that is trusted.
@@ -261,7 +272,8 @@ fn check_path_lengths(path: &[&Certificate]) -> Result<(), VerifyError> {
 }
 
 impl Purpose {
-    fn is_named_by(self, purpose: &[u8]) -> bool {
+    /// Whether this purpose of extKeyUsage is it, or any.
+    pub(super) fn is_named_by(self, purpose: &[u8]) -> bool {
         const ANY: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
         let last = match self {
             Self::Server => 1,

@@ -177,6 +177,23 @@ pub fn time_of(value: &Value<'_>) -> Option<i64> {
     is_date.then(|| days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
+/// A time, in seconds since 1970, as UTCTime up to 2049 and GeneralizedTime from then on.
+#[must_use]
+pub fn utc_time(seconds: i64) -> Vec<u8> {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let mut year = 1970 + days / 366;
+    while days_since_1970(year + 1, 1, 1) <= days {
+        year += 1;
+    }
+    let month = (1..=12).rev().find(|month| days_since_1970(year, *month, 1) <= days).unwrap_or(1);
+    let day = days - days_since_1970(year, month, 1) + 1;
+    let clock = format!("{month:02}{day:02}{:02}{:02}{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60);
+    match year {
+        1950..=2049 => encode(tag::UTC_TIME, &[format!("{:02}", year % 100).as_bytes(), clock.as_bytes()]),
+        _ => encode(tag::GENERALIZED_TIME, &[format!("{year:04}").as_bytes(), clock.as_bytes()]),
+    }
+}
+
 /// Days of the Gregorian calendar, after Howard Hinnant's `days_from_civil`.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -231,6 +248,13 @@ mod tests {
         assert_eq!(time(tag::GENERALIZED_TIME, "20240229120001Z"), Some(1_709_208_001));
         assert_eq!(time(tag::UTC_TIME, "240229120001Z"), Some(1_709_208_001));
         assert_eq!(time(tag::UTC_TIME, "2402291200Z"), None);
+        for seconds in
+            [0, 86_399, 951_782_400, 1_709_208_001, 1_735_689_599, 1_735_689_600, 2_524_607_999, 2_524_608_000]
+        {
+            let made = utc_time(seconds);
+            let value = Der::new(&made).next_value().expect("a time");
+            assert_eq!(time_of(&value), Some(seconds));
+        }
         assert_eq!(dotted(&[0x55, 0x04, 0x03]), "2.5.4.3");
         assert_eq!(dotted(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01]), "1.2.840.113549.1.9.1");
     }

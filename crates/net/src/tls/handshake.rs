@@ -7,7 +7,7 @@ use rustls::{CipherSuite, Connection, HandshakeKind, NamedGroup, ProtocolVersion
 use tokio::io::Interest;
 
 use super::certificate::Certificate;
-use super::limits::HELLO_OCTETS_MAX;
+use super::limits::{CHAIN_CERTIFICATES_MAX, HELLO_OCTETS_MAX};
 use super::offer::{cipher_name, group_name};
 use super::server::ServerTls;
 use super::stream::{Raw, TlsStream, shake_hands};
@@ -176,7 +176,7 @@ impl TlsFacts {
             inner_protocol: connection.alpn_protocol().map(Box::from),
             is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             session,
-            peer_chain: chain.iter().filter_map(|one| Certificate::parse(one)).collect(),
+            peer_chain: chain.iter().take(CHAIN_CERTIFICATES_MAX).filter_map(|one| Certificate::parse(one)).collect(),
             offered_ciphers: Box::default(),
             offered_groups: Box::default(),
         }

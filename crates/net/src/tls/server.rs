@@ -132,20 +132,20 @@ fn set_resumption(config: &mut ServerConfig, settings: &ServerTlsSettings) {
 
 /// Chooses among several keys as the client's algorithms want it, in the client's order.
 #[derive(Debug)]
-struct Choice(Vec<Arc<sign::CertifiedKey>>);
+struct Choice(Vec<CertifiedKey>);
 
 impl Choice {
     fn of(keys: &[CertifiedKey]) -> Self {
-        Self(keys.iter().map(|key| Arc::clone(&key.inner)).collect())
+        Self(keys.to_vec())
     }
 }
 
 impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<sign::CertifiedKey>> {
         if let [only] = self.0.as_slice() {
-            return Some(Arc::clone(only));
+            return Some(only.shown());
         }
-        let signs = |scheme| self.0.iter().find(|key| key.key.choose_scheme(&[scheme]).is_some());
-        hello.signature_schemes().iter().copied().find_map(signs).or(self.0.first()).cloned()
+        let signs = |scheme| self.0.iter().find(|key| key.inner.key.choose_scheme(&[scheme]).is_some());
+        hello.signature_schemes().iter().copied().find_map(signs).or(self.0.first()).map(CertifiedKey::shown)
     }
 }

@@ -391,7 +391,7 @@ pub fn build(input: BuildInput<'_>) -> Result<(Runtime, Vec<Diagnostic>), Vec<Di
         return Err(build.diagnostics);
     }
     let error_log = main.first().map(core_of).map(|core| core.error_log().clone()).unwrap_or_default();
-    let Build { logs, zones, folders, background, diagnostics, .. } = build;
+    let Build { logs, zones, folders, background, diagnostics, read, .. } = build;
     let runtime = Runtime {
         main: typed.main,
         listeners,
@@ -400,6 +400,7 @@ pub fn build(input: BuildInput<'_>) -> Result<(Runtime, Vec<Diagnostic>), Vec<Di
         variables,
         logs,
         folders,
+        files: read.into_inner().into_keys().collect(),
         error_log,
         zones,
         background,

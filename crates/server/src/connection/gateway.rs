@@ -12,6 +12,7 @@ use daemun_gateway::{scgi, uwsgi};
 use super::client::Client;
 use super::gateway_request::{self, VariableError};
 use super::http1::{finish_request, head_timeout, new_request, wait_for_octets};
+use super::tls;
 use crate::edge::EdgeThread;
 use crate::engine;
 use crate::limits::GATEWAY_VARIABLES_BYTES;
@@ -45,7 +46,11 @@ async fn serve_request(client: &Rc<Client>, edge: &Rc<EdgeThread>) -> bool {
     let goes_on = match result {
         Ok(()) => {
             client.requests.set(client.requests.get() + 1);
-            let end = engine::handle(&mut request).await;
+            let judged = if client.is_on_tls_listener() { tls::judge(&request) } else { Ok(()) };
+            let end = match judged {
+                Ok(()) => engine::handle(&mut request).await,
+                Err(status) => engine::refuse(&mut request, status).await,
+            };
             let is_kept = finish_request(client, &mut request, end).await && !edge.is_draining();
             client.records.iter().for_each(|records| records.borrow_mut().finish_request());
             is_kept

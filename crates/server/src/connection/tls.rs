@@ -99,7 +99,8 @@ async fn negotiate(client: &Rc<Client>, runtime: &Rc<ThreadRuntime>) -> Result<b
     let negotiated = named.and_then(|server| Some((Box::from(greeting.server_name()?), server)));
     let (stream, facts) = greeting.finish(&tls, may_be_http2(runtime, client, server)).await?;
     client.give_stream(stream);
-    let verified = verify(virtual_tls, &facts);
+    let log = runtime.location(runtime.server(server).settings).core.error_log();
+    let verified = verify(virtual_tls, &facts, log).await;
     let _ = client.tls.set(Box::new(ClientTls { facts: *facts, negotiated, verified })); // A connection has one handshake.
     Ok(true)
 }
@@ -126,9 +127,13 @@ fn tls_of(virtual_tls: &VirtualTls, client: &Rc<Client>, runtime: &Rc<ThreadRunt
 }
 
 /// Looks at what the client has shown.
-fn verify(virtual_tls: &VirtualTls, facts: &TlsFacts) -> Option<Result<(), VerifyError>> {
+async fn verify(virtual_tls: &VirtualTls, facts: &TlsFacts, log: &ErrorLog) -> Option<Result<(), VerifyError>> {
     let clients = virtual_tls.clients.as_ref().filter(|_| !facts.peer_chain.is_empty())?;
-    Some(clients.trust.verify(&facts.peer_chain, Purpose::Client, clock::unix_seconds()))
+    let verified = clients.trust.verify(&facts.peer_chain, Purpose::Client, clock::unix_seconds());
+    match &clients.status {
+        Some(status) if verified.is_ok() => Some(status.check(&clients.trust.path_of(&facts.peer_chain), log).await),
+        _ => Some(verified),
+    }
 }
 
 /// Whether the connection is as the server wants it that was chosen for `request`.

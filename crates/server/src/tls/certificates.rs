@@ -36,7 +36,7 @@ impl Written {
     pub fn read(arguments: &Arguments<'_>) -> Result<Self, ArgumentError> {
         let text = arguments.text(0)?;
         for scheme in ["engine:", "store:"] {
-            if text.starts_with(scheme) {
+            if text.starts_with(scheme) && !text.starts_with(STORED_FILE) {
                 return Err(ArgumentError::new(Some(0), format!("\"{scheme}\" is not supported by daemun yet")));
             }
         }
@@ -161,7 +161,7 @@ impl Pairs {
         let text = |name: &str, what: &str| match name.strip_prefix("data:") {
             Some(text) => Ok(text.as_bytes().to_vec()),
             None => {
-                let path = self.folder.join(name);
+                let path = self.folder.join(name.strip_prefix(STORED_FILE).unwrap_or(name));
                 let failed = |error: io::Error| {
                     format!(
                         "cannot load {what} \"{}\": BIO_new_file() failed ({})",
@@ -314,10 +314,13 @@ impl KeyCache {
     }
 }
 
+/// What of OpenSSL's stores there is: files by URL.
+const STORED_FILE: &str = "store:file:";
+
 /// When a file was last changed; text in the configuration never is.
 fn modified(folder: &Path, name: &str) -> Option<SystemTime> {
     if name.starts_with("data:") {
         return None;
     }
-    std::fs::metadata(folder.join(name)).and_then(|data| data.modified()).ok()
+    std::fs::metadata(folder.join(name.strip_prefix(STORED_FILE).unwrap_or(name))).and_then(|data| data.modified()).ok()
 }

@@ -116,7 +116,7 @@ impl OfferChoice {
         if let Some(list) = &self.curves {
             offer.set_curves(list).map_err(wrong)?;
         }
-        offer.prefers_own = self.prefers_own.unwrap_or(false);
+        offer.prefers_own = self.prefers_own.unwrap_or(true);
         for command in self.commands() {
             command.apply(&mut offer).map_err(|error| Diagnostic::error(command.span, error))?;
         }

@@ -3,6 +3,7 @@
 pub mod certificates;
 mod choice;
 pub mod command;
+pub mod status;
 
 use daemun_net::tls::{CertifiedKey, ServerTls, Trust};
 
@@ -38,6 +39,8 @@ pub struct Clients {
     pub verification: ClientVerification,
     /// Whom they must come from.
     pub trust: Trust,
+    /// Whether and where their statuses are asked for.
+    pub status: Option<status::StatusCheck>,
 }
 
 /// `ssl_verify_client`, where it is not `off`.
