@@ -24,7 +24,8 @@ pub static MODULE: Module<Tls> = Module {
     directives: DIRECTIVES,
     merge,
     finish,
-    is_active: |_| false,
+    // What stands in `http` is each server's to finish, whether or not it says something of its own.
+    is_active: |conf| conf.certificates.is_some() || conf.rejects_handshake.is_some() || conf.verification.is_some(),
     phases: &[],
     filters: &[],
     variables: variables::VARIABLES,
