@@ -153,7 +153,7 @@ impl<C: Default + Send + Sync + 'static> AnyModule for Module<C> {
         if let (None, Some(parent), Context::IF_IN_LOCATION, true) = (&open, parent, build.context(), is_content) {
             return Ok(Arc::clone(parent)); // Who answers in a location answers in its `if` blocks.
         }
-        let is_inner = !build.context().intersects(Context::MAIN.or(Context::HTTP));
+        let is_inner = !build.context().intersects(Context::MAIN.or(Context::HTTP).or(Context::SERVER));
         if let (None, Some(parent), true) = (&open, parent, is_inner)
             && !parent.downcast_ref().is_some_and(self.is_active)
         {

@@ -78,7 +78,7 @@ fn a_circle_ends() {
 #[test]
 fn wrong_arguments_are_told() {
     let within = |text: &str| errors(&format!("server {{ listen 8080; location / {{ {text} }} }}"));
-    assert_eq!(within("try_files $uri =40x;"), ["invalid code \"40x\""]);
+    assert_eq!(within("try_files $uri =40x;"), ["invalid code \"=40x\""]);
     assert_eq!(within("try_files $nothing =404;"), ["unknown \"nothing\" variable"]);
     assert_eq!(within("try_files a =404; try_files b =404;"), ["\"try_files\" directive is duplicate"]);
     assert_eq!(within("try_files a;"), ["invalid number of arguments in \"try_files\" directive"]);
