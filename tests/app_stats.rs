@@ -38,7 +38,7 @@ fn the_shape_is_that_of_uwsgi() {
     let options = format!("http-socket = {}\n{OPTIONS}\nstats = SCRATCH/stats", port.address());
     other.write("app.ini", site::ini("versioned", &options));
     let _uwsgi = servers::uwsgi(&other, "app.ini", &port.address());
-    wait_until("it tells its numbers", || other.path("stats").exists());
+    wait_until("it tells its numbers", || Connection::open(&Address::Unix(other.path("stats"))).is_ok());
     let theirs = numbers(&Address::Unix(other.path("stats")));
     for path in ["", "/workers/0", "/workers/0/apps/0", "/workers/0/cores/0", "/sockets/0"] {
         let (ours, theirs) = (ours.pointer(path), theirs.pointer(path));
